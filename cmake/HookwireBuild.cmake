@@ -1,0 +1,67 @@
+# How the project's own code is compiled: language level, warnings, tools that make builds faster, and the two functions with which
+# every folder declares its library.
+
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
+
+set(HOOKWIRE_SANITIZE "" CACHE STRING "Sanitizers for the project's own code, as -fsanitize= takes them")
+if(HOOKWIRE_SANITIZE)
+  add_compile_options(-fsanitize=${HOOKWIRE_SANITIZE} -fno-omit-frame-pointer)
+  add_link_options(-fsanitize=${HOOKWIRE_SANITIZE})
+endif()
+
+find_program(HOOKWIRE_CCACHE ccache)
+if(HOOKWIRE_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
+  # The sloppiness is what ccache asks for before it caches a file that uses a precompiled header.
+  set(CMAKE_CXX_COMPILER_LAUNCHER
+    ${CMAKE_COMMAND} -E env CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime ${HOOKWIRE_CCACHE}
+  )
+endif()
+
+find_program(HOOKWIRE_MOLD mold)
+find_program(HOOKWIRE_LLD ld.lld)
+if(HOOKWIRE_MOLD)
+  add_link_options(-fuse-ld=mold)
+elseif(HOOKWIRE_LLD)
+  add_link_options(-fuse-ld=lld)
+endif()
+
+# Options for code written here; generated and third-party code does not get them.
+add_library(hookwire_options INTERFACE)
+target_compile_options(hookwire_options INTERFACE -Wall -Wextra $<$<BOOL:${HOOKWIRE_WERROR}>:-Werror>)
+# Contracted multiply-adds would give other bits on other machines.
+target_compile_options(hookwire_options INTERFACE -ffp-contract=off)
+
+# hookwire_library(<target> SOURCES <file>... LINK <target>...)
+#
+# A static library whose headers are included by their path from the root of the repository ("model/tap.h"). Without sources it is an
+# interface library, so that a folder may hold headers alone. What it links is passed on to its users.
+function(hookwire_library target)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "SOURCES;LINK")
+  if(arg_SOURCES)
+    add_library(${target} STATIC ${arg_SOURCES})
+    target_include_directories(${target} PUBLIC ${CMAKE_SOURCE_DIR})
+    target_link_libraries(${target} PUBLIC ${arg_LINK} PRIVATE hookwire_options)
+  else()
+    add_library(${target} INTERFACE)
+    target_include_directories(${target} INTERFACE ${CMAKE_SOURCE_DIR})
+    target_link_libraries(${target} INTERFACE ${arg_LINK})
+  endif()
+endfunction()
+
+# hookwire_test(<target> SOURCES <file>... LINK <target>... [LABELS <label>...])
+#
+# One GoogleTest executable, each of its cases a test of ctest. Tests run with the root of the repository as working directory.
+function(hookwire_test target)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "SOURCES;LINK;LABELS")
+  add_executable(${target} ${arg_SOURCES})
+  target_link_libraries(${target} PRIVATE ${arg_LINK} hookwire_options GTest::gmock GTest::gtest_main)
+  gtest_discover_tests(${target}
+    WORKING_DIRECTORY ${CMAKE_SOURCE_DIR}
+    DISCOVERY_MODE PRE_TEST
+    DISCOVERY_TIMEOUT 60
+    PROPERTIES LABELS "${arg_LABELS}"
+  )
+endfunction()

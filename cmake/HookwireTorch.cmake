@@ -1,0 +1,48 @@
+# Imports the CPU part of the libtorch inside a torch wheel as hookwire::torch.
+#
+# The wheel's own package file asks for a CUDA toolkit as soon as the wheel was built with CUDA, although a program that opens the CUDA
+# part at run time needs none to build. So the two libraries are imported directly: libtorch_cpu.so and libc10.so. What these need in
+# turn (the wheel's libgomp, and for a CUDA wheel libcudart and libcupti from the nvidia wheels beside it) they find through the
+# search path that the wheel has written into them. Python and the daemon thereby run on the same kernels.
+
+set(HOOKWIRE_TORCH_MINIMUM 2.11)
+
+set(HOOKWIRE_TORCH_ROOT "" CACHE PATH "The torch folder of an installed torch wheel (site-packages/torch); default: the one in .venv")
+if(NOT HOOKWIRE_TORCH_ROOT)
+  file(GLOB _hookwire_torch_found LIST_DIRECTORIES true ${CMAKE_SOURCE_DIR}/.venv/lib/python3*/site-packages/torch)
+  if(_hookwire_torch_found)
+    list(GET _hookwire_torch_found -1 HOOKWIRE_TORCH_ROOT)
+  endif()
+endif()
+
+set(_hookwire_torch_version_file "${HOOKWIRE_TORCH_ROOT}/version.py")
+if(NOT EXISTS "${_hookwire_torch_version_file}")
+  message(FATAL_ERROR
+    "No torch wheel at HOOKWIRE_TORCH_ROOT='${HOOKWIRE_TORCH_ROOT}'. `./run setup` installs one into .venv; "
+    "or pass -DHOOKWIRE_TORCH_ROOT=<site-packages>/torch."
+  )
+endif()
+file(STRINGS "${_hookwire_torch_version_file}" _hookwire_torch_version REGEX "^__version__ = ")
+string(REGEX MATCH "[0-9]+\\.[0-9]+\\.[0-9]+" HOOKWIRE_TORCH_VERSION "${_hookwire_torch_version}")
+if(NOT HOOKWIRE_TORCH_VERSION OR HOOKWIRE_TORCH_VERSION VERSION_LESS HOOKWIRE_TORCH_MINIMUM)
+  message(FATAL_ERROR
+    "torch ${HOOKWIRE_TORCH_VERSION} at ${HOOKWIRE_TORCH_ROOT} is too old: Hookwire needs ${HOOKWIRE_TORCH_MINIMUM} or later."
+  )
+endif()
+
+foreach(_library IN ITEMS torch_cpu c10)
+  set(_path "${HOOKWIRE_TORCH_ROOT}/lib/lib${_library}.so")
+  if(NOT EXISTS "${_path}")
+    message(FATAL_ERROR "The torch wheel at ${HOOKWIRE_TORCH_ROOT} has no lib/lib${_library}.so.")
+  endif()
+  add_library(hookwire::${_library} SHARED IMPORTED GLOBAL)
+  set_target_properties(hookwire::${_library} PROPERTIES IMPORTED_LOCATION "${_path}")
+endforeach()
+
+add_library(hookwire::torch INTERFACE IMPORTED GLOBAL)
+target_include_directories(hookwire::torch INTERFACE
+  ${HOOKWIRE_TORCH_ROOT}/include ${HOOKWIRE_TORCH_ROOT}/include/torch/csrc/api/include
+)
+target_link_libraries(hookwire::torch INTERFACE hookwire::torch_cpu hookwire::c10)
+
+message(STATUS "torch ${HOOKWIRE_TORCH_VERSION} at ${HOOKWIRE_TORCH_ROOT}")
