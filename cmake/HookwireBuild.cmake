@@ -15,8 +15,13 @@ endif()
 find_program(HOOKWIRE_CCACHE ccache)
 if(HOOKWIRE_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
   # The sloppiness is what ccache asks for before it caches a file that uses a precompiled header.
-  set(CMAKE_CXX_COMPILER_LAUNCHER
-    ${CMAKE_COMMAND} -E env CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime ${HOOKWIRE_CCACHE}
+  set(
+    CMAKE_CXX_COMPILER_LAUNCHER
+    ${CMAKE_COMMAND}
+    -E
+    env
+    CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime
+    ${HOOKWIRE_CCACHE}
   )
 endif()
 
@@ -58,7 +63,8 @@ function(hookwire_test target)
   cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "SOURCES;LINK;LABELS")
   add_executable(${target} ${arg_SOURCES})
   target_link_libraries(${target} PRIVATE ${arg_LINK} hookwire_options GTest::gmock GTest::gtest_main)
-  gtest_discover_tests(${target}
+  gtest_discover_tests(
+    ${target}
     WORKING_DIRECTORY ${CMAKE_SOURCE_DIR}
     DISCOVERY_MODE PRE_TEST
     DISCOVERY_TIMEOUT 60

@@ -7,7 +7,12 @@
 
 set(HOOKWIRE_TORCH_MINIMUM 2.11)
 
-set(HOOKWIRE_TORCH_ROOT "" CACHE PATH "The torch folder of an installed torch wheel (site-packages/torch); default: the one in .venv")
+set(
+  HOOKWIRE_TORCH_ROOT
+  ""
+  CACHE PATH
+  "The torch folder of an installed torch wheel (site-packages/torch); default: the one in .venv"
+)
 if(NOT HOOKWIRE_TORCH_ROOT)
   file(GLOB _hookwire_torch_found LIST_DIRECTORIES true ${CMAKE_SOURCE_DIR}/.venv/lib/python3*/site-packages/torch)
   if(_hookwire_torch_found)
@@ -17,7 +22,8 @@ endif()
 
 set(_hookwire_torch_version_file "${HOOKWIRE_TORCH_ROOT}/version.py")
 if(NOT EXISTS "${_hookwire_torch_version_file}")
-  message(FATAL_ERROR
+  message(
+    FATAL_ERROR
     "No torch wheel at HOOKWIRE_TORCH_ROOT='${HOOKWIRE_TORCH_ROOT}'. `./run setup` installs one into .venv; "
     "or pass -DHOOKWIRE_TORCH_ROOT=<site-packages>/torch."
   )
@@ -25,7 +31,8 @@ endif()
 file(STRINGS "${_hookwire_torch_version_file}" _hookwire_torch_version REGEX "^__version__ = ")
 string(REGEX MATCH "[0-9]+\\.[0-9]+\\.[0-9]+" HOOKWIRE_TORCH_VERSION "${_hookwire_torch_version}")
 if(NOT HOOKWIRE_TORCH_VERSION OR HOOKWIRE_TORCH_VERSION VERSION_LESS HOOKWIRE_TORCH_MINIMUM)
-  message(FATAL_ERROR
+  message(
+    FATAL_ERROR
     "torch ${HOOKWIRE_TORCH_VERSION} at ${HOOKWIRE_TORCH_ROOT} is too old: Hookwire needs ${HOOKWIRE_TORCH_MINIMUM} or later."
   )
 endif()
@@ -40,8 +47,9 @@ foreach(_library IN ITEMS torch_cpu c10)
 endforeach()
 
 add_library(hookwire::torch INTERFACE IMPORTED GLOBAL)
-target_include_directories(hookwire::torch INTERFACE
-  ${HOOKWIRE_TORCH_ROOT}/include ${HOOKWIRE_TORCH_ROOT}/include/torch/csrc/api/include
+target_include_directories(
+  hookwire::torch
+  INTERFACE ${HOOKWIRE_TORCH_ROOT}/include ${HOOKWIRE_TORCH_ROOT}/include/torch/csrc/api/include
 )
 target_link_libraries(hookwire::torch INTERFACE hookwire::torch_cpu hookwire::c10)
 
