@@ -1,0 +1,162 @@
+// Every place in the forward pass where a tensor can be read or written, as one table of data.
+#ifndef HOOKWIRE_MODEL_ADAPTER_SITES_H_
+#define HOOKWIRE_MODEL_ADAPTER_SITES_H_
+
+#include <array>
+#include <string_view>
+
+#include "absl/types/span.h"
+#include "model/adapter/components.h"
+
+namespace hookwire::model {
+
+// In the order in which the pass comes to them.
+enum class Site {
+  // Before the blocks.
+  kEmbedIn,
+  kEmbedOut,
+  kRotarySlidingIn,
+  kRotarySlidingCos,
+  kRotarySlidingSin,
+  kRotaryFullIn,
+  kRotaryFullCos,
+  kRotaryFullSin,
+  // A block. The four sites of a norm are consecutive: NormSites counts on it.
+  kBlockIn,
+  kQInput,
+  kKInput,
+  kVInput,
+  kLn1In,
+  kLn1Scale,
+  kLn1Normalized,
+  kLn1Out,
+  kAttnIn,
+  kQIn,
+  kQOut,
+  kQNormIn,
+  kQNormScale,
+  kQNormNormalized,
+  kQNormOut,
+  kRotQ,
+  kKIn,
+  kKOut,
+  kVIn,
+  kVOut,
+  kKNormIn,
+  kKNormScale,
+  kKNormNormalized,
+  kKNormOut,
+  kRotK,
+  kVNormIn,
+  kVNormScale,
+  kVNormNormalized,
+  kVNormOut,
+  kRotV,
+  kAttnScores,
+  kPattern,
+  kOIn,
+  kResult,
+  kOOut,
+  kAttnOut,
+  kLn1PostIn,
+  kLn1PostScale,
+  kLn1PostNormalized,
+  kLn1PostOut,
+  kResidMid,
+  kLn2In,
+  kLn2Scale,
+  kLn2Normalized,
+  kLn2Out,
+  kMlpIn,
+  kGateIn,
+  kGateOut,
+  kUpIn,
+  kUpOut,
+  kDownIn,
+  kDownOut,
+  kMlpOut,
+  kPostFf1In,
+  kPostFf1Scale,
+  kPostFf1Normalized,
+  kPostFf1Out,
+  kRouterIn,
+  kRouterScores,
+  kRouterOut,
+  kRouterWeights,
+  kRouterIndices,
+  kPreFf2In,
+  kPreFf2Scale,
+  kPreFf2Normalized,
+  kPreFf2Out,
+  kExpertsIn,
+  kExpertsOut,
+  kPostFf2In,
+  kPostFf2Scale,
+  kPostFf2Normalized,
+  kPostFf2Out,
+  kLn2PostIn,
+  kLn2PostScale,
+  kLn2PostNormalized,
+  kLn2PostOut,
+  kPleGateIn,
+  kPleGateOut,
+  kPerLayerInput,
+  kPleProjectionIn,
+  kPleProjectionOut,
+  kPleNormIn,
+  kPleNormScale,
+  kPleNormNormalized,
+  kPleNormOut,
+  kBlockOut,
+  // After the blocks.
+  kLnFinalIn,
+  kLnFinalScale,
+  kLnFinalNormalized,
+  kLnFinalOut,
+  kUnembedIn,
+  kUnembedOut,
+  kLogits,
+  kCount,
+};
+
+// The size of an axis, as a quantity of the config (of the layer, where layers differ).
+enum class Extent {
+  kNone,
+  kPosition,
+  kKeyPosition,
+  kHead,
+  kKeyValueHead,
+  kModel,           // d_model
+  kHeadWidth,       // d_head of the layer
+  kSlidingHeadWidth,
+  kFullHeadWidth,
+  kMlp,             // d_mlp of the layer
+  kExpert,
+  kChosenExpert,    // n_experts_per_token
+  kPerLayerInput,   // d_per_layer_input
+  kVocab,
+  kOne,
+};
+
+enum class SiteDtype { kCompute, kFloat32, kInt64 };
+
+struct SiteRow {
+  Site site;
+  Component component;
+  // After the component's name and a dot (alone for Component::kModel).
+  std::string_view hook;
+  std::array<Extent, 3> axes;
+  // Relative to "blocks.<i>." in a layer; space-separated.
+  std::string_view aliases = "";
+  SiteDtype dtype = SiteDtype::kCompute;
+  // Beyond the component's own.
+  Presence presence = Presence::kAlways;
+  // Not empty: the place can only be read, and this says why and what to write instead.
+  std::string_view read_only = "";
+};
+
+absl::Span<const SiteRow> SiteTable();
+
+}  // namespace hookwire::model
+
+#endif  // HOOKWIRE_MODEL_ADAPTER_SITES_H_

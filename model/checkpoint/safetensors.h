@@ -1,0 +1,69 @@
+// One safetensors file, mapped read-only.
+//
+// Format: an 8-byte little-endian header length, a JSON header, then the tensors' bytes
+// (https://github.com/huggingface/safetensors#format). Offsets are checked once, in Open; reads need no check after that.
+#ifndef HOOKWIRE_MODEL_CHECKPOINT_SAFETENSORS_H_
+#define HOOKWIRE_MODEL_CHECKPOINT_SAFETENSORS_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/statusor.h"
+
+namespace hookwire::model {
+
+// A file's bytes, mapped privately and read-only for as long as somebody holds it.
+class MappedFile {
+ public:
+  static absl::StatusOr<std::shared_ptr<const MappedFile>> Open(const std::string& path);
+  ~MappedFile();
+  MappedFile(const MappedFile&) = delete;
+  MappedFile& operator=(const MappedFile&) = delete;
+
+  const std::byte* data() const { return data_; }
+  size_t size() const { return size_; }
+
+ private:
+  MappedFile(const std::byte* data, size_t size) : data_(data), size_(size) {}
+
+  const std::byte* data_;
+  size_t size_;
+};
+
+class SafetensorsFile {
+ public:
+  // NotFound or InvalidArgument with the path and the cause.
+  static absl::StatusOr<std::shared_ptr<const SafetensorsFile>> Open(const std::string& path);
+
+  bool Has(std::string_view name) const { return entries_.contains(name); }
+  // A tensor over the mapped bytes, which it keeps alive. Its memory is read-only: writing to it is a fault.
+  absl::StatusOr<at::Tensor> Get(std::string_view name) const;
+  std::vector<std::string> names() const;
+  const std::string& path() const { return path_; }
+
+ private:
+  struct Entry {
+    at::ScalarType dtype;
+    std::vector<int64_t> shape;
+    size_t offset;  // from the start of the file
+    size_t bytes;
+  };
+
+  SafetensorsFile() = default;
+  absl::Status ParseHeader();
+
+  std::string path_;
+  std::shared_ptr<const MappedFile> file_;
+  absl::flat_hash_map<std::string, Entry> entries_;
+};
+
+}  // namespace hookwire::model
+
+#endif  // HOOKWIRE_MODEL_CHECKPOINT_SAFETENSORS_H_

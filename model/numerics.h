@@ -1,0 +1,15 @@
+#ifndef HOOKWIRE_MODEL_NUMERICS_H_
+#define HOOKWIRE_MODEL_NUMERICS_H_
+
+namespace hookwire::model {
+
+enum class Numerics {
+  // Batches and fuses; within a stated tolerance of the reference.
+  kFast,
+  // Bit for bit what Transformers computes with eager attention for each sequence alone and unpadded.
+  kReference,
+};
+
+}  // namespace hookwire::model
+
+#endif  // HOOKWIRE_MODEL_NUMERICS_H_

@@ -1,0 +1,43 @@
+// Everything that a forward pass carries from one layer to the next, explicit, so that a pass can stop at any layer boundary,
+// go on later, or let sequences leave.
+#ifndef HOOKWIRE_MODEL_TEXT_PASS_STATE_H_
+#define HOOKWIRE_MODEL_TEXT_PASS_STATE_H_
+
+#include <array>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+#include "model/config/config.h"
+#include "model/text/ragged.h"
+
+namespace hookwire::model {
+
+// Keys and values of one sequence, as attention reads them.
+struct KeyValues {
+  at::Tensor keys;    // [pos, key_value_head, d_head], after norm and rope
+  at::Tensor values;  // [pos, key_value_head, d_head], after norm
+};
+
+// Rotary factors of one layer type, for the rows of a Ragged.
+struct RotaryTable {
+  Ragged cos;  // [rows, d_head]
+  Ragged sin;  // [rows, d_head]
+};
+
+struct PassState {
+  Layout layout;
+  // The residual stream as it enters next_layer: [rows, d_model].
+  Ragged hidden;
+  // [rows, n_layers, d_per_layer_input]; empty on models without per-layer embeddings.
+  Ragged per_layer_inputs;
+  // By layer type.
+  std::array<RotaryTable, kNumLayerTypes> rotary;
+  // By layer type and sequence: what the layers that share keys and values read.
+  std::array<std::vector<KeyValues>, kNumLayerTypes> shared_key_values;
+  int next_layer = 0;
+};
+
+}  // namespace hookwire::model
+
+#endif  // HOOKWIRE_MODEL_TEXT_PASS_STATE_H_

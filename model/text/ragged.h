@@ -1,0 +1,73 @@
+// Tokens of several sequences, laid end to end without padding.
+//
+// A Layout says how: `fast` puts all sequences into one part, so that row-wise work runs on all tokens at once;
+// `reference` gives each sequence a part of its own, because the bits of most operators depend on the number of rows.
+// Numerics decide the grouping and nothing else does: the forward pass is written once, as functions of parts.
+#ifndef HOOKWIRE_MODEL_TEXT_RAGGED_H_
+#define HOOKWIRE_MODEL_TEXT_RAGGED_H_
+
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+#include <c10/util/SmallVector.h>
+
+#include "model/numerics.h"
+
+namespace hookwire::model {
+
+// One tensor a part, [rows of the part, …].
+using Ragged = c10::SmallVector<at::Tensor, 1>;
+
+// Where a sequence lies.
+struct Span {
+  int part;
+  int64_t row;  // first row in the part
+  int64_t length;
+};
+
+class Layout {
+ public:
+  Layout() = default;
+  Layout(const std::vector<int64_t>& lengths, Numerics numerics);
+
+  Numerics numerics() const { return numerics_; }
+  int n_sequences() const { return static_cast<int>(spans_.size()); }
+  int n_parts() const { return static_cast<int>(part_rows_.size()); }
+  const Span& span(int sequence) const { return spans_[static_cast<size_t>(sequence)]; }
+  int64_t part_rows(int part) const { return part_rows_[static_cast<size_t>(part)]; }
+
+  // Sequence s's rows of a Ragged: the part itself where it is alone in it, else a view.
+  at::Tensor Rows(const Ragged& ragged, int sequence) const;
+  // All sequences' rows.
+  std::vector<at::Tensor> Split(const Ragged& ragged) const;
+  // The inverse: one tensor a sequence, [length, …], to parts.
+  Ragged Join(std::vector<at::Tensor> sequences) const;
+
+ private:
+  Numerics numerics_ = Numerics::kFast;
+  std::vector<Span> spans_;
+  std::vector<int64_t> part_rows_;
+};
+
+// f applied to each part.
+template <typename F>
+Ragged Map(const Ragged& a, F&& f) {
+  Ragged out;
+  out.reserve(a.size());
+  for (const at::Tensor& part : a) out.push_back(f(part));
+  return out;
+}
+
+template <typename F>
+Ragged Map(const Ragged& a, const Ragged& b, F&& f) {
+  Ragged out;
+  out.reserve(a.size());
+  for (size_t i = 0; i < a.size(); ++i) out.push_back(f(a[i], b[i]));
+  return out;
+}
+
+}  // namespace hookwire::model
+
+#endif  // HOOKWIRE_MODEL_TEXT_RAGGED_H_

@@ -1,0 +1,42 @@
+// request -> plan. Every input error is found here, before any compute.
+//
+// In: a RunSpec as it came from the wire. Out: a RunPlan, or an error with the cause, the nearest right value and the field.
+// Immutable; any thread. Depends on model/ (the catalogue) and errors/.
+#ifndef HOOKWIRE_SERVER_PLAN_PLANNER_H_
+#define HOOKWIRE_SERVER_PLAN_PLANNER_H_
+
+#include <cstdint>
+#include <memory>
+
+#include "absl/status/statusor.h"
+#include "hookwire/v1/run.pb.h"
+#include "model/text/text_model.h"
+#include "server/plan/run_plan.h"
+
+namespace hookwire::server {
+
+struct Limits {
+  // The largest result of one run, in bytes; 0 means no limit.
+  uint64_t max_result_bytes = uint64_t{8} << 30;
+  uint64_t max_tokens = 65'536;
+  uint64_t max_tensors = 65'536;
+};
+
+class Planner {
+ public:
+  // `model` must outlive the planner.
+  Planner(const model::TextModel& model, const Limits& limits) : model_(model), limits_(limits) {}
+
+  absl::StatusOr<std::shared_ptr<const RunPlan>> Plan(const v1::RunSpec& spec) const;
+
+  // What the client is told.
+  v1::Plan Describe(const RunPlan& plan) const;
+
+ private:
+  const model::TextModel& model_;
+  const Limits limits_;
+};
+
+}  // namespace hookwire::server
+
+#endif  // HOOKWIRE_SERVER_PLAN_PLANNER_H_

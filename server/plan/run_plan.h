@@ -1,0 +1,101 @@
+// A run, checked against the model: everything that execute/ needs, with every index resolved and every size known.
+//
+// Made by Planner (plan/planner.h), read by schedule/, execute/ and stream/. Immutable.
+#ifndef HOOKWIRE_SERVER_PLAN_RUN_PLAN_H_
+#define HOOKWIRE_SERVER_PLAN_RUN_PLAN_H_
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+#include "hookwire/v1/run.pb.h"
+#include "model/adapter/catalogue.h"
+
+namespace hookwire::server {
+
+// Which indices of one axis take part, resolved: non-negative and inside the axis.
+struct AxisPick {
+  // A range with a step. `count` is at least 1.
+  int64_t start = 0;
+  int64_t step = 1;
+  int64_t count = 0;
+  // Not empty: exactly these indices, in this order, instead of the range.
+  std::vector<int64_t> indices;
+
+  bool IsWhole(int64_t size) const { return indices.empty() && start == 0 && step == 1 && count == size; }
+};
+
+// What is selected of one sequence's tensor at a hook point: one pick an axis, outermost first.
+struct Slice {
+  int sequence = 0;
+  std::vector<AxisPick> picks;
+};
+
+// Tensor number `index` of the result.
+struct TensorPlan {
+  uint32_t index = 0;
+  Slice slice;
+  std::vector<int64_t> shape;
+  uint64_t bytes = 0;
+};
+
+// Everything that is sent of one hook point, with one selection, dtype and moment.
+struct CapturePlan {
+  model::HookId hook = model::kNoHook;
+  bool before_interventions = false;
+  at::ScalarType dtype = at::kFloat;  // on the wire
+  std::vector<std::string> names;
+  std::vector<uint32_t> captures;
+  std::vector<TensorPlan> tensors;
+};
+
+enum class OpKind { kSet, kAdd, kScale, kZero, kCopy };
+
+// One intervention at one hook point.
+struct OpPlan {
+  model::HookId hook = model::kNoHook;
+  OpKind kind = OpKind::kZero;
+  std::vector<Slice> targets;
+  // set, add, scale: in the hook point's dtype, broadcastable to each target's selection.
+  at::Tensor value;
+  // copy: the source for each target.
+  std::vector<Slice> sources;
+};
+
+// Outputs of one kind: logits, log-probabilities, or the residual where the pass ends.
+struct OutputPlan {
+  v1::TensorGroup::Source source = v1::TensorGroup::SOURCE_UNSPECIFIED;
+  at::ScalarType dtype = at::kFloat;
+  // One a sequence. For logits the first pick is the positions; for log-probabilities see `positions` and `targets`.
+  std::vector<TensorPlan> tensors;
+  // Log-probabilities: of targets[s][i] at positions[s][i].
+  std::vector<std::vector<int64_t>> positions;
+  std::vector<std::vector<int64_t>> targets;
+};
+
+struct RunPlan {
+  std::vector<std::vector<int64_t>> sequences;
+  // In the order of the pass; tensors are numbered in this order, then those of `outputs`.
+  std::vector<CapturePlan> captures;
+  // In request order.
+  std::vector<OpPlan> ops;
+  std::vector<OutputPlan> outputs;
+  // Layers to run, 0 … n_layers.
+  int n_layers_run = 0;
+  // Whether the final norm and the unembedding run too.
+  bool finish = false;
+  uint64_t total_bytes = 0;
+  uint64_t total_tokens = 0;
+  uint32_t n_tensors = 0;
+  std::vector<std::string> skipped;
+  // For the wire: at most this many bytes in a response message.
+  uint32_t max_message_bytes = 2u << 20;
+};
+
+}  // namespace hookwire::server
+
+#endif  // HOOKWIRE_SERVER_PLAN_RUN_PLAN_H_
