@@ -130,7 +130,7 @@ def accuracy(
     logits = model(input_ids=ids, attention_mask=mask).logits  # [batch, pos, vocab]
     rows = torch.arange(len(batch))
     guesses = logits[rows, answers - 1].argmax(-1)
-    return (guesses == ids[rows, answers]).float().mean().item()
+    return float((guesses == ids[rows, answers]).float().mean())
 
 
 def train(
@@ -161,6 +161,7 @@ def train(
 
 
 def main() -> None:
+    """Trains, reports and saves."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "checkpoint")
     parser.add_argument("--steps", type=int, default=300)
