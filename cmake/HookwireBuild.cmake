@@ -39,16 +39,18 @@ target_compile_options(hookwire_options INTERFACE -Wall -Wextra $<$<BOOL:${HOOKW
 # Contracted multiply-adds would give other bits on other machines.
 target_compile_options(hookwire_options INTERFACE -ffp-contract=off)
 
-# hookwire_library(<target> SOURCES <file>... LINK <target>...)
+# hookwire_library(<target> SOURCES <file>... LINK <target>... [PRECOMPILE <header>...])
 #
 # A static library whose headers are included by their path from the root of the repository ("model/tap.h"). Without sources it is an
-# interface library, so that a folder may hold headers alone. What it links is passed on to its users.
+# interface library, so that a folder may hold headers alone. What it links is passed on to its users. Headers to precompile are the
+# large ones of other projects: a source still includes what it uses.
 function(hookwire_library target)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "SOURCES;LINK")
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "SOURCES;LINK;PRECOMPILE")
   if(arg_SOURCES)
     add_library(${target} STATIC ${arg_SOURCES})
     target_include_directories(${target} PUBLIC ${CMAKE_SOURCE_DIR})
     target_link_libraries(${target} PUBLIC ${arg_LINK} PRIVATE hookwire_options)
+    target_precompile_headers(${target} PRIVATE ${arg_PRECOMPILE})
   else()
     add_library(${target} INTERFACE)
     target_include_directories(${target} INTERFACE ${CMAKE_SOURCE_DIR})
