@@ -1,0 +1,63 @@
+// One tensor of a run's result.
+#ifndef HOOKWIRE_CLIENT_CPP_TENSOR_H_
+#define HOOKWIRE_CLIENT_CPP_TENSOR_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/types/span.h"
+#include "hookwire/v1/run.pb.h"
+
+namespace hookwire::client {
+
+// Bytes of one element; 0 for a dtype that this client does not know.
+size_t ElementSize(v1::Dtype dtype);
+
+// What one hook point, or one output, gave for one sequence. Owns its bytes; move-only. A tensor
+// exists only once all its bytes have come. Thread-compatible.
+class Tensor {
+ public:
+  // REQUIRES: `data` holds exactly the bytes of tensor number `index` of `plan`, which is entry
+  // `entry` of its group `group`.
+  Tensor(std::shared_ptr<const v1::Plan> plan, uint32_t index, int group, int entry,
+         std::unique_ptr<std::byte[]> data, size_t bytes);
+
+  // Its number in the plan.
+  uint32_t index() const { return index_; }
+  // The canonical name of the hook point; "logits", "log_probs" or "residual" for an output.
+  std::string_view name() const;
+  // Whether the run asked for it under this name (an alias, perhaps), or it is called so.
+  bool HasName(std::string_view name) const;
+  // What it shares with the hook point's tensors of other sequences: the names under which the run
+  // asked for it, the captures that did, the axes, the source.
+  const v1::TensorGroup& group() const { return plan_->groups(group_); }
+
+  uint32_t sequence() const { return planned().sequence(); }
+  v1::Dtype dtype() const { return group().dtype(); }
+  // Outermost first.
+  absl::Span<const uint64_t> shape() const;
+  // Elements.
+  size_t size() const { return bytes_ / ElementSize(dtype()); }
+  // Little-endian, row-major, without padding; aligned for any element type.
+  absl::Span<const std::byte> bytes() const { return {data_.get(), bytes_}; }
+  // Every element, whatever the dtype; exact for all but int64 beyond 2^53.
+  std::vector<double> ToDoubles() const;
+
+ private:
+  const v1::PlannedTensor& planned() const { return group().tensors(entry_); }
+
+  std::shared_ptr<const v1::Plan> plan_;
+  uint32_t index_;
+  int group_;
+  int entry_;
+  std::unique_ptr<std::byte[]> data_;
+  size_t bytes_;
+};
+
+}  // namespace hookwire::client
+
+#endif  // HOOKWIRE_CLIENT_CPP_TENSOR_H_
