@@ -47,9 +47,12 @@ foreach(_library IN ITEMS torch_cpu c10)
 endforeach()
 
 add_library(hookwire::torch INTERFACE IMPORTED GLOBAL)
-target_include_directories(
+# The wheel's include folder also holds copies of fmt, protobuf and others; searched last, they do not hide the distribution's.
+target_compile_options(
   hookwire::torch
-  INTERFACE ${HOOKWIRE_TORCH_ROOT}/include ${HOOKWIRE_TORCH_ROOT}/include/torch/csrc/api/include
+  INTERFACE
+    "SHELL:-idirafter ${HOOKWIRE_TORCH_ROOT}/include"
+    "SHELL:-idirafter ${HOOKWIRE_TORCH_ROOT}/include/torch/csrc/api/include"
 )
 target_link_libraries(hookwire::torch INTERFACE hookwire::torch_cpu hookwire::c10)
 
