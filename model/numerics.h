@@ -6,7 +6,8 @@ namespace hookwire::model {
 enum class Numerics {
   // Batches and fuses; within a stated tolerance of the reference.
   kFast,
-  // Bit for bit what Transformers computes with eager attention for each sequence alone and unpadded.
+  // Bit for bit what Transformers computes with eager attention for each sequence alone and
+  // unpadded.
   kReference,
 };
 

@@ -1,10 +1,11 @@
-// The component mapping: TransformerLens's component names and the checkpoint modules behind them, as one table of data.
+// The component mapping: TransformerLens's component names and the checkpoint modules behind them,
+// as one table of data.
 #ifndef HOOKWIRE_MODEL_ADAPTER_COMPONENTS_H_
 #define HOOKWIRE_MODEL_ADAPTER_COMPONENTS_H_
 
 #include <string>
-#include <string_view>
 
+#include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "model/config/config.h"
 
@@ -47,8 +48,8 @@ enum class Component {
 // On which checkpoints and layers something exists.
 enum class Presence {
   kAlways,
-  kOwnKeyValues,  // layers that do not reuse another layer's keys and values
-  kOwnValues,     // of these, layers whose values have a projection of their own (not K==V)
+  kOwnKeyValues,     // layers that do not reuse another layer's keys and values
+  kOwnValues,        // of these, layers whose values have a projection of their own (not K==V)
   kSharedKeyValues,  // layers that reuse another layer's
   kPerLayerInputs,
   kExperts,
@@ -58,10 +59,11 @@ enum class Presence {
 struct ComponentRow {
   Component component;
   // Under "blocks.<i>." for components of a layer.
-  std::string_view name;
-  // Under "<prefix>.layers.<i>." for components of a layer, under "<prefix>." for the rest, where the prefix is
-  // "model.language_model" ("model" in a text-only checkpoint); absolute where it starts with a slash.
-  std::string_view module;
+  absl::string_view name;
+  // Under "<prefix>.layers.<i>." for components of a layer, under "<prefix>." for the rest, where
+  // the prefix is "model.language_model" ("model" in a text-only checkpoint); absolute where it
+  // starts with a slash.
+  absl::string_view module;
   bool per_layer;
   Presence presence;
 };

@@ -3,8 +3,8 @@
 #define HOOKWIRE_MODEL_ADAPTER_SITES_H_
 
 #include <array>
-#include <string_view>
 
+#include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "model/adapter/components.h"
 
@@ -46,11 +46,11 @@ enum class Site {
   kKNormScale,
   kKNormNormalized,
   kKNormOut,
-  kRotK,
   kVNormIn,
   kVNormScale,
   kVNormNormalized,
   kVNormOut,
+  kRotK,
   kRotV,
   kAttnScores,
   kPattern,
@@ -126,14 +126,14 @@ enum class Extent {
   kKeyPosition,
   kHead,
   kKeyValueHead,
-  kModel,           // d_model
-  kHeadWidth,       // d_head of the layer
+  kModel,      // d_model
+  kHeadWidth,  // d_head of the layer
   kSlidingHeadWidth,
   kFullHeadWidth,
-  kMlp,             // d_mlp of the layer
+  kMlp,  // d_mlp of the layer
   kExpert,
-  kChosenExpert,    // n_experts_per_token
-  kPerLayerInput,   // d_per_layer_input
+  kChosenExpert,   // n_experts_per_token
+  kPerLayerInput,  // d_per_layer_input
   kVocab,
   kOne,
 };
@@ -144,15 +144,15 @@ struct SiteRow {
   Site site;
   Component component;
   // After the component's name and a dot (alone for Component::kModel).
-  std::string_view hook;
+  absl::string_view hook;
   std::array<Extent, 3> axes;
   // Relative to "blocks.<i>." in a layer; space-separated.
-  std::string_view aliases = "";
+  absl::string_view aliases = "";
   SiteDtype dtype = SiteDtype::kCompute;
   // Beyond the component's own.
   Presence presence = Presence::kAlways;
   // Not empty: the place can only be read, and this says why and what to write instead.
-  std::string_view read_only = "";
+  absl::string_view read_only = "";
 };
 
 absl::Span<const SiteRow> SiteTable();

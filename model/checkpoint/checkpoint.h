@@ -1,19 +1,19 @@
 // A checkpoint directory: config.json and the safetensors files, mapped into memory.
 //
-// In: a directory as `save_pretrained` writes it, sharded or not. Out: tensors by name that lie over the mapped pages.
-// Thread-compatible after Open: all methods are const.
+// In: a directory as `save_pretrained` writes it, sharded or not. Out: tensors by name that lie
+// over the mapped pages. Thread-compatible after Open: all methods are const.
 #ifndef HOOKWIRE_MODEL_CHECKPOINT_CHECKPOINT_H_
 #define HOOKWIRE_MODEL_CHECKPOINT_CHECKPOINT_H_
 
+#include <ATen/core/Tensor.h>
+
 #include <memory>
 #include <string>
-#include <string_view>
 #include <vector>
-
-#include <ATen/core/Tensor.h>
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "model/checkpoint/safetensors.h"
 #include "model/config/config.h"
 
@@ -21,8 +21,8 @@ namespace hookwire::model {
 
 class Checkpoint {
  public:
-  // NotFound or InvalidArgument with the path and the cause, where the directory is missing, is no Gemma 4, or a weight
-  // file is truncated, overlapping or missing.
+  // NotFound or InvalidArgument with the path and the cause, where the directory is missing, is no
+  // Gemma 4, or a weight file is truncated, overlapping or missing.
   static absl::StatusOr<std::shared_ptr<const Checkpoint>> Open(const std::string& directory);
 
   const Config& config() const { return config_; }
@@ -30,9 +30,9 @@ class Checkpoint {
   // The directory's last part.
   std::string name() const;
 
-  bool Has(std::string_view tensor) const { return tensors_.contains(tensor); }
+  bool Has(absl::string_view tensor) const { return tensors_.contains(tensor); }
   // A tensor over the mapped pages; it keeps the mapping alive. NotFound with the nearest name.
-  absl::StatusOr<at::Tensor> Get(std::string_view tensor) const;
+  absl::StatusOr<at::Tensor> Get(absl::string_view tensor) const;
   // Names of all tensors, sorted.
   std::vector<std::string> names() const;
   // The weight files, sorted by name: what the weights digest is computed over.

@@ -1,21 +1,22 @@
 // One safetensors file, mapped read-only.
 //
 // Format: an 8-byte little-endian header length, a JSON header, then the tensors' bytes
-// (https://github.com/huggingface/safetensors#format). Offsets are checked once, in Open; reads need no check after that.
+// (https://github.com/huggingface/safetensors#format). Offsets are checked once, in Open; reads
+// need no check after that.
 #ifndef HOOKWIRE_MODEL_CHECKPOINT_SAFETENSORS_H_
 #define HOOKWIRE_MODEL_CHECKPOINT_SAFETENSORS_H_
+
+#include <ATen/core/Tensor.h>
 
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
-#include <string_view>
 #include <vector>
-
-#include <ATen/core/Tensor.h>
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 
 namespace hookwire::model {
 
@@ -42,9 +43,10 @@ class SafetensorsFile {
   // NotFound or InvalidArgument with the path and the cause.
   static absl::StatusOr<std::shared_ptr<const SafetensorsFile>> Open(const std::string& path);
 
-  bool Has(std::string_view name) const { return entries_.contains(name); }
-  // A tensor over the mapped bytes, which it keeps alive. Its memory is read-only: writing to it is a fault.
-  absl::StatusOr<at::Tensor> Get(std::string_view name) const;
+  bool Has(absl::string_view name) const { return entries_.contains(name); }
+  // A tensor over the mapped bytes, which it keeps alive. Its memory is read-only: writing to it is
+  // a fault.
+  absl::StatusOr<at::Tensor> Get(absl::string_view name) const;
   std::vector<std::string> names() const;
   const std::string& path() const { return path_; }
 

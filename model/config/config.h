@@ -1,17 +1,19 @@
 // What a checkpoint's config.json says, in the terms of the forward pass.
 //
-// In: the text of config.json, in the form that `save_pretrained` writes (`per_layer_config`) or in the published one
-// (`global_head_dim`, `num_global_key_value_heads`). Out: a checked Config. Depends on nothing else in model/.
+// In: the text of config.json, in the form that `save_pretrained` writes (`per_layer_config`) or in
+// the published one
+// (`global_head_dim`, `num_global_key_value_heads`). Out: a checked Config. Depends on nothing else
+// in model/.
 #ifndef HOOKWIRE_MODEL_CONFIG_CONFIG_H_
 #define HOOKWIRE_MODEL_CONFIG_CONFIG_H_
 
 #include <cstdint>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 
 namespace hookwire::model {
 
@@ -19,7 +21,7 @@ enum class LayerType { kSliding = 0, kFull = 1 };
 inline constexpr int kNumLayerTypes = 2;
 
 // "sliding_attention" or "full_attention".
-std::string_view LayerTypeName(LayerType type);
+absl::string_view LayerTypeName(LayerType type);
 
 enum class Variant {
   kEType,    // per-layer embeddings (E2B, E4B)
@@ -29,7 +31,7 @@ enum class Variant {
 };
 
 // "E", "dense", "moe" or "unified".
-std::string_view VariantName(Variant variant);
+absl::string_view VariantName(Variant variant);
 
 struct RopeConfig {
   bool proportional = false;
@@ -55,7 +57,11 @@ struct LayerConfig {
 struct Config {
   std::string architecture;
   Variant variant = Variant::kDense;
-  // The checkpoint's own dtype as config.json gives it ("float32", "bfloat16"); empty where it does not.
+  // Where the text model's modules are: "model.language_model", or "model" in a text-only
+  // checkpoint.
+  std::string module_prefix = "model.language_model";
+  // The checkpoint's own dtype as config.json gives it ("float32", "bfloat16"); empty where it does
+  // not.
   std::string dtype;
 
   int64_t d_model = 0;
@@ -91,7 +97,8 @@ struct Config {
   std::optional<int64_t> bos_token_id;
   std::optional<int64_t> pad_token_id;
   std::vector<int64_t> eos_token_ids;
-  // Placeholders of images, videos and audio. The text path reads the pad token in their place, as Transformers does.
+  // Placeholders of images, videos and audio. The text path reads the pad token in their place, as
+  // Transformers does.
   std::vector<int64_t> placeholder_token_ids;
 
   int n_layers() const { return static_cast<int>(layers.size()); }
@@ -100,9 +107,9 @@ struct Config {
   bool has_layer_type(LayerType type) const;
 };
 
-// InvalidArgument where the text is no JSON, is no Gemma 4, asks for something that the text path does not have, or
-// contradicts itself; the message names the key.
-absl::StatusOr<Config> ParseConfig(std::string_view json);
+// InvalidArgument where the text is no JSON, is no Gemma 4, asks for something that the text path
+// does not have, or contradicts itself; the message names the key.
+absl::StatusOr<Config> ParseConfig(absl::string_view json);
 
 }  // namespace hookwire::model
 

@@ -1,12 +1,12 @@
-// Everything that a forward pass carries from one layer to the next, explicit, so that a pass can stop at any layer boundary,
-// go on later, or let sequences leave.
+// Everything that a forward pass carries from one layer to the next, explicit, so that a pass can
+// stop at any layer boundary, go on later, or let sequences leave.
 #ifndef HOOKWIRE_MODEL_TEXT_PASS_STATE_H_
 #define HOOKWIRE_MODEL_TEXT_PASS_STATE_H_
 
+#include <ATen/core/Tensor.h>
+
 #include <array>
 #include <vector>
-
-#include <ATen/core/Tensor.h>
 
 #include "model/config/config.h"
 #include "model/text/ragged.h"

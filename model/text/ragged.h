@@ -1,17 +1,18 @@
 // Tokens of several sequences, laid end to end without padding.
 //
-// A Layout says how: `fast` puts all sequences into one part, so that row-wise work runs on all tokens at once;
-// `reference` gives each sequence a part of its own, because the bits of most operators depend on the number of rows.
-// Numerics decide the grouping and nothing else does: the forward pass is written once, as functions of parts.
+// A Layout says how: `fast` puts all sequences into one part, so that row-wise work runs on all
+// tokens at once; `reference` gives each sequence a part of its own, because the bits of most
+// operators depend on the number of rows. Numerics decide the grouping and nothing else does: the
+// forward pass is written once, as functions of parts.
 #ifndef HOOKWIRE_MODEL_TEXT_RAGGED_H_
 #define HOOKWIRE_MODEL_TEXT_RAGGED_H_
+
+#include <ATen/core/Tensor.h>
+#include <c10/util/SmallVector.h>
 
 #include <cstdint>
 #include <utility>
 #include <vector>
-
-#include <ATen/core/Tensor.h>
-#include <c10/util/SmallVector.h>
 
 #include "model/numerics.h"
 
@@ -42,6 +43,8 @@ class Layout {
   at::Tensor Rows(const Ragged& ragged, int sequence) const;
   // All sequences' rows.
   std::vector<at::Tensor> Split(const Ragged& ragged) const;
+  // Whether all sequences have the same length.
+  bool IsUniform() const;
   // The inverse: one tensor a sequence, [length, …], to parts.
   Ragged Join(std::vector<at::Tensor> sequences) const;
 

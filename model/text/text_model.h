@@ -1,16 +1,16 @@
 // Gemma 4's text path: embedding, decoder layers, final norm, unembedding.
 //
-// In: token sequences and a Tap. Out: logits of the rows that someone reads, and whatever the tap saw. Runs on the caller's
-// thread (libtorch's own threads compute); no exception leaves it. Any number of threads may run passes at once, each with
-// its own PassState.
+// In: token sequences and a Tap. Out: logits of the rows that someone reads, and whatever the tap
+// saw. Runs on the caller's thread (libtorch's own threads compute); no exception leaves it. Any
+// number of threads may run passes at once, each with its own PassState.
 #ifndef HOOKWIRE_MODEL_TEXT_TEXT_MODEL_H_
 #define HOOKWIRE_MODEL_TEXT_TEXT_MODEL_H_
+
+#include <ATen/core/Tensor.h>
 
 #include <memory>
 #include <optional>
 #include <vector>
-
-#include <ATen/core/Tensor.h>
 
 #include "absl/status/statusor.h"
 #include "model/adapter/catalogue.h"
@@ -29,9 +29,10 @@ class TextModel {
     at::Device device = at::kCPU;
   };
 
-  // InvalidArgument or NotFound where a weight is missing or has another shape than config.json says.
-  static absl::StatusOr<std::unique_ptr<const TextModel>> Load(std::shared_ptr<const Checkpoint> checkpoint,
-                                                               const Options& options);
+  // InvalidArgument or NotFound where a weight is missing or has another shape than config.json
+  // says.
+  static absl::StatusOr<std::unique_ptr<const TextModel>> Load(
+      std::shared_ptr<const Checkpoint> checkpoint, const Options& options);
   ~TextModel();
 
   const Config& config() const;
@@ -43,16 +44,19 @@ class TextModel {
   // Elements of all weights that the text path uses.
   int64_t n_params() const;
 
-  // Embeds the sequences, whose token ids the caller has checked (TokenLimit), and visits what lies before layer 0.
-  absl::StatusOr<PassState> Begin(std::vector<std::vector<int64_t>> sequences, Numerics numerics, Tap& tap) const;
+  // Embeds the sequences, whose token ids the caller has checked (TokenLimit), and visits what lies
+  // before layer 0.
+  absl::StatusOr<PassState> Begin(std::vector<std::vector<int64_t>> sequences, Numerics numerics,
+                                  Tap& tap) const;
 
   // Runs layers state.next_layer() … end_layer - 1.
   absl::Status RunLayers(PassState& state, int end_layer, Tap& tap) const;
 
-  // Final norm and unembedding. `rows[s]` are the positions of sequence s whose logits are wanted (possibly none).
-  // Returns, for each sequence, [rows[s].size(), d_vocab] in the compute dtype, after the softcap; an undefined tensor
-  // where rows[s] is empty.
-  absl::StatusOr<std::vector<at::Tensor>> Finish(PassState& state, const std::vector<std::vector<int64_t>>& rows,
+  // Final norm and unembedding. `rows[s]` are the positions of sequence s whose logits are wanted
+  // (possibly none). Returns, for each sequence, [rows[s].size(), d_vocab] in the compute dtype,
+  // after the softcap; an undefined tensor where rows[s] is empty.
+  absl::StatusOr<std::vector<at::Tensor>> Finish(PassState& state,
+                                                 const std::vector<std::vector<int64_t>>& rows,
                                                  Tap& tap) const;
 
   // The residual stream of each sequence as it enters state.next_layer(): [pos, d_model].

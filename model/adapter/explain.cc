@@ -1,0 +1,215 @@
+// What the catalogue says of names that it does not have: why, and the nearest right one.
+#include <algorithm>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/cord.h"
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
+#include "model/adapter/catalogue.h"
+#include "model/adapter/glob.h"
+#include "model/adapter/nearest.h"
+
+namespace hookwire::model {
+namespace {
+
+// Names come from clients and may be of any length; an error shows this much.
+constexpr size_t kShownChars = 120;
+
+std::string Shown(absl::string_view name) {
+  return name.size() <= kShownChars ? std::string(name)
+                                    : absl::StrCat(name.substr(0, kShownChars), "…");
+}
+
+absl::Status NameError(absl::string_view reason, absl::string_view name, absl::string_view message,
+                       absl::string_view cause, absl::string_view suggestion) {
+  absl::Status status = absl::NotFoundError(message);
+  status.SetPayload(kErrorReasonPayload, absl::Cord(reason));
+  status.SetPayload(kErrorHookPayload, absl::Cord(Shown(name)));
+  if (!cause.empty()) status.SetPayload(kErrorCausePayload, absl::Cord(cause));
+  if (!suggestion.empty()) status.SetPayload(kErrorSuggestionPayload, absl::Cord(suggestion));
+  return status;
+}
+
+absl::Status AbsentError(absl::string_view name, absl::string_view cause,
+                         absl::string_view suggestion) {
+  return NameError("HOOK_ABSENT", name, absl::StrCat(Shown(name), " does not exist: ", cause),
+                   cause, suggestion);
+}
+
+// "blocks.<layer>.<rest>", where <layer> is a number.
+struct BlockName {
+  int layer;
+  absl::string_view rest;
+};
+
+std::optional<BlockName> ParseBlockName(absl::string_view name) {
+  if (!absl::ConsumePrefix(&name, "blocks.")) return std::nullopt;
+  const size_t dot = name.find('.');
+  int layer = 0;
+  if (dot == absl::string_view::npos || !absl::SimpleAtoi(name.substr(0, dot), &layer))
+    return std::nullopt;
+  return BlockName{layer, name.substr(dot + 1)};
+}
+
+// The names of a layer's site under "blocks.<i>.", the canonical one first.
+std::vector<std::string> RelativeNames(const SiteRow& row) {
+  const absl::string_view component = Row(row.component).name;
+  std::vector<std::string> names = {component.empty() ? std::string(row.hook)
+                                                      : absl::StrCat(component, ".", row.hook)};
+  for (absl::string_view alias : absl::StrSplit(row.aliases, ' ', absl::SkipEmpty()))
+    names.emplace_back(alias);
+  return names;
+}
+
+// The site of a layer that has this name under "blocks.<i>.", on any checkpoint.
+const SiteRow* FindSite(absl::string_view rest) {
+  for (const SiteRow& row : SiteTable()) {
+    if (!Row(row.component).per_layer) continue;
+    for (const std::string& name : RelativeNames(row)) {
+      if (name == rest) return &row;
+    }
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+absl::Status Catalogue::ExplainAbsent(absl::string_view asked, const SiteRow& row,
+                                      absl::string_view rest, int layer) const {
+  const auto lacks = [this, layer](Presence presence) {
+    return !IsPresent(presence, config_, layer);
+  };
+  const Presence component = Row(row.component).presence;
+  for (const Presence presence : {component, row.presence}) {
+    if (!lacks(presence)) continue;
+    switch (presence) {
+      case Presence::kPerLayerInputs:
+        return AbsentError(
+            asked, "this checkpoint has no per-layer embeddings (only E2B and E4B have)", "");
+      case Presence::kExperts:
+        return AbsentError(asked, "this checkpoint has no experts (only 26B-A4B has)", "");
+      case Presence::kOwnKeyValues:
+      case Presence::kOwnValues:
+        break;
+      default:
+        return AbsentError(asked, "this layer does not have it", "");
+    }
+    const LayerConfig& at = config_.layers[static_cast<size_t>(layer)];
+    if (at.shares_key_values()) {
+      const int source = *at.key_value_source;
+      const bool values = row.site == Site::kVInput || row.component == Component::kV ||
+                          row.component == Component::kVNorm;
+      std::string there = absl::StrCat("blocks.", source, ".", rest);
+      if (!by_name_.contains(there))
+        there = absl::StrCat("blocks.", source, ".attn.v_norm.hook_in");
+      return AbsentError(asked,
+                         absl::StrCat("layer ", layer, " reuses the keys and values of layer ",
+                                      source, "; its ", values ? "values" : "keys", " are ", there),
+                         there);
+    }
+    const std::string instead = absl::StrCat("blocks.", layer, ".attn.v_norm.hook_in");
+    return AbsentError(
+        asked,
+        absl::StrCat("layer ", layer,
+                     " has no value projection, its values are its keys' (K==V); they are ",
+                     instead),
+        instead);
+  }
+  return AbsentError(asked, "this layer does not have it", "");
+}
+
+absl::Status Catalogue::ExplainName(absl::string_view name) const {
+  if (const std::optional<BlockName> block = ParseBlockName(name)) {
+    const SiteRow* row = FindSite(block->rest);
+    if (block->layer < 0 || block->layer >= config_.n_layers()) {
+      const int near = std::clamp(block->layer, 0, config_.n_layers() - 1);
+      const std::string suggestion = Nearest(absl::StrCat("blocks.", near, ".", block->rest));
+      return NameError("HOOK_NOT_FOUND", name,
+                       absl::StrCat("no hook point ", Shown(name), ": this model has layers 0 to ",
+                                    config_.n_layers() - 1, "; did you mean ", suggestion, "?"),
+                       "", suggestion);
+    }
+    if (row != nullptr) return ExplainAbsent(name, *row, block->rest, block->layer);
+  }
+  for (const absl::string_view hook :
+       {"rotary_emb.hook_in", "rotary_emb.hook_cos", "rotary_emb.hook_sin"}) {
+    if (name != hook) continue;
+    const absl::string_view last = hook.substr(hook.find('.') + 1);
+    const std::string full = absl::StrCat("rotary_emb.full_attention.", last);
+    const std::string sliding = absl::StrCat("rotary_emb.sliding_attention.", last);
+    return AbsentError(
+        name,
+        absl::StrCat(
+            "there is one set of frequencies a layer type; the names are ",
+            config_.has_layer_type(LayerType::kSliding) ? absl::StrCat(sliding, " and ") : "",
+            full),
+        full);
+  }
+  if (absl::StartsWith(name, "vision_encoder") || absl::StartsWith(name, "vision_projector")) {
+    return AbsentError(
+        name,
+        "this server runs the text path; vision hook points fire only where a run has an image",
+        "");
+  }
+  // A component's name without a hook is one dot away from the hook.
+  const std::string out = absl::StrCat(name.substr(0, kShownChars), ".hook_out");
+  const std::string suggestion = by_name_.contains(out) ? out : Nearest(name);
+  return NameError("HOOK_NOT_FOUND", name,
+                   absl::StrCat("no hook point ", Shown(name), "; did you mean ", suggestion, "?"),
+                   "", suggestion);
+}
+
+absl::Status Catalogue::ExplainGlob(absl::string_view pattern) const {
+  // A place that other checkpoints have explains more than a name that looks alike.
+  if (pattern.size() <= kShownChars) {
+    for (int layer = 0; layer < config_.n_layers(); ++layer) {
+      for (const SiteRow& row : SiteTable()) {
+        if (!Row(row.component).per_layer || id(row.site, layer) != kNoHook) continue;
+        for (const std::string& rest : RelativeNames(row)) {
+          const std::string name = absl::StrCat("blocks.", layer, ".", rest);
+          if (!GlobMatches(pattern, name)) continue;
+          const absl::Status absent = ExplainAbsent(name, row, rest, layer);
+          const std::string cause(*absent.GetPayload(kErrorCausePayload));
+          const auto instead = absent.GetPayload(kErrorSuggestionPayload);
+          return NameError("GLOB_NO_MATCH", pattern,
+                           absl::StrCat("no hook point matches ", pattern, ": ", absent.message()),
+                           cause, instead ? std::string(*instead) : "");
+        }
+      }
+    }
+  }
+  // Layers share their names.
+  const auto as_glob = [](absl::string_view name) {
+    return absl::ConsumePrefix(&name, "blocks.0.") ? absl::StrCat("blocks.*.", name)
+                                                   : std::string(name);
+  };
+  std::vector<std::string> globs;
+  for (const HookPoint& point : points_) {
+    if (point.layer > 0) continue;
+    globs.push_back(as_glob(point.name));
+    for (const std::string& alias : point.aliases) globs.push_back(as_glob(alias));
+  }
+  const std::string suggestion = NearestName(pattern, globs);
+  return NameError(
+      "GLOB_NO_MATCH", pattern,
+      absl::StrCat("no hook point matches ", Shown(pattern), "; did you mean ", suggestion, "?"),
+      "", suggestion);
+}
+
+std::string Catalogue::Nearest(absl::string_view name) const {
+  std::vector<std::string> names;
+  names.reserve(points_.size() * 2);
+  for (const HookPoint& point : points_) {
+    names.push_back(point.name);
+    names.insert(names.end(), point.aliases.begin(), point.aliases.end());
+  }
+  return NearestName(name, names);
+}
+
+}  // namespace hookwire::model

@@ -1,0 +1,34 @@
+#include "model/adapter/glob.h"
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+namespace hookwire::model {
+
+bool GlobMatches(absl::string_view pattern, absl::string_view name) {
+  // reached[j]: the pattern so far can match the first j characters of the name.
+  std::vector<char> reached(name.size() + 1, 0);
+  std::vector<char> next(name.size() + 1, 0);
+  reached[0] = 1;
+  for (size_t i = 0; i < pattern.size(); ++i) {
+    std::fill(next.begin(), next.end(), 0);
+    if (pattern[i] == '*') {
+      const bool crosses_dots = i + 1 < pattern.size() && pattern[i + 1] == '*';
+      if (crosses_dots) ++i;
+      bool open = false;
+      for (size_t j = 0; j <= name.size(); ++j) {
+        if (j > 0 && !crosses_dots && name[j - 1] == '.') open = false;
+        open = open || reached[j] != 0;
+        next[j] = open ? 1 : 0;
+      }
+    } else {
+      for (size_t j = 0; j < name.size(); ++j)
+        next[j + 1] = reached[j] != 0 && name[j] == pattern[i] ? 1 : 0;
+    }
+    std::swap(reached, next);
+  }
+  return reached[name.size()] != 0;
+}
+
+}  // namespace hookwire::model

@@ -1,0 +1,14 @@
+#ifndef HOOKWIRE_MODEL_ADAPTER_GLOB_H_
+#define HOOKWIRE_MODEL_ADAPTER_GLOB_H_
+
+#include "absl/strings/string_view.h"
+
+namespace hookwire::model {
+
+// Whether `name` as a whole matches `pattern`: `*` stands for any run of characters between dots,
+// `**` for any run at all. Time is O(|pattern| × |name|), whatever the pattern.
+bool GlobMatches(absl::string_view pattern, absl::string_view name);
+
+}  // namespace hookwire::model
+
+#endif  // HOOKWIRE_MODEL_ADAPTER_GLOB_H_

@@ -1,0 +1,137 @@
+#include "model/checkpoint/checkpoint.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <sstream>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "model/adapter/nearest.h"
+
+namespace hookwire::model {
+namespace {
+
+using Json = nlohmann::json;
+namespace fs = std::filesystem;
+
+// config.json and shard indices are small; anything larger is something else.
+constexpr std::uintmax_t kMaxJsonBytes = 64u << 20;
+
+absl::StatusOr<std::string> ReadText(const fs::path& path) {
+  std::error_code error;
+  const std::uintmax_t size = fs::file_size(path, error);
+  if (error) return absl::NotFoundError(absl::StrCat(path.string(), ": ", error.message()));
+  if (size > kMaxJsonBytes)
+    return absl::InvalidArgumentError(absl::StrCat(path.string(), " is too large"));
+  std::ifstream in(path, std::ios::binary);
+  std::ostringstream text;
+  text << in.rdbuf();
+  if (!in) return absl::InvalidArgumentError(absl::StrCat("cannot read ", path.string()));
+  return std::move(text).str();
+}
+
+// The weight files that the directory's index names, or its single file.
+absl::StatusOr<std::vector<std::string>> FindWeightFiles(const fs::path& directory) {
+  const fs::path single = directory / "model.safetensors";
+  const fs::path index = directory / "model.safetensors.index.json";
+  std::error_code error;
+  if (!fs::exists(index, error)) {
+    if (!fs::exists(single, error)) {
+      return absl::NotFoundError(absl::StrCat(
+          directory.string(), " has neither model.safetensors nor model.safetensors.index.json"));
+    }
+    return std::vector<std::string>{single.string()};
+  }
+  auto text = ReadText(index);
+  if (!text.ok()) return text.status();
+  const Json json = Json::parse(*text, nullptr, /*allow_exceptions=*/false);
+  if (!json.is_object() || !json.contains("weight_map") || !json["weight_map"].is_object()) {
+    return absl::InvalidArgumentError(absl::StrCat(index.string(), " has no weight_map"));
+  }
+  std::set<std::string> files;
+  for (const auto& [tensor, file] : json["weight_map"].items()) {
+    if (!file.is_string())
+      return absl::InvalidArgumentError(absl::StrCat(index.string(), ": no file for ", tensor));
+    const std::string name = file.get<std::string>();
+    if (fs::path(name).filename() != name) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(index.string(), " names a file outside the directory: ", name));
+    }
+    files.insert((directory / name).string());
+  }
+  return std::vector<std::string>(files.begin(), files.end());
+}
+
+}  // namespace
+
+absl::StatusOr<std::shared_ptr<const Checkpoint>> Checkpoint::Open(const std::string& directory) {
+  std::error_code error;
+  if (!fs::is_directory(directory, error)) {
+    return absl::NotFoundError(absl::StrCat(directory, " is not a directory"));
+  }
+  const fs::path config_path = fs::path(directory) / "config.json";
+  if (!fs::exists(config_path, error)) {
+    return absl::NotFoundError(absl::StrCat(directory, " is no checkpoint: it has no config.json"));
+  }
+  auto text = ReadText(config_path);
+  if (!text.ok()) return text.status();
+  auto config = ParseConfig(*text);
+  if (!config.ok()) {
+    return absl::Status(config.status().code(),
+                        absl::StrCat(directory, ": ", config.status().message()));
+  }
+  auto paths = FindWeightFiles(directory);
+  if (!paths.ok()) return paths.status();
+
+  std::shared_ptr<Checkpoint> checkpoint(new Checkpoint());
+  checkpoint->directory_ = directory;
+  checkpoint->config_ = *std::move(config);
+  for (const std::string& path : *paths) {
+    auto file = SafetensorsFile::Open(path);
+    if (!file.ok()) return file.status();
+    for (std::string& name : (*file)->names()) {
+      if (!checkpoint->tensors_.emplace(name, file->get()).second) {
+        return absl::InvalidArgumentError(
+            absl::StrCat(path, " repeats the tensor ", name, " of another file"));
+      }
+    }
+    checkpoint->files_.push_back(*std::move(file));
+  }
+  return checkpoint;
+}
+
+std::string Checkpoint::name() const {
+  fs::path path = fs::path(directory_).lexically_normal();
+  if (path.filename().empty()) path = path.parent_path();
+  return path.filename().string();
+}
+
+absl::StatusOr<at::Tensor> Checkpoint::Get(absl::string_view tensor) const {
+  const auto it = tensors_.find(tensor);
+  if (it == tensors_.end()) {
+    return absl::NotFoundError(absl::StrCat(directory_, " has no tensor ", tensor,
+                                            "; the nearest is ", NearestName(tensor, names())));
+  }
+  return it->second->Get(tensor);
+}
+
+std::vector<std::string> Checkpoint::names() const {
+  std::vector<std::string> names;
+  names.reserve(tensors_.size());
+  for (const auto& [name, file] : tensors_) names.push_back(name);
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+std::vector<std::string> Checkpoint::weight_files() const {
+  std::vector<std::string> paths;
+  for (const auto& file : files_) paths.push_back(file->path());
+  std::sort(paths.begin(), paths.end());
+  return paths;
+}
+
+}  // namespace hookwire::model

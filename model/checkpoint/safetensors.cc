@@ -1,0 +1,154 @@
+#include "model/checkpoint/safetensors.h"
+
+#include <ATen/ops/from_blob.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+
+namespace hookwire::model {
+namespace {
+
+using Json = nlohmann::json;
+
+// The format's own bound on the header.
+constexpr uint64_t kMaxHeaderBytes = 100'000'000;
+
+std::optional<at::ScalarType> DtypeOf(absl::string_view name) {
+  static constexpr std::pair<absl::string_view, at::ScalarType> kDtypes[] = {
+      {"F64", at::kDouble}, {"F32", at::kFloat}, {"F16", at::kHalf},  {"BF16", at::kBFloat16},
+      {"I64", at::kLong},   {"I32", at::kInt},   {"I16", at::kShort}, {"I8", at::kChar},
+      {"U8", at::kByte},    {"BOOL", at::kBool}};
+  for (const auto& [key, dtype] : kDtypes) {
+    if (key == name) return dtype;
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+absl::StatusOr<std::shared_ptr<const MappedFile>> MappedFile::Open(const std::string& path) {
+  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return absl::NotFoundError(absl::StrCat(path, ": ", std::strerror(errno)));
+  struct stat info {};
+  if (fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) {
+    close(fd);
+    return absl::InvalidArgumentError(absl::StrCat(path, " is not a regular file"));
+  }
+  const auto size = static_cast<size_t>(info.st_size);
+  if (size == 0) {
+    close(fd);
+    return absl::InvalidArgumentError(absl::StrCat(path, " is empty"));
+  }
+  void* data = mmap(nullptr, size, PROT_READ, MAP_PRIVATE, fd, 0);
+  const int error = errno;
+  close(fd);
+  if (data == MAP_FAILED)
+    return absl::InternalError(absl::StrCat("cannot map ", path, ": ", std::strerror(error)));
+  return std::shared_ptr<const MappedFile>(
+      new MappedFile(static_cast<const std::byte*>(data), size));
+}
+
+MappedFile::~MappedFile() { munmap(const_cast<std::byte*>(data_), size_); }
+
+absl::StatusOr<std::shared_ptr<const SafetensorsFile>> SafetensorsFile::Open(
+    const std::string& path) {
+  auto mapped = MappedFile::Open(path);
+  if (!mapped.ok()) return mapped.status();
+  std::shared_ptr<SafetensorsFile> file(new SafetensorsFile());
+  file->path_ = path;
+  file->file_ = *std::move(mapped);
+  if (absl::Status status = file->ParseHeader(); !status.ok()) return status;
+  return file;
+}
+
+absl::Status SafetensorsFile::ParseHeader() {
+  const auto fail = [this](absl::string_view what) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(path_, " is not a whole safetensors file: ", what));
+  };
+  if (file_->size() < sizeof(uint64_t)) return fail("it is shorter than its header");
+  uint64_t header_bytes = 0;
+  std::memcpy(&header_bytes, file_->data(), sizeof(header_bytes));
+  if (header_bytes > kMaxHeaderBytes || header_bytes > file_->size() - sizeof(header_bytes)) {
+    return fail(absl::StrCat("its header claims ", header_bytes, " bytes"));
+  }
+  const char* text = reinterpret_cast<const char*>(file_->data()) + sizeof(header_bytes);
+  const Json header = Json::parse(text, text + header_bytes, nullptr, /*allow_exceptions=*/false);
+  if (header.is_discarded() || !header.is_object()) return fail("its header is not a JSON object");
+
+  const size_t data_start = sizeof(header_bytes) + header_bytes;
+  const size_t data_bytes = file_->size() - data_start;
+  std::vector<std::pair<size_t, size_t>> extents;
+  for (const auto& [name, entry] : header.items()) {
+    if (name == "__metadata__") continue;
+    const auto dtype = entry.find("dtype");
+    const auto shape = entry.find("shape");
+    const auto offsets = entry.find("data_offsets");
+    if (!entry.is_object() || dtype == entry.end() || shape == entry.end() ||
+        offsets == entry.end() || !dtype->is_string() || !shape->is_array() ||
+        !offsets->is_array() || offsets->size() != 2 || !(*offsets)[0].is_number_unsigned() ||
+        !(*offsets)[1].is_number_unsigned()) {
+      return fail(absl::StrCat("the entry of ", name, " lacks dtype, shape or data_offsets"));
+    }
+    const auto begin = (*offsets)[0].get<uint64_t>();
+    const auto end = (*offsets)[1].get<uint64_t>();
+    if (begin > end || end > data_bytes) {
+      return fail(absl::StrCat(name, " ends at byte ", end, " of ", data_bytes));
+    }
+    extents.emplace_back(begin, end);
+    const std::optional<at::ScalarType> scalar = DtypeOf(dtype->get_ref<const std::string&>());
+    // A dtype of quantised towers, say: not an error until somebody asks for the tensor.
+    if (!scalar) continue;
+    Entry parsed{.dtype = *scalar, .shape = {}, .offset = data_start + begin, .bytes = end - begin};
+    uint64_t bytes = c10::elementSize(*scalar);
+    for (const Json& size : *shape) {
+      if (!size.is_number_unsigned())
+        return fail(absl::StrCat("the shape of ", name, " is no list of sizes"));
+      const auto extent = size.get<uint64_t>();
+      if (extent > (uint64_t{1} << 40) || __builtin_mul_overflow(bytes, extent, &bytes)) {
+        return fail(absl::StrCat("the shape of ", name, " is too large"));
+      }
+      parsed.shape.push_back(static_cast<int64_t>(extent));
+    }
+    if (bytes != parsed.bytes) {
+      return fail(
+          absl::StrCat(name, " has ", parsed.bytes, " bytes where its shape needs ", bytes));
+    }
+    entries_.emplace(name, std::move(parsed));
+  }
+  std::sort(extents.begin(), extents.end());
+  for (size_t i = 1; i < extents.size(); ++i) {
+    if (extents[i].first < extents[i - 1].second) return fail("tensors overlap");
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<at::Tensor> SafetensorsFile::Get(absl::string_view name) const {
+  const auto it = entries_.find(name);
+  if (it == entries_.end())
+    return absl::NotFoundError(absl::StrCat(path_, " has no tensor ", name));
+  const Entry& entry = it->second;
+  void* data = const_cast<std::byte*>(file_->data() + entry.offset);
+  return at::from_blob(
+      data, entry.shape, [file = file_](void*) {}, at::TensorOptions().dtype(entry.dtype));
+}
+
+std::vector<std::string> SafetensorsFile::names() const {
+  std::vector<std::string> names;
+  names.reserve(entries_.size());
+  for (const auto& [name, entry] : entries_) names.push_back(name);
+  return names;
+}
+
+}  // namespace hookwire::model

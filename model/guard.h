@@ -1,0 +1,53 @@
+// The edge of model/: inside, libtorch throws; outside, there are only statuses.
+#ifndef HOOKWIRE_MODEL_GUARD_H_
+#define HOOKWIRE_MODEL_GUARD_H_
+
+#include <c10/util/Exception.h>
+
+#include <exception>
+#include <new>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+
+namespace hookwire::model {
+
+// Carries a status from deep inside a pass to its edge. Never leaves model/.
+class PassEnded : public std::exception {
+ public:
+  explicit PassEnded(absl::Status status) : status_(std::move(status)) {}
+  const absl::Status& status() const { return status_; }
+  const char* what() const noexcept override { return "pass ended"; }
+
+ private:
+  absl::Status status_;
+};
+
+// Ends the pass if `status` is an error.
+inline void ThrowIfError(absl::Status status) {
+  if (!status.ok()) throw PassEnded(std::move(status));
+}
+
+// Calls `body`, which returns a T (an absl::Status or StatusOr) and may throw.
+template <typename T, typename F>
+T Guarded(F&& body) {
+  try {
+    return std::forward<F>(body)();
+  } catch (const PassEnded& ended) {
+    return ended.status();
+  } catch (const c10::OutOfMemoryError& error) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("out of device memory: ", error.what_without_backtrace()));
+  } catch (const c10::Error& error) {
+    return absl::InternalError(absl::StrCat("libtorch: ", error.what_without_backtrace()));
+  } catch (const std::bad_alloc&) {
+    return absl::ResourceExhaustedError("out of memory");
+  } catch (const std::exception& error) {
+    return absl::InternalError(error.what());
+  }
+}
+
+}  // namespace hookwire::model
+
+#endif  // HOOKWIRE_MODEL_GUARD_H_

@@ -1,0 +1,73 @@
+#include "model/nn/attention.h"
+
+#include <ATen/ops/arange.h>
+#include <ATen/ops/matmul.h>
+#include <ATen/ops/scaled_dot_product_attention.h>
+#include <ATen/ops/softmax.h>
+
+#include <limits>
+#include <optional>
+
+namespace hookwire::model {
+namespace {
+
+// [rows, head, d_head] -> [1, head, rows, d_head], with each key-value head repeated for the query
+// heads that share it.
+at::Tensor ToHeads(const at::Tensor& x, int64_t n_heads) {
+  const at::Tensor heads = x.unsqueeze(0).transpose(1, 2);
+  const int64_t repeats = n_heads / heads.size(1);
+  if (repeats == 1) return heads;
+  return heads.unsqueeze(2)
+      .expand({1, heads.size(1), repeats, heads.size(2), heads.size(3)})
+      .reshape({1, n_heads, heads.size(2), heads.size(3)});
+}
+
+}  // namespace
+
+at::Tensor VisibleMask(int64_t queries, int64_t keys, const Visibility& visibility,
+                       at::Device device) {
+  const auto options = at::TensorOptions().dtype(at::kLong).device(device);
+  const at::Tensor query =
+      at::arange(visibility.first_query, visibility.first_query + queries, options)
+          .unsqueeze(1);                                          // [queries, 1]
+  const at::Tensor key = at::arange(keys, options).unsqueeze(0);  // [1, keys]
+  at::Tensor visible = key <= query;
+  if (visibility.window > 0) visible = visible.logical_and(key > query - visibility.window);
+  return visible;
+}
+
+at::Tensor AttentionScores(const at::Tensor& q, const at::Tensor& k, const at::Tensor& visible) {
+  const int64_t n_heads = q.size(1);
+  at::Tensor scores = at::matmul(ToHeads(q, n_heads), ToHeads(k, n_heads).transpose(2, 3));
+  return scores.squeeze(0).masked_fill_(visible.logical_not(),
+                                        -std::numeric_limits<double>::infinity());
+}
+
+at::Tensor AttentionPattern(const at::Tensor& scores) {
+  return at::softmax(scores, -1, at::kFloat).to(scores.scalar_type());
+}
+
+at::Tensor MixValues(const at::Tensor& pattern, const at::Tensor& v) {
+  const at::Tensor mixed = at::matmul(pattern.unsqueeze(0), ToHeads(v, pattern.size(0)));
+  return mixed.transpose(1, 2).contiguous().squeeze(0);
+}
+
+at::Tensor FusedAttention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, int64_t n,
+                          const Visibility& visibility) {
+  const auto heads = [n](const at::Tensor& x) {
+    return x.unflatten(0, {n, x.size(0) / n}).transpose(1, 2);
+  };
+  const int64_t queries = q.size(0) / n;
+  const int64_t keys = k.size(0) / n;
+  const bool windowed =
+      visibility.window > 0 && visibility.first_query + queries > visibility.window;
+  const bool causal = !windowed && visibility.first_query == 0 && queries == keys;
+  std::optional<at::Tensor> mask;
+  if (!causal) mask = VisibleMask(queries, keys, visibility, q.device());
+  const at::Tensor mixed = at::scaled_dot_product_attention(
+      heads(q), heads(k), heads(v), mask, /*dropout_p=*/0.0, causal,
+      /*scale=*/1.0, /*enable_gqa=*/q.size(1) != k.size(1));
+  return mixed.transpose(1, 2).reshape(q.sizes());  // [n × queries, head, d_head]
+}
+
+}  // namespace hookwire::model

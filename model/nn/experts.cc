@@ -1,0 +1,66 @@
+#include "model/nn/experts.h"
+
+#include <ATen/ops/_grouped_mm.h>
+#include <ATen/ops/arange.h>
+#include <ATen/ops/cumsum.h>
+#include <ATen/ops/empty_like.h>
+#include <ATen/ops/histc.h>
+#include <ATen/ops/linear.h>
+#include <ATen/ops/softmax.h>
+#include <ATen/ops/sort.h>
+#include <ATen/ops/topk.h>
+
+#include <cmath>
+#include <tuple>
+
+#include "model/nn/gelu.h"
+#include "model/nn/rms_norm.h"
+
+namespace hookwire::model {
+
+at::Tensor RouterScores(const at::Tensor& x, const RouterWeights& weights, double eps,
+                        Numerics numerics) {
+  const double shrink = std::pow(static_cast<double>(x.size(-1)), -0.5);
+  return at::linear(RmsNorm(x, {}, eps, numerics) * weights.scale * shrink, weights.projection);
+}
+
+at::Tensor RouterProbabilities(const at::Tensor& scores) {
+  return at::softmax(scores, -1, at::kFloat);
+}
+
+Routing ChooseExperts(const at::Tensor& probabilities, const RouterWeights& weights, int64_t k) {
+  const auto [largest, indices] = at::topk(probabilities, k, -1);
+  const at::Tensor shares = largest / largest.sum(-1, /*keepdim=*/true);
+  return {shares * weights.per_expert_scale.index({indices}), indices};
+}
+
+at::Tensor RunExperts(const at::Tensor& x, const Routing& routing, const ExpertWeights& weights) {
+  const int64_t rows = x.size(0);
+  const int64_t n_experts = weights.gate_up.size(0);
+  const int64_t k = routing.indices.size(1);
+  if (rows == 0) return x;
+  // Row-expert pairs, sorted by expert, so that each expert's rows lie together.
+  const at::Tensor experts = routing.indices.reshape(-1);              // [rows × k]
+  const auto [sorted_experts, order] = at::sort(experts);              // both [rows × k]
+  const at::Tensor inputs = x.index_select(0, order.floor_divide(k));  // [rows × k, d_model]
+  const at::Tensor counts =
+      at::histc(x.is_cpu() ? sorted_experts.to(at::kFloat) : sorted_experts.to(at::kInt), n_experts,
+                0, n_experts - 1);
+  const at::Tensor ends =
+      at::cumsum(counts, 0, at::kInt);  // [expert]: where each expert's rows end
+
+  const at::Tensor gate_up =
+      at::_grouped_mm(inputs, weights.gate_up.transpose(-2, -1), ends);  // [rows × k, 2 × d_expert]
+  const auto halves = gate_up.chunk(2, -1);
+  const at::Tensor activated = GeluTanh(halves[0]) * halves[1];  // [rows × k, d_expert]
+  const at::Tensor outputs =
+      at::_grouped_mm(activated, weights.down.transpose(-2, -1), ends);  // [rows × k, d_model]
+
+  const at::Tensor weighted =
+      outputs * routing.weights.reshape(-1).index_select(0, order).unsqueeze(-1);
+  at::Tensor back = at::empty_like(order);
+  back.index_put_({order}, at::arange(order.size(0), order.options()));
+  return weighted.index_select(0, back).view({rows, k, x.size(1)}).sum(1).to(x.scalar_type());
+}
+
+}  // namespace hookwire::model

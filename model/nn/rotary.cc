@@ -1,0 +1,39 @@
+#include "model/nn/rotary.h"
+
+#include <ATen/ops/arange.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/pow.h>
+#include <ATen/ops/zeros.h>
+
+namespace hookwire::model {
+
+at::Tensor InverseFrequencies(const RopeConfig& rope, int64_t d_head) {
+  const int64_t pairs = d_head / 2;
+  // Truncated as Transformers does: factor × d_head, halved, then cut.
+  const int64_t turned =
+      rope.proportional
+          ? static_cast<int64_t>(rope.partial_rotary_factor * static_cast<double>(d_head)) / 2
+          : pairs;
+  const at::Tensor exponents =
+      at::arange(0, 2 * turned, 2, at::kLong).to(at::kFloat) / static_cast<double>(d_head);
+  at::Tensor frequencies = at::pow(at::Scalar(rope.theta), exponents).reciprocal();
+  if (turned < pairs) frequencies = at::cat({frequencies, at::zeros({pairs - turned}, at::kFloat)});
+  return frequencies;
+}
+
+std::pair<at::Tensor, at::Tensor> RotaryFactors(const at::Tensor& positions,
+                                                const at::Tensor& inverse_frequencies,
+                                                at::ScalarType dtype) {
+  const at::Tensor half =
+      positions.unsqueeze(-1).to(at::kFloat) * inverse_frequencies;  // [rows, d_head / 2]
+  const at::Tensor angles = at::cat({half, half}, -1);               // [rows, d_head]
+  return {angles.cos().to(dtype), angles.sin().to(dtype)};
+}
+
+at::Tensor ApplyRotary(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin) {
+  const int64_t half = x.size(-1) / 2;
+  const at::Tensor turned = at::cat({-x.narrow(-1, half, half), x.narrow(-1, 0, half)}, -1);
+  return x * cos.unsqueeze(1) + turned * sin.unsqueeze(1);
+}
+
+}  // namespace hookwire::model

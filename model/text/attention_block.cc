@@ -1,0 +1,185 @@
+#include "model/text/attention_block.h"
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "model/nn/attention.h"
+#include "model/nn/rotary.h"
+#include "model/text/decoder_layer.h"
+#include "model/text/head_paths.h"
+
+namespace hookwire::model {
+namespace {
+
+// The parts of one layer's attention, which share the layer's sizes, weights and state.
+class Attention {
+ public:
+  Attention(const Config& config, const LayerWeights& weights, int layer, PassState& state,
+            const Probe& probe)
+      : config_(config),
+        weights_(weights),
+        layer_(layer),
+        at_(config.layers[static_cast<size_t>(layer)]),
+        state_(state),
+        probe_(probe) {}
+
+  Ragged Run(const Ragged& stream) {
+    // Asked for before the norm, so that each head's own input is a copy of what the norm reads.
+    const HeadInputs inputs = VisitHeadInputs(config_, layer_, stream, probe_);
+    Ragged x = HookedNorm(config_, weights_.ln1, Site::kLn1In, layer_, stream, probe_);
+    x = probe_.Visit(Site::kAttnIn, layer_, std::move(x));
+
+    const Ragged queries = Queries(x, inputs.q);
+    Ragged keys;
+    Ragged values;
+    if (at_.shares_key_values()) {
+      SharedKeyValues(keys, values);
+    } else {
+      OwnKeyValues(x, inputs, keys, values);
+    }
+    return Output(Attend(queries, keys, values));
+  }
+
+ private:
+  Ragged Visit(Site site, Ragged value) const {
+    return probe_.Visit(site, layer_, std::move(value));
+  }
+  Ragged Norm(const at::Tensor& weight, Site in, Ragged x) const {
+    return HookedNorm(config_, weight, in, layer_, std::move(x), probe_);
+  }
+  Ragged Rotate(const Ragged& x) const {
+    const RotaryTable& table = state_.rotary[static_cast<size_t>(at_.type)];
+    Ragged out;
+    for (size_t i = 0; i < x.size(); ++i)
+      out.push_back(ApplyRotary(x[i], table.cos[i], table.sin[i]));
+    return out;
+  }
+  // [rows, head × d_head] -> [rows, head, d_head].
+  Ragged SplitHeads(const Ragged& x) const {
+    return Map(x, [this](const at::Tensor& part) { return part.unflatten(-1, {-1, at_.d_head}); });
+  }
+
+  Ragged Queries(const Ragged& x, const std::optional<HeadInput>& input) const {
+    Ragged q = SplitHeads(Map(Visit(Site::kQIn, x), weights_.q));  // [rows, head, d_head]
+    if (input)
+      q = ProjectHeadInput(config_, weights_.ln1, weights_.q, *input, q,
+                           probe_.layout().numerics());
+    q = Visit(Site::kQOut, std::move(q));
+    return Visit(Site::kRotQ, Rotate(Norm(weights_.q_norm, Site::kQNormIn, std::move(q))));
+  }
+
+  // [rows, key_value_head, d_head] each.
+  void OwnKeyValues(const Ragged& x, const HeadInputs& inputs, Ragged& keys, Ragged& values) {
+    const Numerics numerics = probe_.layout().numerics();
+    keys = SplitHeads(Map(Visit(Site::kKIn, x), weights_.k));
+    if (inputs.k)
+      keys = ProjectHeadInput(config_, weights_.ln1, weights_.k, *inputs.k, keys, numerics);
+    keys = Visit(Site::kKOut, std::move(keys));
+    if (at_.key_is_value) {
+      values = keys;
+    } else {
+      values = SplitHeads(Map(Visit(Site::kVIn, x), weights_.v));
+      if (inputs.v)
+        values = ProjectHeadInput(config_, weights_.ln1, weights_.v, *inputs.v, values, numerics);
+      values = Visit(Site::kVOut, std::move(values));
+    }
+    keys = Rotate(Norm(weights_.k_norm, Site::kKNormIn, std::move(keys)));
+    values = Norm({}, Site::kVNormIn, std::move(values));
+    keys = Visit(Site::kRotK, std::move(keys));
+    values = Visit(Site::kRotV, std::move(values));
+    if (IsSource()) {
+      std::vector<KeyValues>& shared = state_.shared_key_values[static_cast<size_t>(at_.type)];
+      shared.clear();
+      for (int s = 0; s < probe_.layout().n_sequences(); ++s) {
+        shared.push_back({probe_.layout().Rows(keys, s), probe_.layout().Rows(values, s)});
+      }
+    }
+  }
+
+  // A write here stays in this layer: the state keeps what the source layer left.
+  void SharedKeyValues(Ragged& keys, Ragged& values) const {
+    std::vector<at::Tensor> k;
+    std::vector<at::Tensor> v;
+    for (const KeyValues& shared : state_.shared_key_values[static_cast<size_t>(at_.type)]) {
+      k.push_back(shared.keys);
+      v.push_back(shared.values);
+    }
+    keys = Visit(Site::kRotK, probe_.layout().Join(std::move(k)));
+    values = Visit(Site::kRotV, probe_.layout().Join(std::move(v)));
+  }
+
+  bool IsSource() const {
+    return std::any_of(
+        config_.layers.begin(), config_.layers.end(),
+        [this](const LayerConfig& other) { return other.key_value_source == layer_; });
+  }
+
+  // [rows, head, d_head] from queries, keys and values, sequence by sequence.
+  Ragged Attend(const Ragged& q, const Ragged& k, const Ragged& v) const {
+    const Layout& layout = probe_.layout();
+    const bool reference = layout.numerics() == Numerics::kReference;
+    const bool looked_inside =
+        probe_.Wants(Site::kAttnScores, layer_) || probe_.Wants(Site::kPattern, layer_);
+    const Visibility visibility{.window =
+                                    at_.type == LayerType::kSliding ? config_.sliding_window : 0};
+    if (!reference && !looked_inside && layout.IsUniform()) {
+      return {FusedAttention(q[0], k[0], v[0], layout.n_sequences(), visibility)};
+    }
+
+    const size_t n = static_cast<size_t>(layout.n_sequences());
+    std::vector<at::Tensor> mixed(n);
+    // Sequences that somebody looks into go through the steps, all of them together at each hook
+    // point; their neighbours stay fused.
+    std::vector<at::Tensor> patterns(n);
+    for (int s = 0; s < layout.n_sequences(); ++s) {
+      const at::Tensor rows_q = layout.Rows(q, s);
+      const at::Tensor rows_k = layout.Rows(k, s);
+      if (reference || probe_.Wants(Site::kAttnScores, layer_, s) ||
+          probe_.Wants(Site::kPattern, layer_, s)) {
+        const at::Tensor visible =
+            VisibleMask(rows_q.size(0), rows_k.size(0), visibility, rows_q.device());
+        patterns[static_cast<size_t>(s)] =
+            AttentionScores(rows_q, rows_k, visible);  // [head, pos, key_pos]
+      } else {
+        mixed[static_cast<size_t>(s)] =
+            FusedAttention(rows_q, rows_k, layout.Rows(v, s), 1, visibility);
+      }
+    }
+    probe_.VisitEach(Site::kAttnScores, layer_, patterns);
+    for (at::Tensor& pattern : patterns) {
+      if (pattern.defined()) pattern = AttentionPattern(pattern);
+    }
+    probe_.VisitEach(Site::kPattern, layer_, patterns);
+    for (int s = 0; s < layout.n_sequences(); ++s) {
+      const at::Tensor& pattern = patterns[static_cast<size_t>(s)];
+      if (pattern.defined()) mixed[static_cast<size_t>(s)] = MixValues(pattern, layout.Rows(v, s));
+    }
+    return layout.Join(std::move(mixed));
+  }
+
+  // [rows, head, d_head] -> [rows, d_model].
+  Ragged Output(Ragged z) const {
+    z = Visit(Site::kOIn, std::move(z));
+    Ragged out = Map(z, [this](const at::Tensor& part) { return weights_.o(part.flatten(1)); });
+    if (probe_.Wants(Site::kResult, layer_))
+      out = VisitHeadResults(weights_.o, layer_, z, std::move(out), probe_);
+    return Visit(Site::kAttnOut, Visit(Site::kOOut, std::move(out)));
+  }
+
+  const Config& config_;
+  const LayerWeights& weights_;
+  const int layer_;
+  const LayerConfig& at_;
+  PassState& state_;
+  const Probe& probe_;
+};
+
+}  // namespace
+
+Ragged AttentionBlock(const Config& config, const LayerWeights& weights, int layer,
+                      const Ragged& stream, PassState& state, const Probe& probe) {
+  return Attention(config, weights, layer, state, probe).Run(stream);
+}
+
+}  // namespace hookwire::model

@@ -1,0 +1,104 @@
+#include "model/text/decoder_layer.h"
+
+#include <utility>
+
+#include "model/nn/gelu.h"
+#include "model/text/attention_block.h"
+
+namespace hookwire::model {
+namespace {
+
+at::Tensor Add(const at::Tensor& a, const at::Tensor& b) { return a + b; }
+at::Tensor Multiply(const at::Tensor& a, const at::Tensor& b) { return a * b; }
+
+// x [rows, d_model] -> [rows, d_model].
+Ragged GatedMlp(const LayerWeights& weights, int layer, Ragged x, const Probe& probe) {
+  x = probe.Visit(Site::kMlpIn, layer, std::move(x));
+  const Ragged gate =
+      probe.Visit(Site::kGateOut, layer, Map(probe.Visit(Site::kGateIn, layer, x), weights.gate));
+  const Ragged up =
+      probe.Visit(Site::kUpOut, layer, Map(probe.Visit(Site::kUpIn, layer, x), weights.up));
+  Ragged inner =
+      Map(gate, up, [](const at::Tensor& g, const at::Tensor& u) { return GeluTanh(g) * u; });
+  inner = probe.Visit(Site::kDownIn, layer, std::move(inner));  // [rows, d_mlp]
+  Ragged out = probe.Visit(Site::kDownOut, layer, Map(inner, weights.down));
+  return probe.Visit(Site::kMlpOut, layer, std::move(out));
+}
+
+// The experts beside the dense MLP: the residual stream [rows, d_model] -> what they add, [rows,
+// d_model].
+Ragged Mixture(const Config& config, const MixtureWeights& weights, int layer, const Ragged& stream,
+               const Probe& probe) {
+  const Numerics numerics = probe.layout().numerics();
+  const Ragged router_in = probe.Visit(Site::kRouterIn, layer, stream);
+  const Ragged scores =
+      probe.Visit(Site::kRouterScores, layer, Map(router_in, [&](const at::Tensor& x) {
+                    return RouterScores(x, weights.router, config.eps, numerics);
+                  }));
+  const Ragged probabilities =
+      probe.Visit(Site::kRouterOut, layer, Map(scores, RouterProbabilities));
+  Ragged routing_weights;
+  Ragged routing_indices;
+  for (const at::Tensor& part : probabilities) {
+    Routing routing = ChooseExperts(part, weights.router, config.n_experts_per_token);
+    routing_weights.push_back(std::move(routing.weights));
+    routing_indices.push_back(std::move(routing.indices));
+  }
+  routing_weights = probe.Visit(Site::kRouterWeights, layer, std::move(routing_weights));
+  routing_indices = probe.Visit(Site::kRouterIndices, layer, std::move(routing_indices));
+
+  Ragged x = HookedNorm(config, weights.pre_norm_2, Site::kPreFf2In, layer, stream, probe);
+  x = probe.Visit(Site::kExpertsIn, layer, std::move(x));
+  for (size_t i = 0; i < x.size(); ++i) {
+    x[i] = RunExperts(x[i], {routing_weights[i], routing_indices[i]}, weights.experts);
+  }
+  x = probe.Visit(Site::kExpertsOut, layer, std::move(x));
+  return HookedNorm(config, weights.post_norm_2, Site::kPostFf2In, layer, std::move(x), probe);
+}
+
+// What the per-layer embeddings add: the residual stream [rows, d_model] -> [rows, d_model].
+Ragged PerLayerInput(const Config& config, const PerLayerWeights& weights, int layer,
+                     const Ragged& stream, const PassState& state, const Probe& probe) {
+  const Ragged gate_in = probe.Visit(Site::kPleGateIn, layer, stream);
+  const Ragged gate = probe.Visit(Site::kPleGateOut, layer,
+                                  Map(gate_in, weights.gate));  // [rows, d_per_layer_input]
+  const Ragged signal = probe.Visit(
+      Site::kPerLayerInput, layer,
+      Map(state.per_layer_inputs, [layer](const at::Tensor& x) { return x.select(1, layer); }));
+  Ragged x =
+      Map(gate, signal, [](const at::Tensor& g, const at::Tensor& s) { return GeluTanh(g) * s; });
+  x = probe.Visit(Site::kPleProjectionIn, layer, std::move(x));
+  x = probe.Visit(Site::kPleProjectionOut, layer, Map(x, weights.projection));
+  return HookedNorm(config, weights.post_norm, Site::kPleNormIn, layer, std::move(x), probe);
+}
+
+}  // namespace
+
+void RunDecoderLayer(const Config& config, const LayerWeights& weights, int layer, PassState& state,
+                     const Probe& probe) {
+  Ragged stream = probe.Visit(Site::kBlockIn, layer, std::move(state.hidden));
+
+  Ragged attention = AttentionBlock(config, weights, layer, stream, state, probe);
+  attention =
+      HookedNorm(config, weights.ln1_post, Site::kLn1PostIn, layer, std::move(attention), probe);
+  stream = probe.Visit(Site::kResidMid, layer, Map(stream, attention, Add));
+
+  Ragged mlp = HookedNorm(config, weights.ln2, Site::kLn2In, layer, stream, probe);
+  mlp = GatedMlp(weights, layer, std::move(mlp), probe);
+  if (config.has_experts()) {
+    mlp = HookedNorm(config, weights.mixture.post_norm_1, Site::kPostFf1In, layer, std::move(mlp),
+                     probe);
+    mlp = Map(mlp, Mixture(config, weights.mixture, layer, stream, probe), Add);
+  }
+  mlp = HookedNorm(config, weights.ln2_post, Site::kLn2PostIn, layer, std::move(mlp), probe);
+  stream = Map(stream, mlp, Add);
+
+  if (config.has_per_layer_inputs()) {
+    stream =
+        Map(stream, PerLayerInput(config, weights.per_layer, layer, stream, state, probe), Add);
+  }
+  stream = Map(stream, [&](const at::Tensor& x) { return Multiply(x, weights.scalar); });
+  state.hidden = probe.Visit(Site::kBlockOut, layer, std::move(stream));
+}
+
+}  // namespace hookwire::model

@@ -1,0 +1,54 @@
+// The pass's side of a tap: visits ragged values, and pays nothing for places that nobody wants.
+#ifndef HOOKWIRE_MODEL_TEXT_PROBE_H_
+#define HOOKWIRE_MODEL_TEXT_PROBE_H_
+
+#include <ATen/core/Tensor.h>
+
+#include <vector>
+
+#include "model/adapter/catalogue.h"
+#include "model/tap/tap.h"
+#include "model/text/ragged.h"
+
+namespace hookwire::model {
+
+class Probe {
+ public:
+  // All must outlive the probe.
+  Probe(const Catalogue& catalogue, const Layout& layout, Tap& tap)
+      : catalogue_(catalogue), layout_(layout), tap_(tap) {}
+
+  const Layout& layout() const { return layout_; }
+
+  bool Wants(Site site, int layer) const {
+    const HookId id = catalogue_.id(site, layer);
+    return id != kNoHook && tap_.Wants(id);
+  }
+  bool Wants(Site site, int layer, int sequence) const {
+    const HookId id = catalogue_.id(site, layer);
+    return id != kNoHook && tap_.Wants(id) && tap_.Wants(id, sequence);
+  }
+
+  // Shows a value to the tap and returns what later readers see: the same parts where nothing was
+  // changed. Throws PassEnded.
+  Ragged Visit(Site site, int layer, Ragged value) const {
+    return Wants(site, layer) ? VisitWanted(site, layer, std::move(value)) : value;
+  }
+
+  // The same for values that exist only a sequence at a time; undefined where the sequence does not
+  // want the place.
+  void VisitEach(Site site, int layer, std::vector<at::Tensor>& values) const;
+
+  void LayerDone(int layer) const;
+
+ private:
+  Ragged VisitWanted(Site site, int layer, Ragged value) const;
+
+  const Catalogue& catalogue_;
+  const Layout& layout_;
+  Tap& tap_;
+};
+
+}  // namespace hookwire::model
+
+#endif  // HOOKWIRE_MODEL_TEXT_PROBE_H_

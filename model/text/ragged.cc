@@ -1,0 +1,52 @@
+#include "model/text/ragged.h"
+
+#include <ATen/ops/cat.h>
+
+namespace hookwire::model {
+
+Layout::Layout(const std::vector<int64_t>& lengths, Numerics numerics) : numerics_(numerics) {
+  spans_.reserve(lengths.size());
+  for (const int64_t length : lengths) {
+    if (numerics == Numerics::kReference || part_rows_.empty()) part_rows_.push_back(0);
+    spans_.push_back({static_cast<int>(part_rows_.size()) - 1, part_rows_.back(), length});
+    part_rows_.back() += length;
+  }
+}
+
+at::Tensor Layout::Rows(const Ragged& ragged, int sequence) const {
+  const Span& at = span(sequence);
+  const at::Tensor& part = ragged[static_cast<size_t>(at.part)];
+  return at.length == part_rows(at.part) ? part : part.narrow(0, at.row, at.length);
+}
+
+std::vector<at::Tensor> Layout::Split(const Ragged& ragged) const {
+  std::vector<at::Tensor> rows;
+  rows.reserve(spans_.size());
+  for (int s = 0; s < n_sequences(); ++s) rows.push_back(Rows(ragged, s));
+  return rows;
+}
+
+Ragged Layout::Join(std::vector<at::Tensor> sequences) const {
+  Ragged out;
+  size_t first = 0;
+  for (int part = 0; part < n_parts(); ++part) {
+    size_t last = first;
+    while (last < spans_.size() && spans_[last].part == part) ++last;
+    if (last - first == 1) {
+      out.push_back(std::move(sequences[first]));
+    } else {
+      out.push_back(at::cat(at::TensorList(sequences.data() + first, last - first), 0));
+    }
+    first = last;
+  }
+  return out;
+}
+
+bool Layout::IsUniform() const {
+  for (const Span& span : spans_) {
+    if (span.length != spans_.front().length) return false;
+  }
+  return true;
+}
+
+}  // namespace hookwire::model

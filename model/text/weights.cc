@@ -1,0 +1,176 @@
+#include "model/text/weights.h"
+
+#include <ATen/ops/full.h>
+#include <ATen/ops/linear.h>
+
+#include <cmath>
+#include <string>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "model/adapter/components.h"
+#include "model/guard.h"
+
+namespace hookwire::model {
+namespace {
+
+std::string ShapeText(at::IntArrayRef shape) {
+  return absl::StrCat("[", absl::StrJoin(shape, ", "), "]");
+}
+
+// Fetches tensors by module path; throws PassEnded, so that a caller reads like the list of weights
+// that it is.
+class Loader {
+ public:
+  Loader(const Checkpoint& checkpoint, at::ScalarType dtype, at::Device device)
+      : checkpoint_(checkpoint), config_(checkpoint.config()), dtype_(dtype), device_(device) {}
+
+  at::Tensor Get(const std::string& name, at::IntArrayRef shape) {
+    auto tensor = checkpoint_.Get(name);
+    ThrowIfError(tensor.status());
+    if (tensor->sizes() != shape) {
+      throw PassEnded(absl::InvalidArgumentError(
+          absl::StrCat(checkpoint_.directory(), ": ", name, " has shape ",
+                       ShapeText(tensor->sizes()), " where config.json says ", ShapeText(shape))));
+    }
+    if (!tensor->is_floating_point()) {
+      throw PassEnded(absl::InvalidArgumentError(
+          absl::StrCat(checkpoint_.directory(), ": ", name,
+                       " is no floating-point tensor; quantised weights are not supported")));
+    }
+    n_params_ += tensor->numel();
+    return tensor->to(device_, dtype_);
+  }
+
+  at::Tensor Weight(Component component, int layer, at::IntArrayRef shape,
+                    absl::string_view leaf = "weight") {
+    return Get(absl::StrCat(ModulePath(component, config_, layer), ".", leaf), shape);
+  }
+
+  Linear Projection(Component component, int layer, int64_t out, int64_t in, bool bias = false) {
+    Linear linear;
+    linear.weight = Weight(component, layer, {out, in});
+    if (bias) linear.bias = Weight(component, layer, {out}, "bias");
+    return linear;
+  }
+
+  // A number that a layer multiplies by, rounded to the compute dtype as the checkpoint's own
+  // buffers are.
+  at::Tensor Scale(double value) const {
+    return at::full({}, value, at::TensorOptions().dtype(dtype_).device(device_));
+  }
+
+  int64_t n_params() const { return n_params_; }
+
+ private:
+  const Checkpoint& checkpoint_;
+  const Config& config_;
+  const at::ScalarType dtype_;
+  const at::Device device_;
+  int64_t n_params_ = 0;
+};
+
+void LoadAttention(Loader& load, const Config& config, int i, LayerWeights& weights) {
+  const LayerConfig& layer = config.layers[static_cast<size_t>(i)];
+  const int64_t d_model = config.d_model;
+  const int64_t queries = layer.n_heads * layer.d_head;
+  const int64_t keys = layer.n_key_value_heads * layer.d_head;
+  weights.q = load.Projection(Component::kQ, i, queries, d_model, config.attention_bias);
+  weights.q_norm = load.Weight(Component::kQNorm, i, {layer.d_head});
+  weights.o = load.Projection(Component::kO, i, d_model, queries, config.attention_bias);
+  if (layer.shares_key_values()) return;
+  weights.k = load.Projection(Component::kK, i, keys, d_model, config.attention_bias);
+  weights.k_norm = load.Weight(Component::kKNorm, i, {layer.d_head});
+  if (!layer.key_is_value)
+    weights.v = load.Projection(Component::kV, i, keys, d_model, config.attention_bias);
+}
+
+MixtureWeights LoadMixture(Loader& load, const Config& config, int i) {
+  const int64_t d_model = config.d_model;
+  MixtureWeights weights;
+  const std::string router = ModulePath(Component::kRouter, config, i);
+  weights.router.projection =
+      load.Get(absl::StrCat(router, ".proj.weight"), {config.n_experts, d_model});
+  weights.router.scale = load.Get(absl::StrCat(router, ".scale"), {d_model});
+  weights.router.per_expert_scale =
+      load.Get(absl::StrCat(router, ".per_expert_scale"), {config.n_experts});
+  weights.experts.gate_up = load.Weight(
+      Component::kExperts, i, {config.n_experts, 2 * config.d_expert, d_model}, "gate_up_proj");
+  weights.experts.down = load.Weight(Component::kExperts, i,
+                                     {config.n_experts, d_model, config.d_expert}, "down_proj");
+  weights.post_norm_1 = load.Weight(Component::kPostFeedforwardNorm1, i, {d_model});
+  weights.pre_norm_2 = load.Weight(Component::kPreFeedforwardNorm2, i, {d_model});
+  weights.post_norm_2 = load.Weight(Component::kPostFeedforwardNorm2, i, {d_model});
+  return weights;
+}
+
+LayerWeights LoadLayer(Loader& load, const Config& config, int i) {
+  const int64_t d_model = config.d_model;
+  const int64_t d_mlp = config.layers[static_cast<size_t>(i)].d_mlp;
+  LayerWeights weights;
+  weights.ln1 = load.Weight(Component::kLn1, i, {d_model});
+  weights.ln1_post = load.Weight(Component::kLn1Post, i, {d_model});
+  weights.ln2 = load.Weight(Component::kLn2, i, {d_model});
+  weights.ln2_post = load.Weight(Component::kLn2Post, i, {d_model});
+  LoadAttention(load, config, i, weights);
+  weights.gate = load.Projection(Component::kMlpGate, i, d_mlp, d_model);
+  weights.up = load.Projection(Component::kMlpIn, i, d_mlp, d_model);
+  weights.down = load.Projection(Component::kMlpOut, i, d_model, d_mlp);
+  weights.scalar = load.Weight(Component::kBlock, i, {1}, "layer_scalar");
+  if (config.has_per_layer_inputs()) {
+    weights.per_layer.gate =
+        load.Projection(Component::kPerLayerInputGate, i, config.d_per_layer_input, d_model);
+    weights.per_layer.projection =
+        load.Projection(Component::kPerLayerProjection, i, d_model, config.d_per_layer_input);
+    weights.per_layer.post_norm = load.Weight(Component::kPostPerLayerInputNorm, i, {d_model});
+  }
+  if (config.has_experts()) weights.mixture = LoadMixture(load, config, i);
+  return weights;
+}
+
+}  // namespace
+
+at::Tensor Linear::operator()(const at::Tensor& x) const {
+  return bias.defined() ? at::linear(x, weight, bias) : at::linear(x, weight);
+}
+
+absl::StatusOr<TextWeights> LoadWeights(const Checkpoint& checkpoint, at::ScalarType dtype,
+                                        at::Device device) {
+  return Guarded<absl::StatusOr<TextWeights>>([&]() -> absl::StatusOr<TextWeights> {
+    const Config& config = checkpoint.config();
+    Loader load(checkpoint, dtype, device);
+    TextWeights weights;
+    weights.embed = load.Weight(Component::kEmbed, -1, {config.d_vocab, config.d_model});
+    weights.embed_scale = load.Scale(std::sqrt(static_cast<double>(config.d_model)));
+    if (config.has_per_layer_inputs()) {
+      const int64_t packed = config.n_layers() * config.d_per_layer_input;
+      const std::string& prefix = config.module_prefix;
+      weights.per_layer_embed = load.Get(absl::StrCat(prefix, ".embed_tokens_per_layer.weight"),
+                                         {config.d_vocab_per_layer_input, packed});
+      weights.per_layer_embed_scale =
+          load.Scale(std::sqrt(static_cast<double>(config.d_per_layer_input)));
+      weights.per_layer_projection.weight = load.Get(
+          absl::StrCat(prefix, ".per_layer_model_projection.weight"), {packed, config.d_model});
+      weights.per_layer_projection_norm = load.Get(
+          absl::StrCat(prefix, ".per_layer_projection_norm.weight"), {config.d_per_layer_input});
+    }
+    weights.layers.reserve(config.layers.size());
+    for (int i = 0; i < config.n_layers(); ++i)
+      weights.layers.push_back(LoadLayer(load, config, i));
+    weights.final_norm = load.Weight(Component::kLnFinal, -1, {config.d_model});
+    const bool tied =
+        config.tie_word_embeddings &&
+        !checkpoint.Has(absl::StrCat(ModulePath(Component::kUnembed, config, -1), ".weight"));
+    if (tied) {
+      weights.unembed.weight = weights.embed;
+    } else {
+      weights.unembed = load.Projection(Component::kUnembed, -1, config.d_vocab, config.d_model);
+    }
+    weights.n_params = load.n_params();
+    return weights;
+  });
+}
+
+}  // namespace hookwire::model
