@@ -1,0 +1,61 @@
+"""Read and change the activations of a language model that runs on another machine.
+
+    import hookwire
+    from hookwire import ops
+
+    model = hookwire.connect("127.0.0.1:7431")
+    logits, cache = model.run_with_cache("When Mary and John went to the store")
+    cache["pattern", 5]  # [batch, head, pos, key_pos]
+    patched = model.run_with_hooks(prompt, fwd_hooks=[("blocks.3.hook_resid_pre", ops.zero(pos=9))])
+
+`hookwire.connect` gives a `RemoteModel`; `hookwire.ops` are the changes; `hookwire.aio` is the
+asynchronous twin; every error is a `HookwireError`.
+"""
+
+from typing import TYPE_CHECKING
+
+from hookwire import errors, ops
+from hookwire.cache import ActivationCache
+from hookwire.catalogue import HookPoint
+from hookwire.config import Config, LayerConfig, Receipt, ServerInfo
+from hookwire.errors import *  # noqa: F403 - every error and warning, by its __all__
+from hookwire.model import RemoteModel, ResultStream, connect
+from hookwire.names import get_act_name
+from hookwire.plan import Plan, PlannedTensor
+from hookwire.session import Activation
+from hookwire.tokens import Tokenizer
+
+if TYPE_CHECKING:
+    from hookwire import aio
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Activation",
+    "ActivationCache",
+    "Config",
+    "HookPoint",
+    "LayerConfig",
+    "Plan",
+    "PlannedTensor",
+    "Receipt",
+    "RemoteModel",
+    "ResultStream",
+    "ServerInfo",
+    "Tokenizer",
+    "aio",
+    "connect",
+    "errors",
+    "get_act_name",
+    "ops",
+    *errors.__all__,
+]
+
+
+def __getattr__(name: str) -> object:
+    """Imports `hookwire.aio` when it is first used."""
+    if name == "aio":
+        import importlib
+
+        return importlib.import_module("hookwire.aio")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

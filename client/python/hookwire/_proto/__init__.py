@@ -1,0 +1,1 @@
+"""Modules generated from proto/hookwire/v1 by client/python/generate.py; not to be edited."""

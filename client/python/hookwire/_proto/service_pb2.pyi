@@ -1,0 +1,177 @@
+from . import model_pb2 as _model_pb2
+from . import run_pb2 as _run_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class ErrorReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ERROR_REASON_UNSPECIFIED: _ClassVar[ErrorReason]
+    ERROR_REASON_HOOK_NOT_FOUND: _ClassVar[ErrorReason]
+    ERROR_REASON_HOOK_ABSENT: _ClassVar[ErrorReason]
+    ERROR_REASON_GLOB_NO_MATCH: _ClassVar[ErrorReason]
+    ERROR_REASON_HOOK_READ_ONLY: _ClassVar[ErrorReason]
+    ERROR_REASON_NO_SEQUENCES: _ClassVar[ErrorReason]
+    ERROR_REASON_SEQUENCE_EMPTY: _ClassVar[ErrorReason]
+    ERROR_REASON_SEQUENCE_TOO_LONG: _ClassVar[ErrorReason]
+    ERROR_REASON_TOKEN_OUT_OF_RANGE: _ClassVar[ErrorReason]
+    ERROR_REASON_SEQUENCE_OUT_OF_RANGE: _ClassVar[ErrorReason]
+    ERROR_REASON_POSITION_OUT_OF_RANGE: _ClassVar[ErrorReason]
+    ERROR_REASON_HEAD_OUT_OF_RANGE: _ClassVar[ErrorReason]
+    ERROR_REASON_NO_HEADS: _ClassVar[ErrorReason]
+    ERROR_REASON_FEATURE_OUT_OF_RANGE: _ClassVar[ErrorReason]
+    ERROR_REASON_NO_SUCH_AXIS: _ClassVar[ErrorReason]
+    ERROR_REASON_BAD_SELECTION: _ClassVar[ErrorReason]
+    ERROR_REASON_VALUE_SHAPE: _ClassVar[ErrorReason]
+    ERROR_REASON_VALUE_DTYPE: _ClassVar[ErrorReason]
+    ERROR_REASON_VALUE_NOT_FINITE: _ClassVar[ErrorReason]
+    ERROR_REASON_NEVER_FIRES: _ClassVar[ErrorReason]
+    ERROR_REASON_STOP_OUT_OF_RANGE: _ClassVar[ErrorReason]
+    ERROR_REASON_RESULT_TOO_LARGE: _ClassVar[ErrorReason]
+    ERROR_REASON_TOO_MANY_TOKENS: _ClassVar[ErrorReason]
+    ERROR_REASON_TOO_MANY_TENSORS: _ClassVar[ErrorReason]
+    ERROR_REASON_UNKNOWN_FIELD: _ClassVar[ErrorReason]
+    ERROR_REASON_BAD_FIELD: _ClassVar[ErrorReason]
+    ERROR_REASON_MALFORMED_REQUEST: _ClassVar[ErrorReason]
+    ERROR_REASON_NO_TOKENIZER: _ClassVar[ErrorReason]
+    ERROR_REASON_SHUTTING_DOWN: _ClassVar[ErrorReason]
+    ERROR_REASON_OUT_OF_MEMORY: _ClassVar[ErrorReason]
+    ERROR_REASON_INTERNAL: _ClassVar[ErrorReason]
+    ERROR_REASON_QUEUE_FULL: _ClassVar[ErrorReason]
+ERROR_REASON_UNSPECIFIED: ErrorReason
+ERROR_REASON_HOOK_NOT_FOUND: ErrorReason
+ERROR_REASON_HOOK_ABSENT: ErrorReason
+ERROR_REASON_GLOB_NO_MATCH: ErrorReason
+ERROR_REASON_HOOK_READ_ONLY: ErrorReason
+ERROR_REASON_NO_SEQUENCES: ErrorReason
+ERROR_REASON_SEQUENCE_EMPTY: ErrorReason
+ERROR_REASON_SEQUENCE_TOO_LONG: ErrorReason
+ERROR_REASON_TOKEN_OUT_OF_RANGE: ErrorReason
+ERROR_REASON_SEQUENCE_OUT_OF_RANGE: ErrorReason
+ERROR_REASON_POSITION_OUT_OF_RANGE: ErrorReason
+ERROR_REASON_HEAD_OUT_OF_RANGE: ErrorReason
+ERROR_REASON_NO_HEADS: ErrorReason
+ERROR_REASON_FEATURE_OUT_OF_RANGE: ErrorReason
+ERROR_REASON_NO_SUCH_AXIS: ErrorReason
+ERROR_REASON_BAD_SELECTION: ErrorReason
+ERROR_REASON_VALUE_SHAPE: ErrorReason
+ERROR_REASON_VALUE_DTYPE: ErrorReason
+ERROR_REASON_VALUE_NOT_FINITE: ErrorReason
+ERROR_REASON_NEVER_FIRES: ErrorReason
+ERROR_REASON_STOP_OUT_OF_RANGE: ErrorReason
+ERROR_REASON_RESULT_TOO_LARGE: ErrorReason
+ERROR_REASON_TOO_MANY_TOKENS: ErrorReason
+ERROR_REASON_TOO_MANY_TENSORS: ErrorReason
+ERROR_REASON_UNKNOWN_FIELD: ErrorReason
+ERROR_REASON_BAD_FIELD: ErrorReason
+ERROR_REASON_MALFORMED_REQUEST: ErrorReason
+ERROR_REASON_NO_TOKENIZER: ErrorReason
+ERROR_REASON_SHUTTING_DOWN: ErrorReason
+ERROR_REASON_OUT_OF_MEMORY: ErrorReason
+ERROR_REASON_INTERNAL: ErrorReason
+ERROR_REASON_QUEUE_FULL: ErrorReason
+
+class GetModelRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class GetModelResponse(_message.Message):
+    __slots__ = ("model", "server")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    SERVER_FIELD_NUMBER: _ClassVar[int]
+    model: _model_pb2.Model
+    server: _model_pb2.Server
+    def __init__(self, model: _Optional[_Union[_model_pb2.Model, _Mapping]] = ..., server: _Optional[_Union[_model_pb2.Server, _Mapping]] = ...) -> None: ...
+
+class ListHooksRequest(_message.Message):
+    __slots__ = ("filters",)
+    FILTERS_FIELD_NUMBER: _ClassVar[int]
+    filters: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, filters: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class ListHooksResponse(_message.Message):
+    __slots__ = ("hooks",)
+    HOOKS_FIELD_NUMBER: _ClassVar[int]
+    hooks: _containers.RepeatedCompositeFieldContainer[_model_pb2.HookPoint]
+    def __init__(self, hooks: _Optional[_Iterable[_Union[_model_pb2.HookPoint, _Mapping]]] = ...) -> None: ...
+
+class GetTokenizerRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class GetTokenizerResponse(_message.Message):
+    __slots__ = ("name", "size", "data")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    SIZE_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    size: int
+    data: bytes
+    def __init__(self, name: _Optional[str] = ..., size: _Optional[int] = ..., data: _Optional[bytes] = ...) -> None: ...
+
+class PlanRequest(_message.Message):
+    __slots__ = ("spec",)
+    SPEC_FIELD_NUMBER: _ClassVar[int]
+    spec: _run_pb2.RunSpec
+    def __init__(self, spec: _Optional[_Union[_run_pb2.RunSpec, _Mapping]] = ...) -> None: ...
+
+class PlanResponse(_message.Message):
+    __slots__ = ("plan",)
+    PLAN_FIELD_NUMBER: _ClassVar[int]
+    plan: _run_pb2.Plan
+    def __init__(self, plan: _Optional[_Union[_run_pb2.Plan, _Mapping]] = ...) -> None: ...
+
+class RunRequest(_message.Message):
+    __slots__ = ("spec",)
+    SPEC_FIELD_NUMBER: _ClassVar[int]
+    spec: _run_pb2.RunSpec
+    def __init__(self, spec: _Optional[_Union[_run_pb2.RunSpec, _Mapping]] = ...) -> None: ...
+
+class RunResponse(_message.Message):
+    __slots__ = ("accepted", "tensors", "progress", "receipt")
+    ACCEPTED_FIELD_NUMBER: _ClassVar[int]
+    TENSORS_FIELD_NUMBER: _ClassVar[int]
+    PROGRESS_FIELD_NUMBER: _ClassVar[int]
+    RECEIPT_FIELD_NUMBER: _ClassVar[int]
+    accepted: Accepted
+    tensors: TensorChunks
+    progress: Progress
+    receipt: _run_pb2.Receipt
+    def __init__(self, accepted: _Optional[_Union[Accepted, _Mapping]] = ..., tensors: _Optional[_Union[TensorChunks, _Mapping]] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ..., receipt: _Optional[_Union[_run_pb2.Receipt, _Mapping]] = ...) -> None: ...
+
+class Accepted(_message.Message):
+    __slots__ = ("run_id", "plan", "queue_position")
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    PLAN_FIELD_NUMBER: _ClassVar[int]
+    QUEUE_POSITION_FIELD_NUMBER: _ClassVar[int]
+    run_id: str
+    plan: _run_pb2.Plan
+    queue_position: int
+    def __init__(self, run_id: _Optional[str] = ..., plan: _Optional[_Union[_run_pb2.Plan, _Mapping]] = ..., queue_position: _Optional[int] = ...) -> None: ...
+
+class TensorChunks(_message.Message):
+    __slots__ = ("chunks",)
+    CHUNKS_FIELD_NUMBER: _ClassVar[int]
+    chunks: _containers.RepeatedCompositeFieldContainer[TensorChunk]
+    def __init__(self, chunks: _Optional[_Iterable[_Union[TensorChunk, _Mapping]]] = ...) -> None: ...
+
+class TensorChunk(_message.Message):
+    __slots__ = ("tensor", "offset", "data")
+    TENSOR_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    tensor: int
+    offset: int
+    data: bytes
+    def __init__(self, tensor: _Optional[int] = ..., offset: _Optional[int] = ..., data: _Optional[bytes] = ...) -> None: ...
+
+class Progress(_message.Message):
+    __slots__ = ("layers_done",)
+    LAYERS_DONE_FIELD_NUMBER: _ClassVar[int]
+    layers_done: int
+    def __init__(self, layers_done: _Optional[int] = ...) -> None: ...

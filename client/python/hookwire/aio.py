@@ -1,0 +1,449 @@
+"""The asynchronous twin of the package: the same names, with `await`.
+
+model = await hookwire.aio.connect("127.0.0.1:7431")
+logits, cache = await model.run_with_cache(prompt, names_filter="blocks.*.hook_resid_post")
+async for name, tensor in model.stream(prompt, "blocks.*.attn.hook_pattern"):
+    ...
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import grpc
+
+from hookwire import dtypes, errors, inputs, rpc
+from hookwire._proto import service_pb2
+from hookwire.catalogue import Catalogue
+from hookwire.filters import NamesFilter
+from hookwire.plan import Plan
+from hookwire.session import Activation, CallOptions, Options, Run, RunOptions, Session, refuse
+from hookwire.tokens import Tokenizer
+from hookwire.wire import Event
+
+if TYPE_CHECKING:
+    from typing_extensions import Self, Unpack
+
+Hooks = Sequence[tuple[Any, Any]]
+
+
+async def connect(
+    address: str = rpc.DEFAULT_ADDRESS,
+    *,
+    tensors: dtypes.Tensors = "auto",
+    timeout: float = 5.0,
+    quiet: bool = False,
+) -> AsyncRemoteModel:
+    """Connects to a server. Arguments and errors as in `hookwire.connect`."""
+    connection = AsyncConnection(address)
+    try:
+        answer = await connection.get_model(timeout)
+        model = AsyncRemoteModel(connection, answer, tensors, await connection.list_hooks())
+    except BaseException:
+        await connection.close()
+        raise
+    if not quiet:
+        model._say_hello()
+    return model
+
+
+class AsyncConnection:
+    """One gRPC channel and the calls on it, with typed errors. Belongs to one event loop."""
+
+    def __init__(self, address: str) -> None:
+        self.address = rpc.check_address(address)
+        options = [item for item in rpc.CHANNEL_OPTIONS if item[0].startswith("grpc.")]
+        self._channel = grpc.aio.insecure_channel(address, options=options)
+        self._get_model = rpc.GET_MODEL.bind(self._channel)
+        self._list_hooks = rpc.LIST_HOOKS.bind(self._channel)
+        self._get_tokenizer = rpc.GET_TOKENIZER.bind(self._channel)
+        self._plan = rpc.PLAN.bind(self._channel)
+        self._run = rpc.RUN.bind(self._channel)
+
+    async def get_model(self, seconds: float | None) -> service_pb2.GetModelResponse:
+        """The model and the server."""
+        response: service_pb2.GetModelResponse = await self._call(
+            self._get_model, service_pb2.GetModelRequest(), seconds
+        )
+        return response
+
+    async def list_hooks(self) -> service_pb2.ListHooksResponse:
+        """All hook points."""
+        response: service_pb2.ListHooksResponse = await self._call(
+            self._list_hooks, service_pb2.ListHooksRequest(), None
+        )
+        return response
+
+    async def get_tokenizer(self) -> dict[str, bytes]:
+        """The checkpoint's tokenizer files."""
+        try:
+            call = self._get_tokenizer(service_pb2.GetTokenizerRequest())
+            return rpc.join_files([chunk async for chunk in call])
+        except grpc.RpcError as error:
+            raise errors.from_rpc(error, self.address) from None
+
+    async def plan(
+        self, request: service_pb2.PlanRequest, seconds: float | None
+    ) -> service_pb2.PlanResponse:
+        """A dry run."""
+        response: service_pb2.PlanResponse = await self._call(self._plan, request, seconds)
+        return response
+
+    async def run(
+        self, request: service_pb2.RunRequest, seconds: float | None
+    ) -> AsyncIterator[Event]:
+        """The events of a run. Closing the iterator cancels it."""
+        call = self._run(request, timeout=seconds)
+        try:
+            async for event in call:
+                yield event
+        except grpc.RpcError as error:
+            raise errors.from_rpc(error, self.address) from None
+        finally:
+            call.cancel()
+
+    async def _call(self, method: Any, request: Any, seconds: float | None) -> Any:
+        try:
+            return await method(request, timeout=seconds)
+        except grpc.RpcError as error:
+            raise errors.from_rpc(error, self.address) from None
+
+    async def close(self) -> None:
+        """Ends the connection, and every run on it."""
+        await self._channel.close()
+
+
+class AsyncResultStream:
+    """The tensors of a run, each as soon as it is complete. See `hookwire.model.ResultStream`."""
+
+    def __init__(self, model: AsyncRemoteModel, prepare: Any) -> None:
+        self._model = model
+        self._prepare = prepare
+        self._run: Run | None = None
+        self._iterator = self._iterate()
+
+    async def _iterate(self) -> AsyncIterator[Activation]:
+        run = self._run = await self._prepare
+        events = self._model._connection.run(run.request.message, run.timeout)
+        try:
+            async for event in events:
+                for entry in run.feed(event):
+                    yield run.activation(entry)
+                    entry.array = None
+            run.finish()
+        finally:
+            await events.aclose()  # type: ignore[attr-defined]
+            run.close()
+
+    def __aiter__(self) -> AsyncIterator[Activation]:
+        return self
+
+    async def __anext__(self) -> Activation:
+        return await self._iterator.__anext__()
+
+    @property
+    def receipt(self) -> Any:
+        """What ran, where, on which weights; None until the run has ended."""
+        return None if self._run is None else self._run.assembly.receipt
+
+    async def aclose(self) -> None:
+        """Cancels what is left of the run."""
+        await self._iterator.aclose()  # type: ignore[attr-defined]
+        self._prepare.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+
+class AsyncRemoteModel(Session):
+    """A model that a server holds. Made by `hookwire.aio.connect`.
+
+    The methods are those of `hookwire.RemoteModel`, as coroutines. Belongs to one event loop.
+    """
+
+    def __init__(
+        self,
+        connection: AsyncConnection,
+        answer: service_pb2.GetModelResponse,
+        tensors: dtypes.Tensors,
+        hooks: service_pb2.ListHooksResponse,
+    ) -> None:
+        super().__init__(connection.address, answer, tensors)
+        self._connection = connection
+        self._catalogue = Catalogue(hooks.hooks)
+
+    async def close(self) -> None:
+        """Ends the connection. Runs on it end with a CancelledError."""
+        await self._connection.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    def catalogue(self) -> Catalogue:
+        """The hook points."""
+        assert self._catalogue is not None
+        return self._catalogue
+
+    def _get_tokenizer(self) -> Tokenizer:
+        if self._tokenizer is None:
+            raise errors.NoTokenizerError("the checkpoint has no tokenizer")
+        return self._tokenizer
+
+    async def tokenizer(self) -> Tokenizer:
+        """The checkpoint's tokenizer, asked for once.
+
+        Raises:
+            NoTokenizerError: the checkpoint has none.
+        """
+        if self._tokenizer is None:
+            self._tokenizer = Tokenizer(
+                await self._connection.get_tokenizer(),
+                n_ctx=self.cfg.n_ctx,
+                use_torch=self._use_torch,
+            )
+        return self._tokenizer
+
+    async def to_tokens(
+        self,
+        input: str | Sequence[str],  # noqa: A002 - TransformerLens's name
+        prepend_bos: bool | None = None,
+        padding_side: str | None = None,
+        move_to_device: bool = True,
+        truncate: bool = True,
+    ) -> Any:
+        """Text to token ids [batch, pos]. See `Tokenizer.to_tokens`."""
+        tokenizer = await self.tokenizer()
+        return tokenizer.to_tokens(input, prepend_bos, padding_side, move_to_device, truncate)
+
+    async def to_string(self, tokens: Any) -> str | list[str]:
+        """Token ids to text. See `Tokenizer.to_string`."""
+        return (await self.tokenizer()).to_string(tokens)
+
+    async def to_str_tokens(
+        self,
+        input: Any,  # noqa: A002 - TransformerLens's name
+        prepend_bos: bool | None = None,
+        padding_side: str | None = None,
+    ) -> Any:
+        """Text or token ids to the text of each token. See `Tokenizer.to_str_tokens`."""
+        return (await self.tokenizer()).to_str_tokens(input, prepend_bos, padding_side)
+
+    async def to_single_token(self, string: str) -> int:
+        """The id of a string that is one token. See `Tokenizer.to_single_token`."""
+        return (await self.tokenizer()).to_single_token(string)
+
+    async def __call__(
+        self,
+        input: Any,  # noqa: A002 - TransformerLens's name
+        return_type: str | None = "logits",
+        loss_per_token: bool = False,
+        prepend_bos: bool | None = None,
+        padding_side: str | None = None,
+        attention_mask: Any = None,
+        labels: Any = None,
+        start_at_layer: int | None = None,
+        stop_at_layer: int | None = None,
+        *,
+        logits_pos: Any = None,
+        **options: Unpack[CallOptions],
+    ) -> Any:
+        """Runs the model. See `hookwire.RemoteModel.__call__`."""
+        refuse(labels=labels, start_at_layer=start_at_layer)
+        chosen = Options(
+            prepend_bos=prepend_bos,
+            padding_side=padding_side,
+            attention_mask=attention_mask,
+            **options,
+        )
+        run = await self._prepare(
+            input,
+            chosen,
+            (),
+            stop_at_layer=stop_at_layer,
+            return_type=return_type,
+            loss_per_token=loss_per_token,
+            logits_pos=logits_pos,
+        )
+        return (await self._execute(run)).output()
+
+    forward = __call__
+
+    async def run_with_hooks(
+        self,
+        input: Any,  # noqa: A002 - TransformerLens's name
+        fwd_hooks: Hooks = (),
+        bwd_hooks: Sequence[Any] = (),
+        reset_hooks_end: bool = True,
+        clear_contexts: bool = False,
+        return_type: str | None = "logits",
+        stop_at_layer: int | None = None,
+        start_at_layer: int | None = None,
+        remove_batch_dim: bool = False,
+        *,
+        loss_per_token: bool = False,
+        logits_pos: Any = None,
+        **options: Unpack[RunOptions],
+    ) -> Any:
+        """Runs the model with changes. See `hookwire.RemoteModel.run_with_hooks`."""
+        del clear_contexts, remove_batch_dim
+        refuse(
+            bwd_hooks=bwd_hooks,
+            reset_hooks_end=not reset_hooks_end,
+            start_at_layer=start_at_layer,
+        )
+        run = await self._prepare(
+            input,
+            Options(**options),
+            fwd_hooks,
+            stop_at_layer=stop_at_layer,
+            return_type=return_type,
+            loss_per_token=loss_per_token,
+            logits_pos=logits_pos,
+        )
+        return (await self._execute(run)).output()
+
+    async def run_with_cache(
+        self,
+        input: Any,  # noqa: A002 - TransformerLens's name
+        return_cache_object: bool = True,
+        remove_batch_dim: bool = False,
+        names_filter: NamesFilter = None,
+        stop_at_layer: int | None = None,
+        start_at_layer: int | None = None,
+        pos_slice: Any = None,
+        incl_bwd: bool = False,
+        reset_hooks_end: bool = True,
+        clear_contexts: bool = False,
+        *,
+        fwd_hooks: Hooks = (),
+        return_type: str | None = "logits",
+        loss_per_token: bool = False,
+        logits_pos: Any = None,
+        **options: Unpack[RunOptions],
+    ) -> tuple[Any, Any]:
+        """Runs the model and captures. See `hookwire.RemoteModel.run_with_cache`."""
+        del clear_contexts
+        refuse(
+            start_at_layer=start_at_layer,
+            incl_bwd=incl_bwd,
+            reset_hooks_end=not reset_hooks_end,
+        )
+        run = await self._prepare(
+            input,
+            Options(**options),
+            fwd_hooks,
+            names_filter=names_filter,
+            pos_slice=pos_slice,
+            stop_at_layer=stop_at_layer,
+            return_type=return_type,
+            loss_per_token=loss_per_token,
+            logits_pos=logits_pos,
+        )
+        self._check_batch_dim(run, remove_batch_dim)
+        await self._execute(run)
+        cache = run.cache(remove_batch_dim)
+        return run.output(), cache if return_cache_object else cache.cache_dict
+
+    async def plan(
+        self,
+        input: Any,  # noqa: A002 - TransformerLens's name
+        names_filter: NamesFilter = None,
+        *,
+        fwd_hooks: Hooks = (),
+        pos_slice: Any = None,
+        stop_at_layer: int | None = None,
+        return_type: str | None = "logits",
+        logits_pos: Any = None,
+        **options: Unpack[RunOptions],
+    ) -> Plan:
+        """What a run would send. See `hookwire.RemoteModel.plan`."""
+        run = await self._prepare(
+            input,
+            Options(**options),
+            fwd_hooks,
+            names_filter=names_filter,
+            pos_slice=pos_slice,
+            stop_at_layer=stop_at_layer,
+            return_type=return_type,
+            logits_pos=logits_pos,
+        )
+        message = service_pb2.PlanRequest(spec=run.request.message.spec)
+        return self._plan(run, await self._connection.plan(message, run.timeout))
+
+    def stream(
+        self,
+        input: Any,  # noqa: A002 - TransformerLens's name
+        names_filter: NamesFilter = None,
+        *,
+        fwd_hooks: Hooks = (),
+        pos_slice: Any = None,
+        stop_at_layer: int | None = None,
+        return_type: str | None = None,
+        logits_pos: Any = None,
+        **options: Unpack[RunOptions],
+    ) -> AsyncResultStream:
+        """Yields each tensor as soon as it is complete. See `hookwire.RemoteModel.stream`."""
+        prepare = self._prepare(
+            input,
+            Options(**options),
+            fwd_hooks,
+            names_filter=names_filter,
+            pos_slice=pos_slice,
+            stop_at_layer=stop_at_layer,
+            return_type=return_type,
+            logits_pos=logits_pos,
+        )
+        return AsyncResultStream(self, prepare)
+
+    async def log_probs(
+        self,
+        input: Any,  # noqa: A002 - TransformerLens's name
+        targets: Any = None,
+        pos: Any = -1,
+        *,
+        fwd_hooks: Hooks = (),
+        **options: Unpack[RunOptions],
+    ) -> Any:
+        """Log-probabilities of target tokens. See `hookwire.RemoteModel.log_probs`."""
+        if targets is not None:
+            await self._try_tokenizer()
+        run = await self._prepare(
+            input,
+            Options(**options),
+            fwd_hooks,
+            return_type=None,
+            targets=targets,
+            pos=pos,
+            wants_log_probs=True,
+        )
+        return (await self._execute(run)).log_probs()
+
+    async def _prepare(self, value: Any, options: Options, hooks: Hooks, **wanted: Any) -> Run:
+        if inputs.needs_tokenizer(value, options.padding_side):
+            await self._try_tokenizer()
+        return self._run(self._ask(options, hooks, **wanted), value, options)
+
+    async def _try_tokenizer(self) -> None:
+        """Gets the tokenizer; what needs one that is not there says so itself."""
+        try:
+            await self.tokenizer()
+        except errors.NoTokenizerError:
+            return
+
+    async def _execute(self, run: Run) -> Run:
+        events = self._connection.run(run.request.message, run.timeout)
+        try:
+            async for event in events:
+                run.feed(event)
+            run.finish()
+        finally:
+            await events.aclose()  # type: ignore[attr-defined]
+            run.close()
+        return run

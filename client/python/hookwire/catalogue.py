@@ -1,0 +1,153 @@
+"""The hook points of the model."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from hookwire import dtypes
+from hookwire._proto import model_pb2
+from hookwire._proto import tensor_pb2 as pb
+
+POSITION = pb.Axis.KIND_POSITION
+KEY_POSITION = pb.Axis.KIND_KEY_POSITION
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One axis of a hook point's tensor, for one row.
+
+    Attributes:
+        name: "pos", "key_pos", "head", "d_model", "d_head", "d_mlp", "d_vocab", "expert", ….
+        size: its elements; 0 where that depends on the row.
+        kind: the wire's number of what it counts.
+    """
+
+    name: str
+    size: int
+    kind: int
+
+
+@dataclass(frozen=True)
+class HookPoint:
+    """A named place in the forward pass.
+
+    Attributes:
+        name: the canonical name.
+        aliases: second names.
+        layer: the layer it belongs to; None outside the blocks.
+        axes: of one row's tensor, outermost first; a result has the batch in front.
+        dtype: "float32", "bfloat16", "int64", ….
+        writable: whether an op may change it.
+        read_only_reason: why not, and what to change instead.
+        module: the checkpoint's module.
+    """
+
+    name: str
+    aliases: tuple[str, ...]
+    layer: int | None
+    axes: tuple[Axis, ...]
+    dtype: str
+    writable: bool
+    read_only_reason: str
+    module: str
+
+    @property
+    def shape(self) -> tuple[str | int, ...]:
+        """Of a result, such as `("batch", "pos", 64)`."""
+        return ("batch", *(axis.size or axis.name for axis in self.axes))
+
+    def axis(self, kind: int) -> int | None:
+        """Where the axis of this kind stands, counted from 0; None if it has none."""
+        for number, axis in enumerate(self.axes):
+            if axis.kind == kind:
+                return number
+        return None
+
+
+def is_glob(name: str) -> bool:
+    """Whether the name has a `*`."""
+    return "*" in name
+
+
+def glob_pattern(glob: str) -> re.Pattern[str]:
+    """`*` stays between dots, `**` crosses them."""
+    parts = re.split(r"(\*+)", glob)
+    pattern = "".join(
+        re.escape(part) if number % 2 == 0 else (r"[^.]*" if part == "*" else r".*")
+        for number, part in enumerate(parts)
+    )
+    return re.compile(pattern)
+
+
+class Catalogue:
+    """All hook points, in the order in which the pass comes to them."""
+
+    def __init__(self, hooks: Iterable[model_pb2.HookPoint]) -> None:
+        self.points = tuple(map(_point, hooks))
+        self._by_name: dict[str, HookPoint] = {}
+        for point in self.points:
+            for name in (point.name, *point.aliases):
+                self._by_name[name] = point
+        self._before: dict[int, frozenset[str]] = {}
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._by_name
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._by_name)
+
+    def get(self, name: str) -> HookPoint | None:
+        """The hook point with this name or alias."""
+        return self._by_name.get(name)
+
+    def by_name(self) -> Mapping[str, HookPoint]:
+        """Every name and alias, each canonical name before its aliases."""
+        return MappingProxyType(self._by_name)
+
+    def match(self, glob: str) -> list[str]:
+        """The names and aliases that a glob matches."""
+        pattern = glob_pattern(glob)
+        return [name for name in self._by_name if pattern.fullmatch(name)]
+
+    def before(self, stop_at_layer: int) -> frozenset[str]:
+        """Canonical names that the pass comes to when it ends before this layer."""
+        found = self._before.get(stop_at_layer)
+        if found is None:
+            layers = [point.layer for point in self.points]
+            # Behind the last layer come the final norm and the unembedding.
+            last = max((at for at, layer in enumerate(layers) if layer is not None), default=-1)
+            later = [
+                at
+                for at, layer in enumerate(layers)
+                if layer is not None and layer >= stop_at_layer
+            ]
+            end = later[0] if later else last
+            found = frozenset(
+                point.name
+                for at, point in enumerate(self.points)
+                if (at < end if point.layer is None else point.layer < stop_at_layer)
+            )
+            self._before[stop_at_layer] = found
+        return found
+
+
+def nearest(name: str, names: Iterable[str], count: int = 3) -> list[str]:
+    """The names that are most like this one."""
+    return difflib.get_close_matches(name, list(names), n=count, cutoff=0.5)
+
+
+def _point(hook: model_pb2.HookPoint) -> HookPoint:
+    return HookPoint(
+        name=hook.name,
+        aliases=tuple(hook.aliases),
+        layer=hook.layer if hook.HasField("layer") else None,
+        axes=tuple(Axis(axis.name, axis.size, axis.kind) for axis in hook.axes),
+        dtype=dtypes.NAMES.get(hook.dtype, "unknown"),
+        writable=hook.writable,
+        read_only_reason=hook.read_only_reason,
+        module=hook.module,
+    )

@@ -1,0 +1,291 @@
+"""The model's configuration, the server's, and the receipt of a run, as plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from hookwire import dtypes
+from hookwire._proto import model_pb2 as pb
+from hookwire._proto import run_pb2
+
+_ATTENTION = {
+    pb.ATTENTION_TYPE_SLIDING: "sliding_attention",
+    pb.ATTENTION_TYPE_FULL: "full_attention",
+}
+_NUMERICS = {pb.NUMERICS_FAST: "fast", pb.NUMERICS_REFERENCE: "reference"}
+
+
+@dataclass(frozen=True)
+class LayerConfig:
+    """One layer's own values.
+
+    Attributes:
+        attention_type: "sliding_attention" or "full_attention".
+        n_heads: query heads.
+        n_key_value_heads: key-value heads.
+        d_head: width of a head.
+        d_mlp: width of the MLP.
+        key_value_source: the earlier layer whose keys and values this one reuses; None where it has
+            its own.
+        key_is_value: the values are the key projection's output; the layer has no `v`.
+        layer_scalar: the factor by which the whole block's output is multiplied.
+    """
+
+    attention_type: str
+    n_heads: int
+    n_key_value_heads: int
+    d_head: int
+    d_mlp: int
+    key_value_source: int | None
+    key_is_value: bool
+    layer_scalar: float
+
+
+@dataclass(frozen=True)
+class RopeConfig:
+    """Rotary embedding of one attention type.
+
+    Attributes:
+        attention_type: "sliding_attention" or "full_attention".
+        type: "default" or "proportional".
+        theta: the base of the frequencies.
+        partial_rotary_factor: share of a head that rotates.
+    """
+
+    attention_type: str
+    type: str
+    theta: float
+    partial_rotary_factor: float
+
+
+@dataclass(frozen=True)
+class Config:
+    """The model's configuration, under TransformerLens's names.
+
+    Where layers differ, the plain value (`d_head`, `n_key_value_heads`, `d_mlp`) is the one of the
+    layers with sliding attention and without a double-wide MLP; `layers` has each one's own, and
+    `layer_types`, `layer_scalars` and `key_value_sources` gather one value of all layers.
+    """
+
+    model_name: str
+    architecture: str
+    variant: str
+    n_layers: int
+    d_model: int
+    n_heads: int
+    n_key_value_heads: int
+    d_head: int
+    d_mlp: int
+    d_vocab: int
+    n_ctx: int
+    eps: float
+    act_fn: str
+    sliding_window: int
+    output_logits_soft_cap: float | None
+    d_per_layer_input: int
+    d_vocab_per_layer_input: int
+    n_key_value_shared_layers: int
+    n_experts: int
+    n_experts_per_token: int
+    d_expert: int
+    tie_word_embeddings: bool
+    bos_token_id: int | None
+    eos_token_ids: tuple[int, ...]
+    pad_token_id: int | None
+    n_params: int
+    weights_digest: str
+    dtype: str
+    device: str
+    default_prepend_bos: bool = True
+    ropes: tuple[RopeConfig, ...] = field(default=(), repr=False)
+    layers: tuple[LayerConfig, ...] = field(default=(), repr=False)
+
+    @property
+    def final_logit_softcap(self) -> float | None:
+        """logits = cap × tanh(raw / cap); None where there is none."""
+        return self.output_logits_soft_cap
+
+    @property
+    def layer_types(self) -> tuple[str, ...]:
+        """Each layer's attention type."""
+        return tuple(layer.attention_type for layer in self.layers)
+
+    @property
+    def layer_scalars(self) -> tuple[float, ...]:
+        """Each layer's factor."""
+        return tuple(layer.layer_scalar for layer in self.layers)
+
+    @property
+    def key_value_sources(self) -> tuple[int | None, ...]:
+        """For each layer, the one whose keys and values it reuses, or None."""
+        return tuple(layer.key_value_source for layer in self.layers)
+
+
+@dataclass(frozen=True)
+class ServerInfo:
+    """The server that holds the model.
+
+    Attributes:
+        address: as given to `connect`.
+        build: its version.
+        device: where it computes.
+        dtype: what it computes in.
+        numerics: "fast" or "reference".
+        threads: compute threads.
+        max_request_bytes: the largest request message.
+        max_result_bytes: the largest result of one run; 0: no limit.
+        max_tokens: the most tokens of one run.
+        capabilities: what it can do.
+    """
+
+    address: str
+    build: str
+    device: str
+    dtype: str
+    numerics: str
+    threads: int
+    max_request_bytes: int
+    max_result_bytes: int
+    max_tokens: int
+    capabilities: frozenset[str]
+
+
+@dataclass(frozen=True)
+class NonFinite:
+    """NaN and infinity that one row had at one hook point (or in an output)."""
+
+    hook: str
+    row: int
+    nan: int
+    inf: int
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What ran, where, on which weights. Times are in microseconds."""
+
+    run_id: str
+    weights_digest: str
+    build: str
+    device: str
+    dtype: str
+    numerics: str
+    threads: int
+    batch_sequences: int
+    batch_tokens: int
+    tensors: int
+    bytes: int
+    n_layers_run: int
+    queue_us: int
+    compute_us: int
+    non_finite: tuple[NonFinite, ...] = ()
+
+
+def config(model: pb.Model, server: pb.Server) -> Config:
+    """The configuration out of the wire's messages."""
+    return Config(
+        model_name=model.name,
+        architecture=model.architecture,
+        variant=model.variant,
+        n_layers=model.n_layers,
+        d_model=model.d_model,
+        n_heads=model.n_heads,
+        n_key_value_heads=model.n_key_value_heads,
+        d_head=model.d_head,
+        d_mlp=model.d_mlp,
+        d_vocab=model.d_vocab,
+        n_ctx=model.n_ctx,
+        eps=model.eps,
+        act_fn=model.act_fn,
+        sliding_window=model.sliding_window,
+        output_logits_soft_cap=(
+            model.final_logit_softcap if model.HasField("final_logit_softcap") else None
+        ),
+        d_per_layer_input=model.d_per_layer_input,
+        d_vocab_per_layer_input=model.d_vocab_per_layer_input,
+        n_key_value_shared_layers=model.n_key_value_shared_layers,
+        n_experts=model.n_experts,
+        n_experts_per_token=model.n_experts_per_token,
+        d_expert=model.d_expert,
+        tie_word_embeddings=model.tie_word_embeddings,
+        bos_token_id=model.bos_token_id if model.HasField("bos_token_id") else None,
+        eos_token_ids=tuple(model.eos_token_ids),
+        pad_token_id=model.pad_token_id if model.HasField("pad_token_id") else None,
+        n_params=model.n_params,
+        weights_digest=model.weights_digest,
+        dtype=dtypes.NAMES.get(server.dtype, "unknown"),
+        device=server.device,
+        ropes=_ropes(model.ropes),
+        layers=_layers(model.layers),
+    )
+
+
+def _ropes(ropes: Sequence[pb.Rope]) -> tuple[RopeConfig, ...]:
+    return tuple(
+        RopeConfig(
+            _ATTENTION.get(rope.attention_type, "unknown"),
+            rope.type,
+            rope.theta,
+            rope.partial_rotary_factor,
+        )
+        for rope in ropes
+    )
+
+
+def _layers(layers: Sequence[pb.Layer]) -> tuple[LayerConfig, ...]:
+    return tuple(
+        LayerConfig(
+            attention_type=_ATTENTION.get(layer.attention_type, "unknown"),
+            n_heads=layer.n_heads,
+            n_key_value_heads=layer.n_key_value_heads,
+            d_head=layer.d_head,
+            d_mlp=layer.d_mlp,
+            key_value_source=(
+                layer.key_value_source if layer.HasField("key_value_source") else None
+            ),
+            key_is_value=layer.key_is_value,
+            layer_scalar=layer.layer_scalar,
+        )
+        for layer in layers
+    )
+
+
+def server_info(server: pb.Server, address: str) -> ServerInfo:
+    """The server out of the wire's message."""
+    return ServerInfo(
+        address=address,
+        build=server.build,
+        device=server.device,
+        dtype=dtypes.NAMES.get(server.dtype, "unknown"),
+        numerics=_NUMERICS.get(server.numerics, "unknown"),
+        threads=server.threads,
+        max_request_bytes=server.max_request_bytes,
+        max_result_bytes=server.max_result_bytes,
+        max_tokens=server.max_tokens,
+        capabilities=frozenset(server.capabilities),
+    )
+
+
+def receipt(message: run_pb2.Receipt) -> Receipt:
+    """The receipt out of the wire's message."""
+    return Receipt(
+        run_id=message.run_id,
+        weights_digest=message.weights_digest,
+        build=message.build,
+        device=message.device,
+        dtype=dtypes.NAMES.get(message.dtype, "unknown"),
+        numerics=_NUMERICS.get(message.numerics, "unknown"),
+        threads=message.threads,
+        batch_sequences=message.batch_sequences,
+        batch_tokens=message.batch_tokens,
+        tensors=message.tensors,
+        bytes=message.bytes,
+        n_layers_run=message.n_layers_run,
+        queue_us=message.queue_us,
+        compute_us=message.compute_us,
+        non_finite=tuple(
+            NonFinite(entry.hook, entry.sequence, entry.nan, entry.inf)
+            for entry in message.non_finite
+        ),
+    )

@@ -1,0 +1,98 @@
+"""Element types: on the wire, in NumPy, in torch.
+
+torch is imported only where the user has it and wants tensors of it, or hands one in.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from typing import Any, Literal
+
+import ml_dtypes
+import numpy as np
+
+from hookwire._proto import tensor_pb2 as pb
+
+Array = np.ndarray[Any, Any]
+Tensors = Literal["auto", "torch", "numpy"]
+
+NUMPY: dict[int, np.dtype[Any]] = {
+    pb.DTYPE_FLOAT32: np.dtype("<f4"),
+    pb.DTYPE_BFLOAT16: np.dtype(ml_dtypes.bfloat16),
+    pb.DTYPE_FLOAT16: np.dtype("<f2"),
+    pb.DTYPE_FLOAT64: np.dtype("<f8"),
+    pb.DTYPE_INT64: np.dtype("<i8"),
+}
+"""The NumPy type of each `Dtype` of the wire."""
+
+NAMES: dict[int, str] = {number: dtype.name for number, dtype in NUMPY.items()}
+"""The name of each: "float32", "bfloat16", "float16", "float64", "int64"."""
+
+_NUMBERS = {name: number for number, name in NAMES.items()}
+# What an array of a type that NumPy does not know is called by torch while it is being handed over.
+_CARRIER = np.dtype("<i2")
+
+
+def number(dtype: Any) -> int:
+    """The wire's number of a dtype given as a name, a NumPy dtype or a torch dtype; None is 0.
+
+    Raises:
+        TypeError: a dtype that the wire does not have.
+    """
+    if dtype is None:
+        return 0
+    name = str(dtype).removeprefix("torch.") if not isinstance(dtype, type) else ""
+    if name not in _NUMBERS:
+        try:
+            name = np.dtype(dtype).name
+        except TypeError:
+            name = str(dtype)
+    if name not in _NUMBERS:
+        raise TypeError(f"dtype {dtype!r} is none of {', '.join(sorted(_NUMBERS))}")
+    return _NUMBERS[name]
+
+
+def is_torch(value: object) -> bool:
+    """Whether the value is a torch.Tensor, without importing torch."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(value, torch.Tensor)
+
+
+def to_numpy(value: Any) -> Array:
+    """A NumPy array of a torch tensor (off its device and its graph), an array or a list."""
+    if not is_torch(value):
+        return np.asarray(value)
+    tensor = value.detach().cpu().contiguous()
+    if str(tensor.dtype) == "torch.bfloat16":
+        torch = sys.modules["torch"]
+        carried: Array = tensor.view(torch.int16).numpy()
+        return carried.view(ml_dtypes.bfloat16)
+    array: Array = tensor.resolve_neg().resolve_conj().numpy()
+    return array
+
+
+def wants_torch(choice: Tensors) -> bool:
+    """Whether results are to be torch tensors.
+
+    Raises:
+        ImportError: "torch" was asked for and is not installed.
+        ValueError: none of the three choices.
+    """
+    if choice not in ("auto", "torch", "numpy"):
+        raise ValueError(f'tensors must be "auto", "torch" or "numpy", not {choice!r}')
+    if choice == "numpy":
+        return False
+    installed = "torch" in sys.modules or importlib.util.find_spec("torch") is not None
+    if choice == "torch" and not installed:
+        raise ImportError('tensors="torch" needs torch, which is not installed')
+    return installed
+
+
+def to_torch(array: Array) -> Any:
+    """A torch tensor over the array's own memory."""
+    import torch
+
+    if array.dtype == ml_dtypes.bfloat16:
+        return torch.from_numpy(array.view(_CARRIER)).view(torch.bfloat16)
+    return torch.from_numpy(array)

@@ -1,0 +1,387 @@
+"""What can go wrong, as types.
+
+Every error of this package is a `HookwireError`. Those that the server reports carry the gRPC code,
+the reason (a name of `ErrorReason` in proto/hookwire/v1/service.proto, without its prefix), the
+metadata that goes with it, and the request field that is to blame. Each reason has one class, in
+`BY_REASON`; many are also the Python exception that a caller would expect, such as `KeyError` for a
+hook point that does not exist.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import grpc
+from google.rpc import error_details_pb2, status_pb2
+
+DETAILS = "grpc-status-details-bin"
+
+
+class HookwireError(Exception):
+    """The base of all errors.
+
+    Attributes:
+        message: the sentence.
+        reason: a name of `ErrorReason`, such as "HOOK_NOT_FOUND"; empty where there is none.
+        code: the gRPC status code; None for errors found in the client.
+        metadata: what the reason brings along, such as "hook" and "suggestion".
+        field: the request field to blame, such as "spec.captures[0].hook"; None where unknown.
+    """
+
+    default_reason: ClassVar[str] = ""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        reason: str | None = None,
+        code: grpc.StatusCode | None = None,
+        metadata: Mapping[str, str] | None = None,
+        field: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.reason = self.default_reason if reason is None else reason
+        self.code = code
+        self.metadata = dict(metadata or {})
+        self.field = field
+
+    def __str__(self) -> str:
+        return self.message
+
+    @property
+    def hook(self) -> str | None:
+        """The hook point in question."""
+        return self.metadata.get("hook")
+
+    @property
+    def suggestion(self) -> str | None:
+        """The nearest right name, or what to do instead."""
+        return self.metadata.get("suggestion")
+
+    def _number(self, key: str) -> int | None:
+        text = self.metadata.get(key, "")
+        return int(text) if text.isdigit() else None
+
+
+class HookNotFoundError(HookwireError, KeyError):
+    """No such hook point on any Gemma 4."""
+
+    default_reason = "HOOK_NOT_FOUND"
+
+
+class AbsentHookError(HookwireError, KeyError):
+    """A hook point that other layers or models have, but not this one; the message says why."""
+
+    default_reason = "HOOK_ABSENT"
+
+
+class GlobNoMatchError(HookwireError, KeyError):
+    """A filter that matches no hook point."""
+
+    default_reason = "GLOB_NO_MATCH"
+
+
+class ReadOnlyHookError(HookwireError, ValueError):
+    """A write to a hook point that can only be read."""
+
+    default_reason = "HOOK_READ_ONLY"
+
+
+class NoSequencesError(HookwireError, ValueError):
+    """An input without any sequence."""
+
+    default_reason = "NO_SEQUENCES"
+
+
+class EmptySequenceError(HookwireError, ValueError):
+    """A sequence without any token."""
+
+    default_reason = "SEQUENCE_EMPTY"
+
+
+class SequenceTooLongError(HookwireError, ValueError):
+    """More tokens than `cfg.n_ctx`."""
+
+    default_reason = "SEQUENCE_TOO_LONG"
+
+    @property
+    def tokens(self) -> int | None:
+        """Tokens of the sequence."""
+        return self._number("tokens")
+
+    @property
+    def limit(self) -> int | None:
+        """The most that are allowed."""
+        return self._number("limit")
+
+
+class TokenOutOfRangeError(HookwireError, IndexError):
+    """A token id that the vocabulary does not have."""
+
+    default_reason = "TOKEN_OUT_OF_RANGE"
+
+
+class RowOutOfRangeError(HookwireError, IndexError):
+    """A row that the batch does not have."""
+
+    default_reason = "SEQUENCE_OUT_OF_RANGE"
+
+
+class PositionOutOfRangeError(HookwireError, IndexError):
+    """A position outside the sequence, or on its padding."""
+
+    default_reason = "POSITION_OUT_OF_RANGE"
+
+
+class HeadOutOfRangeError(HookwireError, IndexError):
+    """A head that the hook point does not have."""
+
+    default_reason = "HEAD_OUT_OF_RANGE"
+
+
+class NoHeadsError(HookwireError, ValueError):
+    """Heads chosen at a hook point that has none."""
+
+    default_reason = "NO_HEADS"
+
+
+class FeatureOutOfRangeError(HookwireError, IndexError):
+    """An index outside the last axis."""
+
+    default_reason = "FEATURE_OUT_OF_RANGE"
+
+
+class NoSuchAxisError(HookwireError, ValueError):
+    """A choice along an axis that the hook point does not have."""
+
+    default_reason = "NO_SUCH_AXIS"
+
+
+class BadSelectionError(HookwireError, ValueError):
+    """A choice of nothing, or one that names an index twice."""
+
+    default_reason = "BAD_SELECTION"
+
+
+class ValueShapeError(HookwireError, ValueError):
+    """A value that does not broadcast to the place where it is to be put."""
+
+    default_reason = "VALUE_SHAPE"
+
+
+class ValueDtypeError(HookwireError, TypeError):
+    """A value that is no floating-point number."""
+
+    default_reason = "VALUE_DTYPE"
+
+
+class ValueNotFiniteError(HookwireError, ValueError):
+    """NaN or infinity in a value, without `allow_non_finite=True`."""
+
+    default_reason = "VALUE_NOT_FINITE"
+
+
+class NeverFiresError(HookwireError, ValueError):
+    """Something asked for that lies behind the end of the pass."""
+
+    default_reason = "NEVER_FIRES"
+
+
+class StopOutOfRangeError(HookwireError, IndexError):
+    """`stop_at_layer` names no layer."""
+
+    default_reason = "STOP_OUT_OF_RANGE"
+
+
+class ResultTooLargeError(HookwireError):
+    """A result over the limit. Nothing was computed."""
+
+    default_reason = "RESULT_TOO_LARGE"
+
+    @property
+    def bytes(self) -> int | None:
+        """Exact bytes of the result."""
+        return self._number("bytes")
+
+    @property
+    def limit(self) -> int | None:
+        """The most bytes that are allowed."""
+        return self._number("limit")
+
+
+class TooManyTokensError(HookwireError, ValueError):
+    """More tokens in one run than the server takes."""
+
+    default_reason = "TOO_MANY_TOKENS"
+
+
+class TooManyTensorsError(HookwireError, ValueError):
+    """More tensors in one run than the server sends."""
+
+    default_reason = "TOO_MANY_TENSORS"
+
+
+class UnknownFieldError(HookwireError):
+    """The server does not know a field of the request: it is older than this client."""
+
+    default_reason = "UNKNOWN_FIELD"
+
+
+class BadFieldError(HookwireError, ValueError):
+    """A field of the request has a value that the server does not know."""
+
+    default_reason = "BAD_FIELD"
+
+
+class MalformedRequestError(HookwireError):
+    """The server could not read the request."""
+
+    default_reason = "MALFORMED_REQUEST"
+
+
+class NoTokenizerError(HookwireError):
+    """The checkpoint has no tokenizer: text cannot be used, token ids can."""
+
+    default_reason = "NO_TOKENIZER"
+
+
+class UnavailableError(HookwireError, ConnectionError):
+    """No server answers at the address, or it went away."""
+
+
+class ShuttingDownError(UnavailableError):
+    """The server is ending."""
+
+    default_reason = "SHUTTING_DOWN"
+
+
+class ServerOutOfMemoryError(HookwireError):
+    """The server ran out of memory."""
+
+    default_reason = "OUT_OF_MEMORY"
+
+
+class InternalServerError(HookwireError):
+    """A fault of the server."""
+
+    default_reason = "INTERNAL"
+
+
+class QueueFullError(HookwireError):
+    """Too many runs are waiting; try again later."""
+
+    default_reason = "QUEUE_FULL"
+
+
+class DeadlineError(HookwireError, TimeoutError):
+    """The call took longer than its `timeout`."""
+
+
+class CancelledError(HookwireError):
+    """The call was cancelled."""
+
+
+class IncompleteResultError(HookwireError):
+    """The answer ended, or does not add up, before it was whole. Nothing of it is returned."""
+
+
+class RequestTooLargeError(HookwireError, ValueError):
+    """A request over the server's `max_request_bytes`. It was not sent."""
+
+
+class MaskError(HookwireError, ValueError):
+    """An attention mask that is no padding on the left or the right."""
+
+
+class NotASingleTokenError(HookwireError, AssertionError):
+    """A string that is not exactly one token."""
+
+
+class UnsupportedError(HookwireError, NotImplementedError):
+    """Something that TransformerLens has and Hookwire does not have, or not yet."""
+
+
+class HookwireWarning(UserWarning):
+    """The base of all warnings."""
+
+
+class ResultSizeWarning(HookwireWarning):
+    """A large result is about to be sent."""
+
+
+class NonFiniteWarning(HookwireWarning):
+    """NaN or infinity in what was captured or returned."""
+
+
+class PaddingWarning(HookwireWarning):
+    """Token ids that look like padding, without a mask."""
+
+
+def warn(message: str, category: type[HookwireWarning]) -> None:
+    """Warns at the line outside this package that led here."""
+    level, frame = 1, sys._getframe()
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("hookwire"):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, category, stacklevel=level)
+
+
+def _subclasses(cls: type[HookwireError]) -> list[type[HookwireError]]:
+    return [cls, *(deep for sub in cls.__subclasses__() for deep in _subclasses(sub))]
+
+
+BY_REASON: dict[str, type[HookwireError]] = {
+    cls.__dict__["default_reason"]: cls
+    for cls in _subclasses(HookwireError)
+    if cls.__dict__.get("default_reason")
+}
+"""One class for each name of `ErrorReason`."""
+
+BY_CODE: dict[grpc.StatusCode, type[HookwireError]] = {
+    grpc.StatusCode.UNAVAILABLE: UnavailableError,
+    grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineError,
+    grpc.StatusCode.CANCELLED: CancelledError,
+    grpc.StatusCode.UNIMPLEMENTED: UnsupportedError,
+    grpc.StatusCode.INTERNAL: InternalServerError,
+}
+"""For a status that brings no reason, which comes from gRPC itself."""
+
+
+def from_rpc(error: Any, address: str) -> HookwireError:
+    """The typed error for a failed call.
+
+    Args:
+        error: what grpc raised: anything with `code()`, `details()` and `trailing_metadata()`.
+        address: the server's, for messages about the connection.
+    """
+    code: grpc.StatusCode = error.code()
+    message: str = error.details() or ""
+    info = error_details_pb2.ErrorInfo()
+    blame = error_details_pb2.BadRequest()
+    status = status_pb2.Status()
+    for key, value in error.trailing_metadata() or ():
+        if key == DETAILS:
+            status.ParseFromString(value)
+    for detail in status.details:
+        # Either may be missing; a detail of another type is left alone.
+        if not detail.Unpack(info):
+            detail.Unpack(blame)
+    cls = BY_REASON.get(info.reason) or BY_CODE.get(code) or HookwireError
+    if not info.reason and code is grpc.StatusCode.UNAVAILABLE:
+        message = f"no Hookwire server answers at {address}: {message}"
+    return cls(
+        message or code.name,
+        reason=info.reason or None,
+        code=code,
+        metadata=info.metadata,
+        field=blame.field_violations[0].field if blame.field_violations else None,
+    )
+
+
+__all__ = sorted(
+    name for name, value in list(globals().items())
+    if isinstance(value, type) and issubclass(value, (HookwireError, HookwireWarning))
+)  # fmt: skip

@@ -1,0 +1,511 @@
+"""A model on another machine, used as TransformerLens's model is used."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from hookwire import dtypes, rpc
+from hookwire._proto import service_pb2
+from hookwire.catalogue import Catalogue
+from hookwire.connection import Connection
+from hookwire.filters import NamesFilter
+from hookwire.plan import Plan
+from hookwire.session import Activation, CallOptions, Options, Run, RunOptions, Session, refuse
+from hookwire.tokens import Tokenizer
+
+if TYPE_CHECKING:
+    from typing_extensions import Self, Unpack
+
+Hooks = Sequence[tuple[Any, Any]]
+
+
+def connect(
+    address: str = rpc.DEFAULT_ADDRESS,
+    *,
+    tensors: dtypes.Tensors = "auto",
+    timeout: float = 5.0,
+    quiet: bool = False,
+) -> RemoteModel:
+    """Connects to a server.
+
+    Args:
+        address: "host:port", or a gRPC URI such as "unix:/run/hookwired.sock".
+        tensors: what results are: "torch", "numpy" (with `ml_dtypes` for bfloat16), or "auto":
+            torch where it is installed.
+        timeout: seconds to wait for the server's first answer.
+        quiet: do not say on stderr what this is connected to.
+
+    Raises:
+        UnavailableError: nothing answers at the address.
+        DeadlineError: nothing has answered in time.
+    """
+    connection = Connection(address)
+    try:
+        model = RemoteModel(connection, connection.get_model(timeout), tensors)
+    except BaseException:
+        connection.close()
+        raise
+    if not quiet:
+        model._say_hello()
+    return model
+
+
+class ResultStream:
+    """The tensors of a run, each as soon as it is complete: before the run ends.
+
+    An iterator of `Activation`, which unpacks to `name, tensor`. Ending it early, with `close()`,
+    the end of a `with` block, or by forgetting it, cancels the run. Only after the last tensor has
+    been taken without an error is the run known to be whole.
+    """
+
+    def __init__(self, connection: Connection, run: Run) -> None:
+        self._run = run
+        self._iterator = self._iterate(connection)
+
+    def _iterate(self, connection: Connection) -> Iterator[Activation]:
+        run = self._run
+        events = connection.run(run.request.message, run.timeout)
+        try:
+            for event in events:
+                for entry in run.feed(event):
+                    yield run.activation(entry)
+                    # It belongs to the user now.
+                    entry.array = None
+            run.finish()
+        finally:
+            events.close()  # type: ignore[attr-defined]
+            run.close()
+
+    def __iter__(self) -> Iterator[Activation]:
+        return self
+
+    def __next__(self) -> Activation:
+        return next(self._iterator)
+
+    @property
+    def receipt(self) -> Any:
+        """What ran, where, on which weights; None until the run has ended."""
+        return self._run.assembly.receipt
+
+    @property
+    def run_id(self) -> str:
+        """The server's name for the run; empty until it is accepted."""
+        return self._run.assembly.run_id
+
+    def close(self) -> None:
+        """Cancels what is left of the run."""
+        self._iterator.close()  # type: ignore[attr-defined]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class RemoteModel(Session):
+    """A model that a server holds. Made by `connect`.
+
+    The methods have TransformerLens's names, order of arguments and defaults. Tensors come back as
+    [batch, pos, …]; positions that are padding come back as zeros.
+
+    Safe to use from several threads. It does not survive a fork: connect again in the child.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        answer: service_pb2.GetModelResponse,
+        tensors: dtypes.Tensors = "auto",
+    ) -> None:
+        super().__init__(connection.address, answer, tensors)
+        self._connection = connection
+        self._lock = threading.Lock()
+
+    def close(self) -> None:
+        """Ends the connection. Runs on it end with a CancelledError."""
+        self._connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def catalogue(self) -> Catalogue:
+        """The hook points, asked for once."""
+        if self._catalogue is None:
+            with self._lock:
+                if self._catalogue is None:
+                    self._catalogue = Catalogue(self._connection.list_hooks().hooks)
+        return self._catalogue
+
+    def _get_tokenizer(self) -> Tokenizer:
+        if self._tokenizer is None:
+            with self._lock:
+                if self._tokenizer is None:
+                    self._tokenizer = Tokenizer(
+                        self._connection.get_tokenizer(),
+                        n_ctx=self.cfg.n_ctx,
+                        use_torch=self._use_torch,
+                    )
+        return self._tokenizer
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The checkpoint's tokenizer, asked for once.
+
+        Raises:
+            NoTokenizerError: the checkpoint has none.
+        """
+        return self._get_tokenizer()
+
+    def to_tokens(
+        self,
+        input: str | Sequence[str],  # noqa: A002 - TransformerLens's name
+        prepend_bos: bool | None = None,
+        padding_side: str | None = None,
+        move_to_device: bool = True,
+        truncate: bool = True,
+    ) -> Any:
+        """Text to token ids [batch, pos]. See `Tokenizer.to_tokens`."""
+        return self.tokenizer.to_tokens(input, prepend_bos, padding_side, move_to_device, truncate)
+
+    def to_string(self, tokens: Any) -> str | list[str]:
+        """Token ids to text. See `Tokenizer.to_string`."""
+        return self.tokenizer.to_string(tokens)
+
+    def to_str_tokens(
+        self,
+        input: Any,  # noqa: A002 - TransformerLens's name
+        prepend_bos: bool | None = None,
+        padding_side: str | None = None,
+    ) -> Any:
+        """Text or token ids to the text of each token. See `Tokenizer.to_str_tokens`."""
+        return self.tokenizer.to_str_tokens(input, prepend_bos, padding_side)
+
+    def to_single_token(self, string: str) -> int:
+        """The id of a string that is one token. See `Tokenizer.to_single_token`."""
+        return self.tokenizer.to_single_token(string)
+
+    def to_single_str_token(self, int_token: int) -> str:
+        """The text of one id."""
+        return self.tokenizer.to_single_str_token(int_token)
+
+    def get_token_position(
+        self,
+        single_token: str | int,
+        input: Any,  # noqa: A002 - TransformerLens's name
+        mode: str = "first",
+        prepend_bos: bool | None = None,
+        padding_side: str | None = None,
+    ) -> int:
+        """Where a token stands. See `Tokenizer.get_token_position`."""
+        return self.tokenizer.get_token_position(
+            single_token, input, mode, prepend_bos, padding_side
+        )
+
+    def __call__(
+        self,
+        input: Any,  # noqa: A002 - TransformerLens's name
+        return_type: str | None = "logits",
+        loss_per_token: bool = False,
+        prepend_bos: bool | None = None,
+        padding_side: str | None = None,
+        attention_mask: Any = None,
+        labels: Any = None,
+        start_at_layer: int | None = None,
+        stop_at_layer: int | None = None,
+        *,
+        logits_pos: Any = None,
+        **options: Unpack[CallOptions],
+    ) -> Any:
+        """Runs the model.
+
+        Args:
+            input: a text, a list of texts, token ids as a flat list, as lists of possibly different
+                lengths, or as a NumPy or torch array [pos] or [batch, pos].
+            return_type: "logits" [batch, pos, d_vocab]; "loss", the cross entropy of the next
+                tokens, computed on the server in float32; "both", a pair; or None.
+            loss_per_token: loss [batch, pos - 1] instead of its mean over real tokens.
+            prepend_bos: for text: whether a beginning-of-sequence token comes first. Default: yes.
+            padding_side: for lists: "left" or "right". Default: the tokenizer's.
+            attention_mask: [batch, pos] of 0 and 1, for token ids with padding.
+            labels: not supported; see `log_probs`.
+            start_at_layer: not supported.
+            stop_at_layer: end the pass before this layer, and return the residual stream that
+                enters it, [batch, pos, d_model]; negative counts from the last. `n_layers` returns
+                what enters the final norm.
+            logits_pos: return logits of these positions only: an int, a list or a slice. Counted in
+                each row's own tokens, so that -1 is every row's last token, wherever its padding
+                is. The axis stays.
+            **options: see `CallOptions`.
+
+        Returns:
+            What `return_type` says.
+
+        Raises:
+            HookwireError: see `hookwire.errors`.
+        """
+        refuse(labels=labels, start_at_layer=start_at_layer)
+        chosen = Options(
+            prepend_bos=prepend_bos,
+            padding_side=padding_side,
+            attention_mask=attention_mask,
+            **options,
+        )
+        ask = self._ask(
+            chosen,
+            (),
+            stop_at_layer=stop_at_layer,
+            return_type=return_type,
+            loss_per_token=loss_per_token,
+            logits_pos=logits_pos,
+        )
+        return self._execute(self._run(ask, input, chosen)).output()
+
+    forward = __call__
+
+    def run_with_hooks(
+        self,
+        input: Any,  # noqa: A002 - TransformerLens's name
+        fwd_hooks: Hooks = (),
+        bwd_hooks: Sequence[Any] = (),
+        reset_hooks_end: bool = True,
+        clear_contexts: bool = False,
+        return_type: str | None = "logits",
+        stop_at_layer: int | None = None,
+        start_at_layer: int | None = None,
+        remove_batch_dim: bool = False,
+        *,
+        loss_per_token: bool = False,
+        logits_pos: Any = None,
+        **options: Unpack[RunOptions],
+    ) -> Any:
+        """Runs the model with changes.
+
+        Args:
+            input: as in `__call__`.
+            fwd_hooks: pairs of where and what: a name, an alias, a glob, a list of them, or a
+                function of a name; and an op of `hookwire.ops`. They apply in this order where
+                several meet at one hook point.
+            bwd_hooks: not supported.
+            reset_hooks_end: must stay True: ops belong to this run.
+            clear_contexts: has no effect: ops keep no state.
+            return_type: as in `__call__`.
+            stop_at_layer: as in `__call__`.
+            start_at_layer: not supported.
+            remove_batch_dim: has no effect: ops see rows, and the result keeps its batch, as there.
+            loss_per_token: as in `__call__`.
+            logits_pos: as in `__call__`.
+            **options: see `RunOptions`.
+
+        Returns:
+            What `return_type` says, as in `__call__`.
+
+        Raises:
+            UnsupportedError: a Python function in place of an op.
+            HookwireError: see `hookwire.errors`.
+        """
+        del clear_contexts, remove_batch_dim
+        refuse(
+            bwd_hooks=bwd_hooks,
+            reset_hooks_end=not reset_hooks_end,
+            start_at_layer=start_at_layer,
+        )
+        chosen = Options(**options)
+        ask = self._ask(
+            chosen,
+            fwd_hooks,
+            stop_at_layer=stop_at_layer,
+            return_type=return_type,
+            loss_per_token=loss_per_token,
+            logits_pos=logits_pos,
+        )
+        return self._execute(self._run(ask, input, chosen)).output()
+
+    def run_with_cache(
+        self,
+        input: Any,  # noqa: A002 - TransformerLens's name
+        return_cache_object: bool = True,
+        remove_batch_dim: bool = False,
+        names_filter: NamesFilter = None,
+        stop_at_layer: int | None = None,
+        start_at_layer: int | None = None,
+        pos_slice: Any = None,
+        incl_bwd: bool = False,
+        reset_hooks_end: bool = True,
+        clear_contexts: bool = False,
+        *,
+        fwd_hooks: Hooks = (),
+        return_type: str | None = "logits",
+        loss_per_token: bool = False,
+        logits_pos: Any = None,
+        **options: Unpack[RunOptions],
+    ) -> tuple[Any, Any]:
+        """Runs the model and returns what its hook points saw.
+
+        Args:
+            input: as in `__call__`.
+            return_cache_object: return an `ActivationCache`; False: a plain dict.
+            remove_batch_dim: take the batch off the captured tensors (of a single row).
+            names_filter: which hook points: None for all; a name, an alias or a glob (`*` stays
+                between dots, `**` crosses them); a list of them; or a function of a name, applied
+                to every name and alias. An alias asked for by name is returned under the canonical
+                name too; a glob or a function returns just the names that it matched.
+            stop_at_layer: as in `__call__`. Globs, functions and None leave out what lies behind
+                it; a name that does is an error.
+            start_at_layer: not supported.
+            pos_slice: keep these positions of every hook point (of scores and pattern: query
+                positions): an int, which keeps the axis, a list, a slice, or a tuple that is read
+                as one. They are positions of the padded rows.
+            incl_bwd: not supported.
+            reset_hooks_end: must stay True.
+            clear_contexts: has no effect.
+            fwd_hooks: changes, as in `run_with_hooks`; tensors are captured after them.
+            return_type: as in `__call__`; None returns nothing, even with `stop_at_layer`.
+            loss_per_token: as in `__call__`.
+            logits_pos: as in `__call__`.
+            **options: see `RunOptions`.
+
+        Returns:
+            What `return_type` says, and the cache. `cache.mask` tells which positions are real.
+
+        Raises:
+            HookwireError: see `hookwire.errors`.
+
+        Warns:
+            ResultSizeWarning: the result has over 64 MiB, before it starts.
+            NonFiniteWarning: NaN or infinity in what is returned.
+            PaddingWarning: token ids that look padded, without a mask.
+        """
+        del clear_contexts
+        refuse(
+            start_at_layer=start_at_layer,
+            incl_bwd=incl_bwd,
+            reset_hooks_end=not reset_hooks_end,
+        )
+        chosen = Options(**options)
+        ask = self._ask(
+            chosen,
+            fwd_hooks,
+            names_filter=names_filter,
+            pos_slice=pos_slice,
+            stop_at_layer=stop_at_layer,
+            return_type=return_type,
+            loss_per_token=loss_per_token,
+            logits_pos=logits_pos,
+        )
+        prepared = self._run(ask, input, chosen)
+        self._check_batch_dim(prepared, remove_batch_dim)
+        run = self._execute(prepared)
+        cache = run.cache(remove_batch_dim)
+        return run.output(), cache if return_cache_object else cache.cache_dict
+
+    def plan(
+        self,
+        input: Any,  # noqa: A002 - TransformerLens's name
+        names_filter: NamesFilter = None,
+        *,
+        fwd_hooks: Hooks = (),
+        pos_slice: Any = None,
+        stop_at_layer: int | None = None,
+        return_type: str | None = "logits",
+        logits_pos: Any = None,
+        **options: Unpack[RunOptions],
+    ) -> Plan:
+        """What `run_with_cache` with the same arguments would send, without running it.
+
+        Returns:
+            Names, shapes, dtypes and exact bytes. Printing it shows a table.
+        """
+        chosen = Options(**options)
+        ask = self._ask(
+            chosen,
+            fwd_hooks,
+            names_filter=names_filter,
+            pos_slice=pos_slice,
+            stop_at_layer=stop_at_layer,
+            return_type=return_type,
+            logits_pos=logits_pos,
+        )
+        run = self._run(ask, input, chosen)
+        message = service_pb2.PlanRequest(spec=run.request.message.spec)
+        return self._plan(run, self._connection.plan(message, chosen.timeout))
+
+    def stream(
+        self,
+        input: Any,  # noqa: A002 - TransformerLens's name
+        names_filter: NamesFilter = None,
+        *,
+        fwd_hooks: Hooks = (),
+        pos_slice: Any = None,
+        stop_at_layer: int | None = None,
+        return_type: str | None = None,
+        logits_pos: Any = None,
+        **options: Unpack[RunOptions],
+    ) -> ResultStream:
+        """Runs the model and yields each tensor as soon as it is complete.
+
+            for name, tensor in model.stream(prompt, "blocks.*.hook_resid_post"):
+                ...
+
+        Args: as in `run_with_cache`; outputs come as "logits", "log_probs" (for a loss) and
+        "residual".
+
+        Returns:
+            An iterator that can be closed, which cancels the run.
+        """
+        chosen = Options(**options)
+        ask = self._ask(
+            chosen,
+            fwd_hooks,
+            names_filter=names_filter,
+            pos_slice=pos_slice,
+            stop_at_layer=stop_at_layer,
+            return_type=return_type,
+            logits_pos=logits_pos,
+        )
+        return ResultStream(self._connection, self._run(ask, input, chosen))
+
+    def log_probs(
+        self,
+        input: Any,  # noqa: A002 - TransformerLens's name
+        targets: Any = None,
+        pos: Any = -1,
+        *,
+        fwd_hooks: Hooks = (),
+        **options: Unpack[RunOptions],
+    ) -> Any:
+        """Natural-log probabilities of target tokens, computed on the server in float32.
+
+        Args:
+            input: as in `__call__`.
+            targets: tokens (ids, or strings that are one token): one, a list of them for every row,
+                or a list of as long lists, one a row. None: the next token of each position.
+            pos: the position at which they are predicted, or one for each target; counted in each
+                row's own tokens, so that -1 is every row's last.
+            fwd_hooks: changes, as in `run_with_hooks`.
+            **options: see `RunOptions`.
+
+        Returns:
+            [batch, targets], or without targets [batch, pos - 1], with zeros at padding.
+        """
+        chosen = Options(**options)
+        ask = self._ask(
+            chosen, fwd_hooks, return_type=None, targets=targets, pos=pos, wants_log_probs=True
+        )
+        return self._execute(self._run(ask, input, chosen)).log_probs()
+
+    def _execute(self, run: Run) -> Run:
+        events = self._connection.run(run.request.message, run.timeout)
+        try:
+            for event in events:
+                run.feed(event)
+            run.finish()
+        finally:
+            events.close()  # type: ignore[attr-defined]
+            run.close()
+        return run

@@ -1,0 +1,287 @@
+"""From what a user asks to a `RunSpec`, and from its result to what the user gets.
+
+No input or output happens here: the blocking and the asynchronous model share all of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from hookwire import dtypes, errors, filters, interventions, placement, results, selection
+from hookwire._proto import run_pb2, service_pb2
+from hookwire.catalogue import Catalogue
+from hookwire.dtypes import Array
+from hookwire.inputs import Batch
+
+RETURN_TYPES = ("logits", "loss", "both", None)
+# Values up to this size are small beside any server's limit.
+_SMALL = 1 << 18
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Target tokens of `log_probs`: for each row, ids and the positions (of its own tokens)."""
+
+    ids: Sequence[Sequence[int]]
+    positions: Sequence[Sequence[int]]
+
+
+@dataclass(frozen=True)
+class Ask:
+    """What a user asks of one run. See `RemoteModel.run_with_cache` for the fields."""
+
+    names_filter: filters.NamesFilter = ()
+    hooks: Sequence[tuple[Any, Any]] = ()
+    pos_slice: Any = None
+    stop_at_layer: int | None = None
+    return_type: str | None = None
+    loss_per_token: bool = False
+    logits_pos: Any = None
+    targets: Targets | None = None
+    wants_log_probs: bool = False
+    missing: str = "error"
+    allow_non_finite: bool = False
+    max_result_bytes: int | None = None
+    dtype: Any = None
+
+
+@dataclass(frozen=True)
+class Request:
+    """A run, ready to be sent.
+
+    Attributes:
+        message: for the wire.
+        ask: what it was made from.
+        batch: the input.
+        places: where the parts of the result belong.
+        names: for hook points of which only some names are to be returned: these.
+        columns: the padded positions that were captured; None for all.
+    """
+
+    message: service_pb2.RunRequest
+    ask: Ask
+    batch: Batch
+    places: results.Places
+    names: dict[str, list[str]]
+    columns: list[int] | None
+
+
+def build(
+    ask: Ask,
+    batch: Batch,
+    *,
+    n_layers: int,
+    max_request_bytes: int,
+    catalogue: Callable[[], Catalogue],
+) -> Request:
+    """Makes the run.
+
+    Args:
+        ask: what the user asks.
+        batch: the input.
+        n_layers: of the model.
+        max_request_bytes: the server's limit; 0: none.
+        catalogue: gives the catalogue, where it is needed.
+
+    Raises:
+        HookwireError: the request cannot be right; the server finds the rest.
+        ValueError: arguments that contradict each other.
+    """
+    _check(ask)
+    stop = _stop(ask.stop_at_layer, n_layers)
+    message = service_pb2.RunRequest()
+    spec = message.spec
+    for row in batch.rows:
+        spec.sequences.add(token_ids=row)
+    if stop is not None:
+        spec.stop_at_layer = stop
+    spec.allow_non_finite = ask.allow_non_finite
+    if ask.max_result_bytes is not None:
+        spec.max_result_bytes = ask.max_result_bytes
+
+    wanted = filters.resolve(ask.names_filter, catalogue, stop)
+    selected = placement.select(batch, ask.pos_slice)
+    _write_captures(spec, wanted.hooks, selected, ask)
+    interventions.write(spec, ask.hooks, batch, catalogue)
+    outputs = _write_outputs(spec, ask, batch, stop)
+    _check_size(spec, max_request_bytes)
+    places = results.Places(
+        batch=len(batch),
+        keys=placement.everything(batch),
+        captures=selected.placement,
+        outputs=outputs,
+        hooks=() if ask.missing == "skip" else tuple(capture.hook for capture in spec.captures),
+    )
+    return Request(message, ask, batch, places, wanted.names, selected.columns)
+
+
+def _check(ask: Ask) -> None:
+    if ask.return_type not in RETURN_TYPES:
+        raise ValueError(f"return_type must be one of {RETURN_TYPES}, not {ask.return_type!r}")
+    if ask.missing not in ("error", "skip"):
+        raise ValueError(f'missing must be "error" or "skip", not {ask.missing!r}')
+    if ask.stop_at_layer is not None and ask.return_type in ("loss", "both"):
+        raise ValueError(
+            f"return_type={ask.return_type!r} needs the whole pass, but stop_at_layer="
+            f"{ask.stop_at_layer} ends it earlier"
+        )
+    if ask.logits_pos is not None and ask.return_type not in ("logits", "both"):
+        raise ValueError(
+            f"logits_pos has no logits to choose from: return_type={ask.return_type!r}"
+        )
+
+
+def _stop(stop_at_layer: int | None, n_layers: int) -> int | None:
+    if stop_at_layer is None:
+        return None
+    stop = stop_at_layer + n_layers if stop_at_layer < 0 else stop_at_layer
+    if not 0 <= stop <= n_layers:
+        raise errors.StopOutOfRangeError(
+            f"stop_at_layer={stop_at_layer} is outside the {n_layers} layers"
+        )
+    return stop
+
+
+def _write_captures(
+    spec: run_pb2.RunSpec, hooks: Sequence[str], selected: placement.Selected, ask: Ask
+) -> None:
+    dtype = dtypes.number(ask.dtype)
+    missing = run_pb2.MISSING_SKIP if ask.missing == "skip" else run_pb2.MISSING_UNSPECIFIED
+    # Rows with the same positions share a message; those with none are not asked.
+    choices: dict[tuple[int, ...] | None, list[int]] = {}
+    for row, local in enumerate(selected.local):
+        if local != ():
+            choices.setdefault(local, []).append(row)
+    for local, rows in choices.items():
+        for hook in hooks:
+            capture = spec.captures.add(hook=hook, dtype=dtype, missing=missing)
+            if len(rows) < len(selected.local):
+                capture.sequences.extend(rows)
+            if local is not None:
+                selection.write(capture.positions, local)
+
+
+def _write_outputs(
+    spec: run_pb2.RunSpec, ask: Ask, batch: Batch, stop: int | None
+) -> dict[str, placement.Placement]:
+    """Adds the outputs; says where their parts belong."""
+    placements: dict[str, placement.Placement] = {}
+    if stop is not None and ask.return_type is not None:
+        if ask.logits_pos is not None:
+            raise ValueError("logits_pos has no logits to choose from: the pass stops earlier")
+        spec.outputs.residual = True
+        placements["residual"] = placement.everything(batch)
+        return placements
+    if ask.return_type in ("logits", "both"):
+        spec.outputs.logits.SetInParent()
+        chosen = selection.index(ask.logits_pos, "logits_pos")
+        if chosen is None:
+            placements["logits"] = placement.everything(batch)
+        else:
+            shortest = min(map(len, batch.rows))
+            places = selection.resolve(chosen, shortest, "logits_pos")
+            if isinstance(chosen, selection.Span) and len(set(map(len, batch.rows))) > 1:
+                raise ValueError("logits_pos must be ints where rows have different lengths")
+            selection.write(spec.outputs.logits.positions, chosen)
+            placements["logits"] = placement.dense(batch, len(places))
+    if ask.targets is not None:
+        log_probs = spec.outputs.log_probs
+        for ids, positions in zip(ask.targets.ids, ask.targets.positions, strict=True):
+            log_probs.targets.add(positions=positions, token_ids=ids)
+        placements["log_probs"] = placement.dense(batch, len(ask.targets.ids[0]))
+    elif ask.wants_log_probs or ask.return_type in ("loss", "both"):
+        spec.outputs.log_probs.SetInParent()
+        placements["log_probs"] = placement.next_tokens(batch)
+    return placements
+
+
+def _check_size(spec: run_pb2.RunSpec, limit: int) -> None:
+    values = 0
+    for item in spec.interventions:
+        op = item.WhichOneof("op")
+        if op in ("set", "add"):
+            values += len(getattr(item, op).value.tensor.data)
+        elif op == "scale":
+            values += len(item.scale.factor.tensor.data)
+    if not limit or values + sum(len(row.token_ids) for row in spec.sequences) < _SMALL:
+        return
+    size = spec.ByteSize() + 16
+    if size > limit:
+        raise errors.RequestTooLargeError(
+            f"the request has {size:,} bytes, {values:,} of them values of interventions; the "
+            f"server takes {limit:,} in one request",
+            metadata={"bytes": str(size), "limit": str(limit)},
+        )
+
+
+def output(request: Request, arrays: dict[str, Array], tensor: Callable[[Array], Any]) -> Any:
+    """What the run returns besides its cache.
+
+    Args:
+        request: the run.
+        arrays: the outputs, by name.
+        tensor: makes what users see out of an array.
+    """
+    ask = request.ask
+    if "residual" in arrays:
+        return tensor(arrays["residual"])
+    if ask.return_type is None:
+        return None
+    logits = tensor(arrays["logits"]) if "logits" in arrays else None
+    if ask.return_type == "logits":
+        return logits
+    loss = tensor(_loss(arrays["log_probs"], request.batch, ask.loss_per_token))
+    return loss if ask.return_type == "loss" else (logits, loss)
+
+
+def _loss(log_probs: Array, batch: Batch, per_token: bool) -> Array:
+    """Cross entropy of the next tokens: [batch, pos - 1], or the mean over the real ones."""
+    if per_token:
+        # 0 - x rather than -x: padding stays 0, not -0.
+        per: Array = np.float32(0) - log_probs
+        return per
+    count = sum(len(row) - 1 for row in batch.rows)
+    with np.errstate(invalid="ignore"):
+        mean: Array = np.asarray(-log_probs.sum(dtype=np.float32) / np.float32(count))
+    return mean
+
+
+def targets(given: Any, pos: Any, batch: Batch, to_single_token: Callable[[str], int]) -> Targets:
+    """Target tokens of each row.
+
+    Args:
+        given: a token (an id or a string), a list of tokens for every row, or a list of such lists,
+            one a row, of equal lengths.
+        pos: the position at which they are predicted, or one for each of them.
+        batch: the input.
+        to_single_token: for strings.
+
+    Raises:
+        ValueError: lengths that do not fit.
+        PositionOutOfRangeError: a row is too short.
+    """
+    if isinstance(given, str) or not hasattr(given, "__len__") or getattr(given, "ndim", 1) == 0:
+        given = [given]
+    elif not isinstance(given, (list, tuple)):
+        given = dtypes.to_numpy(given).tolist()
+    nested = [isinstance(item, (list, tuple)) for item in given]
+    per_row = list(given) if nested and all(nested) else [list(given)] * len(batch)
+    if len(per_row) != len(batch) or len(set(map(len, per_row))) != 1 or not per_row[0]:
+        raise ValueError(
+            f"targets must be tokens for every row, or {len(batch)} lists of as many tokens each"
+        )
+    ids = [
+        [to_single_token(item) if isinstance(item, str) else int(item) for item in row]
+        for row in per_row
+    ]
+    count = len(ids[0])
+    places = pos if isinstance(pos, (list, tuple, range)) else [pos] * count
+    if len(places) != count:
+        raise ValueError(f"pos has {len(places)} positions for {count} targets")
+    for row in batch.rows:
+        selection.resolve(tuple(dict.fromkeys(int(place) for place in places)), len(row), "pos")
+    return Targets(ids, [[int(place) for place in places]] * len(batch))

@@ -1,0 +1,88 @@
+"""The calls of `ActivationService`, as both the blocking and the asynchronous client make them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from hookwire import errors, wire
+from hookwire._proto import service_pb2
+
+DEFAULT_ADDRESS = "127.0.0.1:7431"
+# The largest response that a run may ask for, and some room for what wraps it.
+_MAX_RESPONSE = 2**30 + 2**20
+
+CHANNEL_OPTIONS: list[tuple[str, Any]] = [
+    ("grpc.max_receive_message_length", _MAX_RESPONSE),
+    ("grpc.max_send_message_length", -1),  # the server says what it takes; that is checked first
+    ("grpc.enable_http_proxy", 0),
+    # A run is answered in the calling thread: no thread is started for it.
+    ("SingleThreadedUnaryStream", 1),
+]
+
+
+@dataclass(frozen=True)
+class Method:
+    """One call.
+
+    Attributes:
+        path: on the wire.
+        streams: whether it answers with a stream.
+        decode: makes a response out of its bytes.
+    """
+
+    path: str
+    streams: bool
+    decode: Callable[[bytes], Any]
+
+    def bind(self, channel: Any) -> Any:
+        """The call on a channel, blocking or asynchronous."""
+        make = channel.unary_stream if self.streams else channel.unary_unary
+        return make(self.path, request_serializer=_encode, response_deserializer=self.decode)
+
+
+def _encode(request: Any) -> bytes:
+    encoded: bytes = request.SerializeToString()
+    return encoded
+
+
+_SERVICE = "/hookwire.v1.ActivationService/"
+GET_MODEL = Method(_SERVICE + "GetModel", False, service_pb2.GetModelResponse.FromString)
+LIST_HOOKS = Method(_SERVICE + "ListHooks", False, service_pb2.ListHooksResponse.FromString)
+GET_TOKENIZER = Method(_SERVICE + "GetTokenizer", True, service_pb2.GetTokenizerResponse.FromString)
+PLAN = Method(_SERVICE + "Plan", False, service_pb2.PlanResponse.FromString)
+RUN = Method(_SERVICE + "Run", True, wire.decode_event)
+
+
+def check_address(address: str) -> str:
+    """The address as gRPC takes it: "host:port", or a URI such as "unix:/run/hookwired.sock".
+
+    Raises:
+        ValueError: no port.
+    """
+    scheme, _, rest = address.partition(":")
+    is_uri = scheme in ("unix", "unix-abstract", "dns", "ipv4", "ipv6", "passthrough")
+    _, _, port = address.rpartition(":")
+    if not rest or (not is_uri and not port.isdigit()):
+        raise ValueError(f'an address is "host:port", such as "{DEFAULT_ADDRESS}", not {address!r}')
+    return address
+
+
+def join_files(chunks: Iterable[service_pb2.GetTokenizerResponse]) -> dict[str, bytes]:
+    """Files out of the chunks that `GetTokenizer` sends.
+
+    Raises:
+        IncompleteResultError: a file is not whole.
+    """
+    files: dict[str, bytearray] = {}
+    sizes: dict[str, int] = {}
+    for chunk in chunks:
+        files.setdefault(chunk.name, bytearray()).extend(chunk.data)
+        sizes[chunk.name] = chunk.size
+    for name, content in files.items():
+        if len(content) != sizes[name]:
+            raise errors.IncompleteResultError(
+                f"the server sent {len(content)} of {sizes[name]} bytes of {name}"
+            )
+    return {name: bytes(content) for name, content in files.items()}

@@ -1,0 +1,351 @@
+"""What the blocking and the asynchronous model have in common: everything but the waiting."""
+
+from __future__ import annotations
+
+import contextvars
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
+
+from hookwire import config, dtypes, errors, inputs, ops, request, results
+from hookwire import plan as plans
+from hookwire._proto import service_pb2
+from hookwire.cache import ActivationCache
+from hookwire.catalogue import Catalogue
+from hookwire.dtypes import Array
+from hookwire.progress import Progress
+from hookwire.tokens import Tokenizer
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+T = TypeVar("T")
+
+
+class CallOptions(TypedDict, total=False):
+    """What every kind of run takes, by keyword.
+
+    Attributes:
+        missing: "error" (the default), or "skip" to leave out names that the model does not have.
+        allow_non_finite: accept NaN and infinity in values of ops. Default: no.
+        max_result_bytes: refuse the run if its result would be larger. Default: the server's limit.
+        dtype: of captured tensors, such as "float32". Default: each hook point's own.
+        progress: show a progress bar. Default: for large results, on a terminal or in a notebook.
+        timeout: seconds for the whole run. Default: none.
+    """
+
+    missing: str
+    allow_non_finite: bool
+    max_result_bytes: int | None
+    dtype: Any
+    progress: bool | None
+    timeout: float | None
+
+
+class RunOptions(CallOptions, total=False):
+    """`CallOptions`, and how the input is read, where that is no argument of its own.
+
+    Attributes:
+        prepend_bos: for text: whether a beginning-of-sequence token comes first. Default: yes.
+        padding_side: for lists: "left" or "right". Default: the tokenizer's.
+        attention_mask: [batch, pos] of 0 and 1, for token ids with padding.
+    """
+
+    prepend_bos: bool | None
+    padding_side: str | None
+    attention_mask: Any
+
+
+@dataclass(frozen=True)
+class Options:
+    """`RunOptions` with their defaults."""
+
+    prepend_bos: bool | None = None
+    padding_side: str | None = None
+    attention_mask: Any = None
+    missing: str = "error"
+    allow_non_finite: bool = False
+    max_result_bytes: int | None = None
+    dtype: Any = None
+    progress: bool | None = None
+    timeout: float | None = None
+
+
+@dataclass(frozen=True)
+class Activation:
+    """One tensor of a stream. Unpacks to `name, tensor`.
+
+    Attributes:
+        name: the name it was asked for by (the canonical one, where that was among them), or
+            "logits", "log_probs", "residual".
+        tensor: [batch, pos, …].
+        names: all names that it was asked for by.
+    """
+
+    name: str
+    tensor: Any
+    names: tuple[str, ...]
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter((self.name, self.tensor))
+
+
+class Run:
+    """One run, between its request and its result: takes events, knows nothing of waiting."""
+
+    def __init__(self, session: Session, made: request.Request, options: Options) -> None:
+        self._session = session
+        self._progress = Progress(options.progress)
+        self.request = made
+        self.timeout = options.timeout
+        self.assembly = results.Assembly(made.places, made.names)
+
+    def feed(self, event: Any) -> list[results.Entry]:
+        """Takes one event; returns what has become whole by it."""
+        done = self.assembly.feed(event)
+        if isinstance(event, list):
+            self._progress.update(self.assembly.received)
+        elif isinstance(event, service_pb2.Accepted):
+            plans.warn_of_size(self.assembly, plans.WARN_BYTES)
+            self._progress.begin(event.plan.total_bytes)
+        return done
+
+    def finish(self) -> None:
+        """Checks that the run is whole, and takes note of its receipt."""
+        self.assembly.finish()
+        receipt = self.assembly.receipt
+        assert receipt is not None
+        self._session.last_receipt = receipt
+        if receipt.non_finite:
+            _warn_of_non_finite(receipt)
+
+    def close(self) -> None:
+        """Ends the progress bar."""
+        self._progress.close()
+
+    def activation(self, entry: results.Entry) -> Activation:
+        """What a stream yields for it."""
+        array = entry.array
+        assert array is not None
+        names = tuple(entry.names) if not entry.is_output else (entry.name,)
+        name = entry.name if entry.name in names else names[0]
+        return Activation(name, self._session.tensor(array), names)
+
+    def output(self) -> Any:
+        """What the run returns besides its cache."""
+        arrays = {e.name: e.array for e in self.assembly.entries if e.is_output}
+        whole = {name: array for name, array in arrays.items() if array is not None}
+        return request.output(self.request, whole, self._session.tensor)
+
+    def log_probs(self) -> Any:
+        """The log-probabilities."""
+        return next(
+            self._session.tensor(entry.array)
+            for entry in self.assembly.entries
+            if entry.name == "log_probs" and entry.array is not None
+        )
+
+    def cache(self, remove_batch_dim: bool) -> ActivationCache:
+        """What was captured."""
+        session, made = self._session, self.request
+        tensors: dict[str, Any] = {}
+        for entry in self.assembly.entries:
+            if not entry.is_output and entry.array is not None:
+                tensor = session.tensor(entry.array)
+                for name in entry.names:
+                    tensors[name] = tensor
+        mask = made.batch.mask()
+        if made.columns is not None:
+            mask = mask[:, made.columns]
+        assert self.assembly.receipt is not None
+        cache = ActivationCache(
+            tensors,
+            mask=session.tensor(mask),
+            receipt=self.assembly.receipt,
+            n_layers=session.cfg.n_layers,
+            hooks=session.catalogue,
+        )
+        return cache.remove_batch_dim() if remove_batch_dim else cache
+
+
+def _warn_of_non_finite(receipt: config.Receipt) -> None:
+    shown = [
+        f"{entry.hook} row {entry.row} ({entry.nan} NaN, {entry.inf} infinite)"
+        for entry in receipt.non_finite[:5]
+    ]
+    more = len(receipt.non_finite) - len(shown)
+    errors.warn(
+        f"not all values are finite: {', '.join(shown)}{f' and {more} more' if more else ''}",
+        errors.NonFiniteWarning,
+    )
+
+
+class Session:
+    """The state of a connected model, and the making of requests.
+
+    Attributes:
+        cfg: the model's configuration.
+        server: what holds it.
+        last_receipt: of the run that ended last, on any thread; None before the first.
+    """
+
+    def __init__(
+        self, address: str, answer: service_pb2.GetModelResponse, tensors: dtypes.Tensors
+    ) -> None:
+        self.cfg = config.config(answer.model, answer.server)
+        self.server = config.server_info(answer.server, address)
+        self.last_receipt: config.Receipt | None = None
+        self._use_torch = dtypes.wants_torch(tensors)
+        self._catalogue: Catalogue | None = None
+        self._tokenizer: Tokenizer | None = None
+        self._warned_of_padding = False
+        self._hooks: contextvars.ContextVar[tuple[tuple[Any, Any], ...]] = contextvars.ContextVar(
+            "hooks", default=()
+        )
+
+    # What the two models do differently: getting what is not here yet.
+    def catalogue(self) -> Catalogue:
+        """The hook points."""
+        raise NotImplementedError
+
+    def _get_tokenizer(self) -> Tokenizer:
+        raise NotImplementedError
+
+    def _say_hello(self) -> None:
+        """Says what this is connected to, on stderr."""
+        cfg, server = self.cfg, self.server
+        print(
+            f"hookwire: {cfg.model_name} ({cfg.variant}, {cfg.n_layers} layers, "
+            f"{cfg.n_params:,} parameters) on {server.address}: {server.dtype}, "
+            f"numerics={server.numerics}, {server.device}, {server.build}",
+            file=sys.stderr,
+        )
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.cfg.model_name!r} at {self.server.address})"
+
+    @property
+    def hook_dict(self) -> dict[str, Any]:
+        """Every name and alias, and the `HookPoint` it stands for, in the order of the pass."""
+        return dict(self.catalogue().by_name())
+
+    def hook_names(self, aliases: bool = True) -> list[str]:
+        """The names of all hook points, in the order of the pass, with or without aliases."""
+        every = self.catalogue()
+        return list(every) if aliases else [point.name for point in every.points]
+
+    def hook_points(self) -> list[Any]:
+        """All `HookPoint`s, in the order of the pass."""
+        return list(self.catalogue().points)
+
+    @contextmanager
+    def hooks(
+        self,
+        fwd_hooks: Sequence[tuple[Any, Any]] = (),
+        bwd_hooks: Sequence[Any] = (),
+        reset_hooks_end: bool = True,
+        clear_contexts: bool = False,
+    ) -> Iterator[Self]:
+        """Applies ops to every run inside a `with` block, before those of the run itself.
+
+        They hold for the thread, or the asynchronous task, that entered the block.
+
+        Args:
+            fwd_hooks: as in `run_with_hooks`.
+            bwd_hooks: not supported.
+            reset_hooks_end: must stay True: ops belong to runs, and do not outlive the block.
+            clear_contexts: has no effect: ops keep no state.
+        """
+        del clear_contexts
+        refuse(bwd_hooks=bwd_hooks, reset_hooks_end=not reset_hooks_end)
+        for _, op in fwd_hooks:
+            ops.require_op(op)
+        token = self._hooks.set((*self._hooks.get(), *fwd_hooks))
+        try:
+            yield self
+        finally:
+            self._hooks.reset(token)
+
+    def tensor(self, array: Array) -> Any:
+        """What users see of an array: a torch tensor over its memory, or itself."""
+        return dtypes.to_torch(array) if self._use_torch else array
+
+    def _batch(self, value: Any, options: Options) -> inputs.Batch:
+        pad = self.cfg.pad_token_id
+        if self._warned_of_padding or pad in (self.cfg.bos_token_id, *self.cfg.eos_token_ids):
+            pad = None
+        made = inputs.batch(
+            value,
+            attention_mask=options.attention_mask,
+            prepend_bos=options.prepend_bos,
+            padding_side=options.padding_side,
+            encoder=self._get_tokenizer,
+            pad_token_id=pad,
+        )
+        self._warned_of_padding |= made.looks_padded
+        return made
+
+    def _run(self, ask: Callable[..., request.Ask], value: Any, options: Options) -> Run:
+        """The run that is asked for, ready to be sent."""
+        batch = self._batch(value, options)
+        made = request.build(
+            ask(batch),
+            batch,
+            n_layers=self.cfg.n_layers,
+            max_request_bytes=self.server.max_request_bytes,
+            catalogue=self.catalogue,
+        )
+        return Run(self, made, options)
+
+    def _ask(
+        self, options: Options, fwd_hooks: Sequence[tuple[Any, Any]], **wanted: Any
+    ) -> Callable[[inputs.Batch], request.Ask]:
+        targets = wanted.pop("targets", None)
+        pos = wanted.pop("pos", None)
+
+        def ask(batch: inputs.Batch) -> request.Ask:
+            if targets is not None:
+                wanted["targets"] = request.targets(
+                    targets, pos, batch, lambda text: self._get_tokenizer().to_single_token(text)
+                )
+            return request.Ask(
+                hooks=(*self._hooks.get(), *fwd_hooks),
+                missing=options.missing,
+                allow_non_finite=options.allow_non_finite,
+                max_result_bytes=options.max_result_bytes,
+                dtype=options.dtype,
+                **wanted,
+            )
+
+        return ask
+
+    @staticmethod
+    def _check_batch_dim(run: Run, remove_batch_dim: bool) -> None:
+        """Says before the run, rather than after it, that there is more than one row."""
+        rows = len(run.request.batch)
+        if remove_batch_dim and rows != 1:
+            raise ValueError(f"remove_batch_dim=True needs a single row; the input has {rows}")
+
+    def _plan(self, run: Run, answer: service_pb2.PlanResponse) -> plans.Plan:
+        run.assembly.begin(answer.plan)
+        return plans.summarize(run.assembly)
+
+
+def refuse(**arguments: Any) -> None:
+    """Refuses arguments of TransformerLens that a remote model cannot serve.
+
+    Raises:
+        UnsupportedError: one of them is set.
+    """
+    reasons = {
+        "bwd_hooks": "gradients are not computed on the server",
+        "incl_bwd": "gradients are not computed on the server",
+        "reset_hooks_end": "ops belong to one run and do not outlive it",
+        "start_at_layer": "a pass always begins with tokens",
+        "labels": "loss is that of the next tokens; use log_probs(targets=…) for others",
+    }
+    for name, value in arguments.items():
+        if value is not None and value is not False and value != () and value != []:
+            raise errors.UnsupportedError(f"{name} is not supported: {reasons[name]}")
