@@ -1,0 +1,73 @@
+// The server, put together: from options to a listening daemon, and from a signal to its end.
+#ifndef HOOKWIRE_SERVER_DAEMON_H_
+#define HOOKWIRE_SERVER_DAEMON_H_
+
+#include <spdlog/logger.h>
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "model/checkpoint/checkpoint.h"
+#include "model/text/text_model.h"
+#include "server/execute/executor.h"
+#include "server/observe/clock.h"
+#include "server/observe/weights_digest.h"
+#include "server/options.h"
+#include "server/plan/planner.h"
+#include "server/rpc/backend.h"
+#include "server/rpc/server.h"
+#include "server/schedule/fifo_scheduler.h"
+#include "server/stream/byte_budget.h"
+#include "server/stream/stream_registry.h"
+
+namespace hookwire::server {
+
+// "hookwired 0.1.0 (libtorch 2.15.0)".
+std::string BuildName();
+
+// Thread-safe after Start.
+class Daemon {
+ public:
+  // Serves when it returns. Cheap checks come first: the address, the directory, the device. Sets
+  // the process's number of compute threads. The error is one line for the user.
+  static absl::StatusOr<std::unique_ptr<Daemon>> Start(const Options& options,
+                                                       std::shared_ptr<spdlog::logger> logger);
+  ~Daemon();
+
+  // "127.0.0.1:43211", with the port that was picked.
+  std::string address() const;
+
+  // Health says NOT_SERVING, new and waiting runs get UNAVAILABLE/SHUTTING_DOWN, the run that has
+  // started goes on.
+  void Drain();
+  // Waits until no run is left and all results have been read; false after `timeout`.
+  bool WaitUntilIdle(absl::Duration timeout) const;
+  // Cancels what is left and closes all connections.
+  void Stop();
+
+ private:
+  Daemon(const Options& options, std::shared_ptr<spdlog::logger> logger,
+         std::shared_ptr<const model::Checkpoint> checkpoint,
+         std::unique_ptr<const model::TextModel> model, int threads);
+
+  const RealClock clock_;
+  const std::shared_ptr<spdlog::logger> logger_;
+  const std::shared_ptr<const model::Checkpoint> checkpoint_;
+  const std::unique_ptr<const model::TextModel> model_;
+  const WeightsDigest digest_;
+  const Planner planner_;
+  const Executor executor_;
+  const std::shared_ptr<ByteBudget> budget_;
+  StreamRegistry streams_;
+  FifoScheduler scheduler_;
+  const Backend backend_;
+  // Last, so that it ends first.
+  std::unique_ptr<RpcServer> rpc_;
+};
+
+}  // namespace hookwire::server
+
+#endif  // HOOKWIRE_SERVER_DAEMON_H_

@@ -1,0 +1,91 @@
+// hookwired: serves a checkpoint until a signal ends it.
+//
+// Exit status: 0 after a signal, 2 where it could not start (one line on stderr says why).
+
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "server/daemon.h"
+#include "server/observe/logging.h"
+#include "server/options.h"
+#include "server/signals.h"
+
+namespace hookwire::server {
+namespace {
+
+// With OpenMP's default spinning, a pass on a machine with as many compute threads as cores takes
+// several times as long when anything else wants a core. libgomp reads this before main begins, so
+// the program starts itself again with it.
+void LimitSpinning(char** arguments) {
+  for (const char* setting : {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"}) {
+    if (getenv(setting) != nullptr) return;
+  }
+  // Being set, it also keeps the second start from a third.
+  if (setenv("GOMP_SPINCOUNT", "10000", /*overwrite=*/0) != 0) return;
+  execv("/proc/self/exe", arguments);
+  // Without it everything works, only slower.
+}
+
+int Fail(const absl::Status& status) {
+  std::fprintf(stderr, "hookwired: %s\n", std::string(status.message()).c_str());
+  return 2;
+}
+
+// Ends what runs: cleanly, or at once after the grace period or a second signal.
+void ShutDown(Daemon& daemon, const Signals& signals, absl::Duration grace_period,
+              spdlog::logger& logger) {
+  daemon.Drain();
+  std::thread idle([&] {
+    daemon.WaitUntilIdle(grace_period);
+    signals.Wake();
+  });
+  const bool hurry = signals.Wait() != 0;
+  if (hurry) LogEvent(logger, spdlog::level::info, "second signal: cancelling what runs", {});
+  daemon.Stop();
+  idle.join();
+}
+
+int Main(const std::vector<std::string>& arguments) {
+  const absl::StatusOr<Options> options = ParseOptions(arguments);
+  if (!options.ok()) return Fail(options.status());
+  if (options->help || options->version) {
+    std::puts(options->help ? HelpText().c_str() : BuildName().c_str());
+    return 0;
+  }
+  const absl::StatusOr<Signals> signals = Signals::Create();
+  if (!signals.ok()) return Fail(signals.status());
+  signal(SIGPIPE, SIG_IGN);
+
+  const std::shared_ptr<spdlog::logger> logger =
+      MakeLogger(options->log_format, options->log_level);
+  CaptureLibraryLogs(logger);
+  const absl::StatusOr<std::unique_ptr<Daemon>> daemon = Daemon::Start(*options, logger);
+  if (!daemon.ok()) return Fail(daemon.status());
+  std::printf("hookwired ready at %s\n", (*daemon)->address().c_str());
+  std::fflush(stdout);
+
+  const int signal_number = signals->Wait();
+  LogEvent(*logger, spdlog::level::info, "shutting down",
+           {{"signal", signal_number == SIGINT ? "SIGINT" : "SIGTERM"},
+            {"grace_s", absl::ToDoubleSeconds(options->grace_period)}});
+  ShutDown(**daemon, *signals, options->grace_period, *logger);
+  LogEvent(*logger, spdlog::level::info, "stopped", {});
+  return 0;
+}
+
+}  // namespace
+}  // namespace hookwire::server
+
+int main(int argc, char** argv) {
+  hookwire::server::LimitSpinning(argv);
+  return hookwire::server::Main(std::vector<std::string>(argv + (argc > 0 ? 1 : 0), argv + argc));
+}

@@ -1,0 +1,317 @@
+#include "server/options.h"
+
+#include <algorithm>
+#include <array>
+#include <limits>
+#include <string_view>
+#include <utility>
+
+#define TOML_EXCEPTIONS 0
+#include <toml++/toml.h>
+
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "model/adapter/nearest.h"
+
+namespace hookwire::server {
+namespace {
+
+// A flag's value, as text, into the options. The error says what the value should have been.
+using Setter = absl::Status (*)(const std::string& value, Options& options);
+
+struct Flag {
+  std::string_view name;
+  // What stands for the value in the help; empty for a switch, which takes none.
+  std::string_view value;
+  std::string_view help;
+  Setter set;
+};
+
+absl::Status Expected(std::string_view what) {
+  return absl::InvalidArgumentError(absl::StrCat("expected ", std::string(what)));
+}
+
+template <typename Number>
+absl::Status SetNumber(const std::string& value, uint64_t least, uint64_t most, Number& out) {
+  uint64_t number = 0;
+  if (!absl::SimpleAtoi(value, &number) || number < least || number > most) {
+    return Expected(absl::StrCat("a whole number from ", least, " to ", most));
+  }
+  out = static_cast<Number>(number);
+  return absl::OkStatus();
+}
+
+absl::Status SetSeconds(const std::string& value, absl::Duration& out) {
+  double seconds = 0;
+  if (!absl::SimpleAtod(value, &seconds) || !(seconds > 0) || seconds > 1e9) {
+    return Expected("a number of seconds above 0");
+  }
+  out = absl::Seconds(seconds);
+  return absl::OkStatus();
+}
+
+template <typename T>
+absl::Status SetChoice(const std::string& value,
+                       std::initializer_list<std::pair<std::string_view, T>> choices, T& out) {
+  std::vector<std::string> names;
+  for (const auto& [name, choice] : choices) {
+    if (value == name) {
+      out = choice;
+      return absl::OkStatus();
+    }
+    names.emplace_back(name);
+  }
+  return Expected(absl::StrJoin(names, ", "));
+}
+
+absl::Status SetModel(const std::string& value, Options& options) {
+  if (value.empty()) return Expected("a directory");
+  options.model = value;
+  return absl::OkStatus();
+}
+
+absl::Status SetListen(const std::string& value, Options& options) {
+  absl::StatusOr<ListenAddress> address = ParseListenAddress(value);
+  if (!address.ok()) return Expected("host:port, as in 127.0.0.1:7431");
+  options.listen = *std::move(address);
+  return absl::OkStatus();
+}
+
+absl::Status SetDevice(const std::string& value, Options& options) {
+  uint32_t index = 0;
+  const bool indexed =
+      absl::StartsWith(value, "cuda:") && absl::SimpleAtoi(value.substr(5), &index) && index < 128;
+  if (value != "cpu" && value != "cuda" && !indexed) return Expected("cpu, cuda or cuda:<n>");
+  options.device = value;
+  return absl::OkStatus();
+}
+
+absl::Status SetDtype(const std::string& value, Options& options) {
+  using Dtype = std::optional<at::ScalarType>;
+  return SetChoice<Dtype>(
+      value, {{"auto", std::nullopt}, {"float32", at::kFloat}, {"bfloat16", at::kBFloat16}},
+      options.dtype);
+}
+
+constexpr uint64_t kMaxMegabytes = uint64_t{1} << 40;
+
+// In the order of the help.
+constexpr std::array kFlags = {
+    Flag{"model", "DIR", "checkpoint directory, as save_pretrained writes it (required)", SetModel},
+    Flag{"listen", "HOST:PORT", "where to listen; port 0 picks a free one (default 127.0.0.1:7431)",
+         SetListen},
+    Flag{"device", "DEVICE", "cpu, cuda or cuda:<n> (default cpu)", SetDevice},
+    Flag{"dtype", "DTYPE",
+         "what to compute in: auto (the checkpoint's own), float32, bfloat16 (default auto)",
+         SetDtype},
+    Flag{"numerics", "MODE", "fast, or reference: the bits of Transformers (default fast)",
+         [](const std::string& value, Options& options) {
+           return SetChoice<model::Numerics>(
+               value,
+               {{"fast", model::Numerics::kFast}, {"reference", model::Numerics::kReference}},
+               options.numerics);
+         }},
+    Flag{"threads", "N", "compute threads (default: one for each core)",
+         [](const std::string& value, Options& options) {
+           return SetNumber(value, 1, 4096, options.threads);
+         }},
+    Flag{"log-format", "FORMAT", "text or json (default text)",
+         [](const std::string& value, Options& options) {
+           return SetChoice<LogFormat>(
+               value, {{"text", LogFormat::kText}, {"json", LogFormat::kJson}}, options.log_format);
+         }},
+    Flag{"log-level", "LEVEL", "trace, debug, info, warn, error or off (default info)",
+         [](const std::string& value, Options& options) {
+           return SetChoice<spdlog::level::level_enum>(value,
+                                                       {{"trace", spdlog::level::trace},
+                                                        {"debug", spdlog::level::debug},
+                                                        {"info", spdlog::level::info},
+                                                        {"warn", spdlog::level::warn},
+                                                        {"error", spdlog::level::err},
+                                                        {"off", spdlog::level::off}},
+                                                       options.log_level);
+         }},
+    Flag{"max-result-mb", "N", "largest result of one run, in MiB; 0: no limit (default 8192)",
+         [](const std::string& value, Options& options) {
+           return SetNumber(value, 0, kMaxMegabytes, options.max_result_mb);
+         }},
+    Flag{"max-tokens", "N", "most tokens of one run (default 65536)",
+         [](const std::string& value, Options& options) {
+           return SetNumber(value, 1, std::numeric_limits<uint32_t>::max(), options.max_tokens);
+         }},
+    Flag{"max-queue", "N", "most runs that wait for their turn (default 64)",
+         [](const std::string& value, Options& options) {
+           return SetNumber(value, 1, 1'000'000, options.max_queue);
+         }},
+    Flag{"result-buffer-mb", "N",
+         "most memory for results that wait for slow readers, in MiB (default 256)",
+         [](const std::string& value, Options& options) {
+           return SetNumber(value, 1, kMaxMegabytes, options.result_buffer_mb);
+         }},
+    Flag{"stall-timeout", "SECONDS",
+         "end a run whose reader reads nothing for so long (default 60)",
+         [](const std::string& value, Options& options) {
+           return SetSeconds(value, options.stall_timeout);
+         }},
+    Flag{"grace-period", "SECONDS",
+         "how long running work may take to end at shutdown (default 30)",
+         [](const std::string& value, Options& options) {
+           return SetSeconds(value, options.grace_period);
+         }},
+    Flag{"config", "FILE", "TOML file with the same names, for example max-queue = 8; flags win",
+         nullptr},
+    Flag{"version", "", "print the version and exit",
+         [](const std::string&, Options& options) {
+           options.version = true;
+           return absl::OkStatus();
+         }},
+    Flag{"help", "", "print this and exit",
+         [](const std::string&, Options& options) {
+           options.help = true;
+           return absl::OkStatus();
+         }},
+};
+
+const Flag* Find(std::string_view name) {
+  const auto it = std::find_if(kFlags.begin(), kFlags.end(),
+                               [name](const Flag& flag) { return flag.name == name; });
+  return it == kFlags.end() ? nullptr : &*it;
+}
+
+std::string Nearest(std::string_view name) {
+  std::vector<std::string> names;
+  for (const Flag& flag : kFlags) names.emplace_back(flag.name);
+  return model::NearestName(std::string(name), names);
+}
+
+absl::Status Set(const Flag& flag, const std::string& value, std::string_view shown_name,
+                 Options& options) {
+  if (absl::Status status = flag.set(value, options); !status.ok()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(std::string(shown_name), ": '", value, "' is not right: ", status.message()));
+  }
+  return absl::OkStatus();
+}
+
+// A flag of the command line with its value.
+struct Given {
+  const Flag* flag;
+  std::string value;
+};
+
+absl::StatusOr<std::vector<Given>> Split(const std::vector<std::string>& arguments) {
+  std::vector<Given> out;
+  for (size_t i = 0; i < arguments.size(); ++i) {
+    const std::string& argument = arguments[i];
+    if (argument == "-h") {
+      out.push_back({Find("help"), ""});
+      continue;
+    }
+    if (!absl::StartsWith(argument, "--") || argument.size() == 2) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("'", argument, "' is no flag; the checkpoint directory is --model DIR"));
+    }
+    const size_t equals = argument.find('=');
+    const std::string name = argument.substr(2, equals == std::string::npos ? equals : equals - 2);
+    const Flag* const flag = Find(name);
+    if (flag == nullptr) {
+      return absl::InvalidArgumentError(absl::StrCat("there is no flag --", name,
+                                                     "; did you mean --", Nearest(name),
+                                                     "? (--help lists them)"));
+    }
+    const bool is_switch = flag->value.empty();
+    if (equals != std::string::npos) {
+      if (is_switch) {
+        return absl::InvalidArgumentError(absl::StrCat("--", name, " takes no value"));
+      }
+      out.push_back({flag, argument.substr(equals + 1)});
+    } else if (is_switch) {
+      out.push_back({flag, ""});
+    } else if (i + 1 < arguments.size()) {
+      out.push_back({flag, arguments[++i]});
+    } else {
+      return absl::InvalidArgumentError(
+          absl::StrCat("--", name, " needs a value: --", name, " ", std::string(flag->value)));
+    }
+  }
+  return out;
+}
+
+absl::Status ReadConfig(const std::string& path, Options& options) {
+  const toml::parse_result parsed = toml::parse_file(path);
+  if (!parsed) {
+    const toml::parse_error& error = parsed.error();
+    const auto line = error.source().begin.line;
+    return absl::InvalidArgumentError(absl::StrCat(path, line == 0 ? "" : absl::StrCat(":", line),
+                                                   ": ", std::string(error.description())));
+  }
+  for (const auto& [key, node] : parsed.table()) {
+    const std::string name(key.str());
+    const std::string place = absl::StrCat(path, ":", node.source().begin.line, ": ", name);
+    const Flag* const flag = Find(name);
+    const bool allowed = flag != nullptr && flag->set != nullptr && !flag->value.empty();
+    if (!allowed) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(place, ": there is no such key; did you mean ", Nearest(name), "?"));
+    }
+    std::string value;
+    if (const auto* text = node.as_string()) {
+      value = text->get();
+    } else if (const auto* whole = node.as_integer()) {
+      value = absl::StrCat(whole->get());
+    } else if (const auto* number = node.as_floating_point()) {
+      value = absl::StrCat(number->get());
+    } else {
+      return absl::InvalidArgumentError(absl::StrCat(place, ": expected a string or a number"));
+    }
+    if (absl::Status status = Set(*flag, value, place, options); !status.ok()) return status;
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<Options> ParseOptions(const std::vector<std::string>& arguments) {
+  absl::StatusOr<std::vector<Given>> given = Split(arguments);
+  if (!given.ok()) return given.status();
+  Options options;
+  const Given* config = nullptr;
+  for (const Given& one : *given) {
+    if (one.flag->set == nullptr) config = &one;
+    if (one.flag->name == "help") options.help = true;
+    if (one.flag->name == "version") options.version = true;
+  }
+  if (options.help || options.version) return options;
+
+  if (config != nullptr) {
+    if (absl::Status status = ReadConfig(config->value, options); !status.ok()) return status;
+  }
+  for (const Given& one : *given) {
+    if (one.flag->set == nullptr) continue;
+    const std::string name = absl::StrCat("--", std::string(one.flag->name));
+    if (absl::Status status = Set(*one.flag, one.value, name, options); !status.ok()) return status;
+  }
+  if (options.model.empty()) {
+    return absl::InvalidArgumentError("--model DIR is missing: the checkpoint directory to serve");
+  }
+  return options;
+}
+
+std::string HelpText() {
+  std::string text =
+      "usage: hookwired --model DIR [flag ...]\n\n"
+      "Serves the activations of a Gemma 4 checkpoint over gRPC. Prints one line with its address "
+      "to\n"
+      "stdout when it is ready; logs go to stderr. SIGTERM or SIGINT ends it.\n\n";
+  for (const Flag& flag : kFlags) {
+    const std::string left = absl::StrCat("--", std::string(flag.name),
+                                          flag.value.empty() ? "" : " ", std::string(flag.value));
+    absl::StrAppend(&text, absl::StrFormat("  %-24s %s\n", left, std::string(flag.help)));
+  }
+  return text;
+}
+
+}  // namespace hookwire::server

@@ -1,0 +1,64 @@
+// The daemon's flags and its TOML file.
+#ifndef HOOKWIRE_SERVER_OPTIONS_H_
+#define HOOKWIRE_SERVER_OPTIONS_H_
+
+#include <c10/core/ScalarType.h>
+#include <spdlog/common.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "model/numerics.h"
+#include "server/observe/logging.h"
+#include "server/rpc/listen_address.h"
+
+namespace hookwire::server {
+
+struct Options {
+  // The checkpoint directory.
+  std::string model;
+  ListenAddress listen = {"127.0.0.1", 7431};
+  // "cpu", "cuda" or "cuda:<n>".
+  std::string device = "cpu";
+  // Absent: the checkpoint's own.
+  std::optional<at::ScalarType> dtype;
+  model::Numerics numerics = model::Numerics::kFast;
+  // Compute threads; 0 means one for each core that the process may use.
+  int threads = 0;
+
+  LogFormat log_format = LogFormat::kText;
+  spdlog::level::level_enum log_level = spdlog::level::info;
+
+  // Of one run; 0 means no limit.
+  uint64_t max_result_mb = 8192;
+  uint64_t max_tokens = 65'536;
+  // Runs that wait.
+  size_t max_queue = 64;
+  // Bytes of results that wait for slow readers, of all runs together.
+  uint64_t result_buffer_mb = 256;
+  // A reader that takes nothing for so long is given up.
+  absl::Duration stall_timeout = absl::Seconds(60);
+  // How long running work may take to end after a signal.
+  absl::Duration grace_period = absl::Seconds(30);
+
+  bool help = false;
+  bool version = false;
+};
+
+// `arguments` without the program's name: "--name value" or "--name=value". Flags win over the TOML
+// file that --config names. InvalidArgument with one line that says what is wrong and what would be
+// right: an unknown flag or key, a bad value, no
+// --model. With --help or --version nothing else need be right.
+absl::StatusOr<Options> ParseOptions(const std::vector<std::string>& arguments);
+
+// The text for --help.
+std::string HelpText();
+
+}  // namespace hookwire::server
+
+#endif  // HOOKWIRE_SERVER_OPTIONS_H_

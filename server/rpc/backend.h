@@ -1,0 +1,42 @@
+// What the services hand requests over to.
+#ifndef HOOKWIRE_SERVER_RPC_BACKEND_H_
+#define HOOKWIRE_SERVER_RPC_BACKEND_H_
+
+#include <spdlog/logger.h>
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "hookwire/v1/model.pb.h"
+#include "model/adapter/catalogue.h"
+#include "server/observe/clock.h"
+#include "server/plan/planner.h"
+#include "server/schedule/scheduler.h"
+#include "server/stream/byte_budget.h"
+#include "server/stream/stream_registry.h"
+
+namespace hookwire::server {
+
+// Immutable but for what the parts do themselves; the parts must outlive every call.
+struct Backend {
+  const model::Catalogue& catalogue;
+  const Planner& planner;
+  Scheduler& scheduler;
+  ByteBudget& budget;
+  StreamRegistry& streams;
+  const Clock& clock;
+  spdlog::logger& logger;
+  // Without the digest.
+  v1::Model model;
+  v1::Server server;
+  at::ScalarType compute_dtype = at::kFloat;
+  // WeightsDigest::value.
+  std::function<std::string()> weights_digest;
+  // The checkpoint, for its tokenizer files.
+  std::string directory;
+};
+
+}  // namespace hookwire::server
+
+#endif  // HOOKWIRE_SERVER_RPC_BACKEND_H_

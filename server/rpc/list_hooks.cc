@@ -1,0 +1,39 @@
+#include "server/rpc/list_hooks.h"
+
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "server/errors/errors.h"
+#include "server/rpc/describe_model.h"
+
+namespace hookwire::server {
+namespace {
+
+constexpr int kMaxFilters = 1000;
+
+}  // namespace
+
+absl::StatusOr<v1::ListHooksResponse> ListMatchingHooks(const model::Catalogue& catalogue,
+                                                        at::ScalarType compute,
+                                                        const v1::ListHooksRequest& request) {
+  if (request.filters_size() > kMaxFilters) {
+    return MakeError(
+        absl::StatusCode::kInvalidArgument,
+        absl::StrCat("at most ", kMaxFilters, " filters, not ", request.filters_size()),
+        {v1::ERROR_REASON_BAD_FIELD, "filters", {}});
+  }
+  std::vector<bool> wanted(static_cast<size_t>(catalogue.size()), request.filters_size() == 0);
+  for (int i = 0; i < request.filters_size(); ++i) {
+    const absl::StatusOr<std::vector<model::NameMatch>> matches =
+        catalogue.Match(request.filters(i));
+    if (!matches.ok()) return WithField(matches.status(), absl::StrCat("filters[", i, "]"));
+    for (const model::NameMatch& match : *matches) wanted[static_cast<size_t>(match.id)] = true;
+  }
+  v1::ListHooksResponse response;
+  for (const model::HookPoint& point : catalogue.points()) {
+    if (wanted[static_cast<size_t>(point.id)]) *response.add_hooks() = DescribeHook(point, compute);
+  }
+  return response;
+}
+
+}  // namespace hookwire::server

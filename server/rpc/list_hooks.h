@@ -1,0 +1,22 @@
+// The answer to ListHooks.
+#ifndef HOOKWIRE_SERVER_RPC_LIST_HOOKS_H_
+#define HOOKWIRE_SERVER_RPC_LIST_HOOKS_H_
+
+#include <c10/core/ScalarType.h>
+
+#include "absl/status/statusor.h"
+#include "hookwire/v1/service.pb.h"
+#include "model/adapter/catalogue.h"
+
+namespace hookwire::server {
+
+// The hook points that any of the filters names, in the order of the pass; all of them without
+// filters. Errors as Catalogue::Match, blamed on the filter; InvalidArgument (BAD_FIELD) for more
+// than 1000 filters.
+absl::StatusOr<v1::ListHooksResponse> ListMatchingHooks(const model::Catalogue& catalogue,
+                                                        at::ScalarType compute,
+                                                        const v1::ListHooksRequest& request);
+
+}  // namespace hookwire::server
+
+#endif  // HOOKWIRE_SERVER_RPC_LIST_HOOKS_H_

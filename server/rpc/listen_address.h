@@ -1,0 +1,33 @@
+// "host:port", checked before anything expensive is done.
+#ifndef HOOKWIRE_SERVER_RPC_LISTEN_ADDRESS_H_
+#define HOOKWIRE_SERVER_RPC_LISTEN_ADDRESS_H_
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
+namespace hookwire::server {
+
+struct ListenAddress {
+  // Without brackets.
+  std::string host;
+  // 0 lets the system pick one.
+  uint16_t port = 0;
+
+  // "127.0.0.1:7431", "[::1]:7431".
+  std::string ToString() const;
+};
+
+// InvalidArgument where the text is not host:port.
+absl::StatusOr<ListenAddress> ParseListenAddress(std::string_view text);
+
+// Whether somebody could listen there now: AlreadyExists where the address is in use,
+// FailedPrecondition where it is not this machine's or may not be used, each with the cause.
+absl::Status CheckCanListen(const ListenAddress& address);
+
+}  // namespace hookwire::server
+
+#endif  // HOOKWIRE_SERVER_RPC_LISTEN_ADDRESS_H_

@@ -1,0 +1,51 @@
+#include "server/rpc/server.h"
+
+#include <grpcpp/ext/proto_server_reflection_plugin.h>
+#include <grpcpp/health_check_service_interface.h>
+#include <grpcpp/security/server_credentials.h>
+#include <grpcpp/server_builder.h>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+
+namespace hookwire::server {
+
+absl::StatusOr<std::unique_ptr<RpcServer>> RpcServer::Start(const Backend& backend,
+                                                            const ListenAddress& address) {
+  // Both are settings of the process that apply to servers built later.
+  grpc::EnableDefaultHealthCheckService(true);
+  grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+
+  std::unique_ptr<RpcServer> rpc(new RpcServer(backend));
+  grpc::ServerBuilder builder;
+  int port = 0;
+  builder.AddListeningPort(address.ToString(), grpc::InsecureServerCredentials(), &port);
+  builder.SetMaxReceiveMessageSize(kMaxRequestBytes);
+  // Otherwise two servers could share a port, each with some of the clients.
+  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  builder.RegisterService(&rpc->service_);
+  rpc->server_ = builder.BuildAndStart();
+  if (rpc->server_ == nullptr || port == 0) {
+    return absl::FailedPreconditionError(absl::StrCat("cannot listen at ", address.ToString()));
+  }
+  rpc->address_ = {address.host, static_cast<uint16_t>(port)};
+  rpc->SetServing(true);
+  return rpc;
+}
+
+RpcServer::~RpcServer() { Shutdown(absl::ZeroDuration()); }
+
+void RpcServer::SetServing(bool serving) {
+  grpc::HealthCheckServiceInterface* const health = server_->GetHealthCheckService();
+  health->SetServingStatus(serving);
+  health->SetServingStatus(v1::ActivationService::service_full_name(), serving);
+}
+
+void RpcServer::Shutdown(absl::Duration grace) {
+  if (server_ == nullptr) return;
+  server_->Shutdown(absl::ToChronoTime(absl::Now() + grace));
+  server_->Wait();
+  server_ = nullptr;
+}
+
+}  // namespace hookwire::server

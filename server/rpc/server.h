@@ -1,0 +1,51 @@
+// The gRPC server: the service, health, reflection, limits.
+#ifndef HOOKWIRE_SERVER_RPC_SERVER_H_
+#define HOOKWIRE_SERVER_RPC_SERVER_H_
+
+#include <grpcpp/server.h>
+
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "server/rpc/backend.h"
+#include "server/rpc/listen_address.h"
+#include "server/rpc/service.h"
+
+namespace hookwire::server {
+
+// The largest request message. Larger ones are refused with RESOURCE_EXHAUSTED before they are
+// read.
+inline constexpr int kMaxRequestBytes = 4 << 20;
+
+// Thread-safe.
+class RpcServer {
+ public:
+  // Serves as soon as it returns. `backend` must outlive the server. FailedPrecondition where it
+  // cannot listen.
+  static absl::StatusOr<std::unique_ptr<RpcServer>> Start(const Backend& backend,
+                                                          const ListenAddress& address);
+  ~RpcServer();
+
+  // With the port that was picked.
+  const ListenAddress& address() const { return address_; }
+
+  // What the health service says from now on.
+  void SetServing(bool serving);
+
+  // Takes no more calls, and waits until all have ended; those that have not by then are cancelled
+  // after `grace`.
+  void Shutdown(absl::Duration grace);
+
+ private:
+  explicit RpcServer(const Backend& backend) : service_(backend) {}
+
+  ActivationServiceImpl service_;
+  ListenAddress address_;
+  std::unique_ptr<grpc::Server> server_;
+};
+
+}  // namespace hookwire::server
+
+#endif  // HOOKWIRE_SERVER_RPC_SERVER_H_

@@ -1,0 +1,92 @@
+#include "server/rpc/service.h"
+
+#include <random>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "server/rpc/codec.h"
+#include "server/rpc/list_hooks.h"
+#include "server/rpc/run_call.h"
+#include "server/rpc/status.h"
+#include "server/rpc/tokenizer_call.h"
+#include "server/rpc/tokenizer_files.h"
+#include "server/stream/encoding.h"
+
+namespace hookwire::server {
+namespace {
+
+// Decodes a Request, lets `answer` make the response of it, and sends that or the error.
+template <typename Request, typename Answer>
+grpc::ServerUnaryReactor* Unary(grpc::CallbackServerContext& context, const grpc::ByteBuffer& bytes,
+                                grpc::ByteBuffer& response, const Answer& answer) {
+  Request request;
+  absl::Status status = DecodeRequest(bytes, request);
+  if (status.ok()) {
+    auto message = answer(request);
+    status = message.status();
+    if (status.ok()) response = EncodeMessage(*message);
+  }
+  grpc::ServerUnaryReactor* const reactor = context.DefaultReactor();
+  reactor->Finish(ToGrpcStatus(status));
+  return reactor;
+}
+
+}  // namespace
+
+ActivationServiceImpl::ActivationServiceImpl(const Backend& backend)
+    : backend_(backend), run_id_prefix_(std::random_device()()) {}
+
+grpc::ServerUnaryReactor* ActivationServiceImpl::GetModel(grpc::CallbackServerContext* context,
+                                                          const grpc::ByteBuffer* request,
+                                                          grpc::ByteBuffer* response) {
+  const auto answer = [this](const v1::GetModelRequest&) -> absl::StatusOr<v1::GetModelResponse> {
+    v1::GetModelResponse out;
+    *out.mutable_model() = backend_.model;
+    out.mutable_model()->set_weights_digest(backend_.weights_digest());
+    *out.mutable_server() = backend_.server;
+    return out;
+  };
+  return Unary<v1::GetModelRequest>(*context, *request, *response, answer);
+}
+
+grpc::ServerUnaryReactor* ActivationServiceImpl::ListHooks(grpc::CallbackServerContext* context,
+                                                           const grpc::ByteBuffer* request,
+                                                           grpc::ByteBuffer* response) {
+  const auto answer = [this](const v1::ListHooksRequest& message) {
+    return ListMatchingHooks(backend_.catalogue, backend_.compute_dtype, message);
+  };
+  return Unary<v1::ListHooksRequest>(*context, *request, *response, answer);
+}
+
+grpc::ServerUnaryReactor* ActivationServiceImpl::Plan(grpc::CallbackServerContext* context,
+                                                      const grpc::ByteBuffer* request,
+                                                      grpc::ByteBuffer* response) {
+  const auto answer = [this](const v1::PlanRequest& message) -> absl::StatusOr<v1::PlanResponse> {
+    const absl::StatusOr<std::shared_ptr<const RunPlan>> plan =
+        backend_.planner.Plan(message.spec());
+    if (!plan.ok()) return plan.status();
+    v1::PlanResponse out;
+    *out.mutable_plan() = backend_.planner.Describe(**plan);
+    return out;
+  };
+  return Unary<v1::PlanRequest>(*context, *request, *response, answer);
+}
+
+grpc::ServerWriteReactor<grpc::ByteBuffer>* ActivationServiceImpl::GetTokenizer(
+    grpc::CallbackServerContext*, const grpc::ByteBuffer* request) {
+  v1::GetTokenizerRequest message;
+  const absl::Status status = DecodeRequest(*request, message);
+  return new TokenizerCall(status.ok() ? TokenizerFiles::Open(backend_.directory) : status);
+}
+
+grpc::ServerWriteReactor<grpc::ByteBuffer>* ActivationServiceImpl::Run(
+    grpc::CallbackServerContext* context, const grpc::ByteBuffer* request) {
+  return RunCall::Start(backend_, NextRunId(), *context, *request);
+}
+
+std::string ActivationServiceImpl::NextRunId() {
+  return absl::StrFormat("%08x-%d", run_id_prefix_, ++runs_);
+}
+
+}  // namespace hookwire::server

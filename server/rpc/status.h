@@ -1,0 +1,24 @@
+// absl::Status -> grpc::Status, at this one place.
+#ifndef HOOKWIRE_SERVER_RPC_STATUS_H_
+#define HOOKWIRE_SERVER_RPC_STATUS_H_
+
+#include <grpcpp/support/status.h>
+
+#include <cstddef>
+
+#include "absl/status/status.h"
+
+namespace hookwire::server {
+
+// Message and details together, as they travel in HTTP/2 headers, take no more than this.
+inline constexpr size_t kMaxStatusBytes = 4096;
+
+// The same code and sentence, with a google.rpc.Status in the details: an ErrorInfo (domain
+// "hookwire"), a BadRequest where a field is to blame, a ResourceInfo where a hook point is, a
+// RetryInfo where the same request may succeed later. Text is made valid UTF-8 and shortened where
+// it would not fit.
+grpc::Status ToGrpcStatus(const absl::Status& status);
+
+}  // namespace hookwire::server
+
+#endif  // HOOKWIRE_SERVER_RPC_STATUS_H_

@@ -1,0 +1,74 @@
+#include "server/rpc/tokenizer_files.h"
+
+#include <algorithm>
+#include <array>
+#include <filesystem>
+#include <string_view>
+#include <system_error>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "server/errors/errors.h"
+
+namespace hookwire::server {
+namespace {
+
+constexpr std::array<std::string_view, 7> kNames = {
+    "tokenizer.json",      "tokenizer_config.json",  "special_tokens_map.json", "added_tokens.json",
+    "chat_template.jinja", "generation_config.json", "tokenizer.model",
+};
+
+bool IsTokenizer(std::string_view name) {
+  return name == "tokenizer.json" || name == "tokenizer.model";
+}
+
+}  // namespace
+
+absl::StatusOr<TokenizerFiles> TokenizerFiles::Open(const std::string& directory) {
+  std::vector<File> files;
+  bool has_tokenizer = false;
+  for (const std::string_view name : kNames) {
+    const std::filesystem::path path = std::filesystem::path(directory) / name;
+    std::error_code error;
+    if (!std::filesystem::is_regular_file(path, error)) continue;
+    files.push_back({std::string(name), path.string()});
+    has_tokenizer |= IsTokenizer(name);
+  }
+  if (!has_tokenizer) {
+    return MakeError(absl::StatusCode::kNotFound,
+                     "the checkpoint has no tokenizer (no tokenizer.json and no tokenizer.model); "
+                     "send token ids",
+                     {v1::ERROR_REASON_NO_TOKENIZER, "", {}});
+  }
+  return TokenizerFiles(std::move(files));
+}
+
+absl::StatusOr<bool> TokenizerFiles::Next(v1::GetTokenizerResponse& chunk) {
+  if (!stream_.is_open()) {
+    if (next_ == files_.size()) return false;
+    const std::string& path = files_[next_].path;
+    std::error_code error;
+    size_ = std::filesystem::file_size(path, error);
+    stream_.open(path, std::ios::binary);
+    if (error || !stream_.is_open()) {
+      return absl::InternalError(absl::StrCat("cannot read ", files_[next_].name));
+    }
+    offset_ = 0;
+  }
+  const uint64_t bytes = std::min<uint64_t>(size_ - offset_, kChunkBytes);
+  chunk.set_name(files_[next_].name);
+  chunk.set_size(size_);
+  std::string& data = *chunk.mutable_data();
+  data.resize(bytes);
+  if (!stream_.read(data.data(), static_cast<std::streamsize>(bytes))) {
+    return absl::InternalError(absl::StrCat("cannot read ", files_[next_].name));
+  }
+  offset_ += bytes;
+  if (offset_ == size_) {
+    stream_ = std::ifstream();
+    ++next_;
+  }
+  return true;
+}
+
+}  // namespace hookwire::server

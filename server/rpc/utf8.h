@@ -1,0 +1,17 @@
+// Text from anywhere, made fit for a protobuf string.
+#ifndef HOOKWIRE_SERVER_RPC_UTF8_H_
+#define HOOKWIRE_SERVER_RPC_UTF8_H_
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+
+namespace hookwire::server {
+
+// `text` as valid UTF-8 of at most `max_bytes` bytes: a byte that is no UTF-8 becomes U+FFFD; what
+// does not fit is cut off between characters and replaced by an ellipsis.
+std::string ValidUtf8(std::string_view text, size_t max_bytes);
+
+}  // namespace hookwire::server
+
+#endif  // HOOKWIRE_SERVER_RPC_UTF8_H_

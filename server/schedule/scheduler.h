@@ -1,0 +1,73 @@
+// Decides when a checked run has its turn.
+//
+// In: runs that plan/ has checked, from any thread. Out: each run's output gets exactly one
+// Complete, whatever happens. What lies between (one at a time, or batches across clients) is the
+// implementation's affair.
+#ifndef HOOKWIRE_SERVER_SCHEDULE_SCHEDULER_H_
+#define HOOKWIRE_SERVER_SCHEDULE_SCHEDULER_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "server/execute/executor.h"
+#include "server/execute/tensor_sink.h"
+#include "server/plan/run_plan.h"
+
+namespace hookwire::server {
+
+// How a run came out.
+struct RunOutcome {
+  absl::Status status;
+  // Where the status is OK.
+  ExecutionReport report;
+  absl::Duration queued;
+  // From the start of the pass to its end; zero where it never started.
+  absl::Duration computed;
+  // Of the batch that the run was part of.
+  uint32_t batch_sequences = 0;
+  uint64_t batch_tokens = 0;
+};
+
+// Where a run's results go.
+class RunOutput : public TensorSink {
+ public:
+  // The last call, exactly once: on the worker's thread, or on the thread that took the run out of
+  // the queue.
+  virtual void Complete(RunOutcome outcome) = 0;
+};
+
+struct QueuedRun {
+  // Unique among the runs of this server.
+  std::string id;
+  std::shared_ptr<const RunPlan> plan;
+  std::shared_ptr<RunOutput> output;
+  // A run that has not started by then ends with DEADLINE_EXCEEDED.
+  absl::Time deadline = absl::InfiniteFuture();
+};
+
+// Thread-safe.
+class Scheduler {
+ public:
+  virtual ~Scheduler() = default;
+
+  // Takes the run over only on success, and returns how many runs are ahead of it.
+  // RESOURCE_EXHAUSTED/QUEUE_FULL where too many wait, UNAVAILABLE/SHUTTING_DOWN after Drain.
+  virtual absl::StatusOr<uint32_t> Enqueue(std::unique_ptr<QueuedRun>& run) = 0;
+
+  // Ends a run that still waits with CANCELLED, and frees its place. False where it does not wait
+  // (it runs, or has ended): a run that has started ends when its output returns an error.
+  virtual bool Cancel(std::string_view id) = 0;
+
+  // Takes no new runs and ends those that wait with UNAVAILABLE/SHUTTING_DOWN. The run that has
+  // started goes on.
+  virtual void Drain() = 0;
+};
+
+}  // namespace hookwire::server
+
+#endif  // HOOKWIRE_SERVER_SCHEDULE_SCHEDULER_H_

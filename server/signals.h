@@ -1,0 +1,34 @@
+// SIGTERM and SIGINT as something to wait for.
+#ifndef HOOKWIRE_SERVER_SIGNALS_H_
+#define HOOKWIRE_SERVER_SIGNALS_H_
+
+#include "absl/status/statusor.h"
+
+namespace hookwire::server {
+
+// Thread-safe. No handler runs in anybody's thread: the signals are blocked and read from a
+// descriptor.
+class Signals {
+ public:
+  // Blocks the signals in this thread and in those that it starts from now on: call it before there
+  // are others.
+  static absl::StatusOr<Signals> Create();
+  ~Signals();
+  Signals(Signals&& other) noexcept;
+  Signals& operator=(Signals&&) = delete;
+
+  // Waits for a signal and returns its number, or 0 after Wake.
+  int Wait() const;
+  // Lets Wait return 0, once.
+  void Wake() const;
+
+ private:
+  Signals(int signals, int wake) : signals_(signals), wake_(wake) {}
+
+  int signals_;
+  int wake_;
+};
+
+}  // namespace hookwire::server
+
+#endif  // HOOKWIRE_SERVER_SIGNALS_H_

@@ -1,0 +1,132 @@
+#include "server/stream/encoding.h"
+
+#include <google/protobuf/io/coded_stream.h>
+
+#include <cstring>
+#include <utility>
+
+#include "hookwire/v1/service.pb.h"
+
+namespace hookwire::server {
+namespace {
+
+using google::protobuf::io::CodedOutputStream;
+
+constexpr uint8_t kVarint = 0;
+constexpr uint8_t kBytes = 2;
+
+constexpr uint8_t Tag(int field, uint8_t wire_type) {
+  return static_cast<uint8_t>(field << 3 | wire_type);
+}
+
+constexpr uint8_t kTensorsTag = Tag(v1::RunResponse::kTensorsFieldNumber, kBytes);
+constexpr uint8_t kChunksTag = Tag(v1::TensorChunks::kChunksFieldNumber, kBytes);
+constexpr uint8_t kTensorTag = Tag(v1::TensorChunk::kTensorFieldNumber, kVarint);
+constexpr uint8_t kOffsetTag = Tag(v1::TensorChunk::kOffsetFieldNumber, kVarint);
+constexpr uint8_t kDataTag = Tag(v1::TensorChunk::kDataFieldNumber, kBytes);
+
+size_t VarintSize(uint64_t value) { return CodedOutputStream::VarintSize64(value); }
+
+// Fields that hold their default are left out, as the generated code does.
+size_t HeadSize(uint32_t index, uint64_t offset) {
+  return (index != 0 ? 1 + VarintSize(index) : 0) + (offset != 0 ? 1 + VarintSize(offset) : 0);
+}
+
+size_t DataSize(uint64_t size) { return size != 0 ? 1 + VarintSize(size) + size : 0; }
+
+size_t ChunkSize(uint32_t index, uint64_t offset, uint64_t size) {
+  return HeadSize(index, offset) + DataSize(size);
+}
+
+size_t Framed(size_t size) { return 1 + VarintSize(size) + size; }
+
+uint8_t* PutVarint(uint8_t tag, uint64_t value, uint8_t* out) {
+  *out++ = tag;
+  return CodedOutputStream::WriteVarint64ToArray(value, out);
+}
+
+const uint8_t* BytesOf(const Piece& piece) {
+  return static_cast<const uint8_t*>(piece.held->tensor.const_data_ptr()) + piece.offset;
+}
+
+bool IsCopied(const Piece& piece) { return piece.size <= kCopiedPieceBytes; }
+
+grpc::Slice SliceOver(const Piece& piece) {
+  // May run on any thread, inside the transport: it only drops a reference.
+  const auto destroy = [](void* held) {
+    delete static_cast<std::shared_ptr<const HeldTensor>*>(held);
+  };
+  auto* held = new std::shared_ptr<const HeldTensor>(piece.held);
+  return grpc::Slice(const_cast<uint8_t*>(BytesOf(piece)), piece.size, destroy, held);
+}
+
+}  // namespace
+
+TensorMessage::Room TensorMessage::RoomFor(uint32_t index, uint64_t offset, uint64_t size) const {
+  const auto fits = [&](uint64_t bytes) {
+    return Framed(body_bytes_ + Framed(ChunkSize(index, offset, bytes))) <= max_bytes_;
+  };
+  if (fits(size)) return {true, size};
+  // Lengths before the data may get shorter with it; a few bytes are left unused rather than
+  // searched for.
+  const size_t around = Framed(body_bytes_ + Framed(ChunkSize(index, offset, size))) - size;
+  if (around >= max_bytes_) return {};
+  return {true, max_bytes_ - around};
+}
+
+void TensorMessage::Add(Piece piece) {
+  body_bytes_ += Framed(ChunkSize(piece.index, piece.offset, piece.size));
+  pieces_.push_back(std::move(piece));
+}
+
+size_t TensorMessage::size() const { return Framed(body_bytes_); }
+
+grpc::ByteBuffer TensorMessage::Encode() const {
+  size_t referenced = 0;
+  for (const Piece& piece : pieces_) {
+    if (!IsCopied(piece)) referenced += piece.size;
+  }
+  // All headers and copied pieces, one after another; cut where a slice over a tensor goes in
+  // between.
+  grpc::Slice own(size() - referenced);
+  uint8_t* const begin = const_cast<uint8_t*>(own.begin());
+  uint8_t* out = PutVarint(kTensorsTag, body_bytes_, begin);
+
+  struct Cut {
+    size_t end;  // in `own`
+    const Piece* piece;
+  };
+  std::vector<Cut> cuts;
+  for (const Piece& piece : pieces_) {
+    out = PutVarint(kChunksTag, ChunkSize(piece.index, piece.offset, piece.size), out);
+    if (piece.index != 0) out = PutVarint(kTensorTag, piece.index, out);
+    if (piece.offset != 0) out = PutVarint(kOffsetTag, piece.offset, out);
+    if (piece.size == 0) continue;
+    out = PutVarint(kDataTag, piece.size, out);
+    if (IsCopied(piece)) {
+      std::memcpy(out, BytesOf(piece), piece.size);
+      out += piece.size;
+    } else {
+      cuts.push_back({static_cast<size_t>(out - begin), &piece});
+    }
+  }
+
+  std::vector<grpc::Slice> slices;
+  slices.reserve(2 * cuts.size() + 1);
+  size_t from = 0;
+  for (const Cut& cut : cuts) {
+    slices.push_back(own.sub(from, cut.end));
+    slices.push_back(SliceOver(*cut.piece));
+    from = cut.end;
+  }
+  if (from < own.size()) slices.push_back(own.sub(from, own.size()));
+  return grpc::ByteBuffer(slices.data(), slices.size());
+}
+
+grpc::ByteBuffer EncodeMessage(const google::protobuf::MessageLite& message) {
+  grpc::Slice slice(message.ByteSizeLong());
+  message.SerializeWithCachedSizesToArray(const_cast<uint8_t*>(slice.begin()));
+  return grpc::ByteBuffer(&slice, 1);
+}
+
+}  // namespace hookwire::server

@@ -1,0 +1,140 @@
+// One run's events on their way to its reader: tensors become messages, a slow reader becomes
+// back-pressure.
+//
+// Life: Open (the run is accepted), then Emit and Progress from the thread that runs the pass, then
+// one End or Fail, after which the stream drains by itself. Emit may come before Open; nothing is
+// sent until then. Cancel and Abandon may come at any time from anywhere.
+#ifndef HOOKWIRE_SERVER_STREAM_RESULT_STREAM_H_
+#define HOOKWIRE_SERVER_STREAM_RESULT_STREAM_H_
+
+#include <ATen/core/Tensor.h>
+#include <grpcpp/support/byte_buffer.h>
+
+#include <atomic>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
+#include "hookwire/v1/service.pb.h"
+#include "server/execute/tensor_sink.h"
+#include "server/observe/clock.h"
+#include "server/stream/byte_budget.h"
+#include "server/stream/encoding.h"
+#include "server/stream/message_writer.h"
+
+namespace hookwire::server {
+
+// Thread-safe; Emit, Progress, End and Fail come from one thread at a time.
+class ResultStream final : public TensorSink {
+ public:
+  struct Options {
+    // The largest message with tensors.
+    uint32_t max_message_bytes = 2u << 20;
+    // Small tensors that are emitted within this time of the last message wait for the next call,
+    // so that many of them share a message. The first tensor, and `eager_bytes` waiting, go out at
+    // once.
+    absl::Duration write_interval = absl::Milliseconds(1);
+    uint64_t eager_bytes = 256u << 10;
+    // Progress is sent no more often than this, and not before the stream has been there for so
+    // long.
+    absl::Duration progress_interval = absl::Milliseconds(50);
+  };
+
+  // `writer` and `clock` must outlive the stream.
+  ResultStream(const Options& options, std::shared_ptr<ByteBudget::Account> account,
+               MessageWriter& writer, const Clock& clock);
+
+  // Sends the first event.
+  void Open(const v1::Accepted& accepted);
+
+  // Blocks while the budget has no room. Fails as soon as the stream has failed.
+  absl::Status Emit(uint32_t index, at::Tensor tensor) override;
+  absl::Status Progress(int layers_done) override;
+
+  // Everything was emitted: the receipt follows the last tensor.
+  void End(const v1::Receipt& receipt);
+  // The run has failed: what waits is dropped, and the call ends with `status` (or with the
+  // stream's own failure).
+  void Fail(const absl::Status& status);
+
+  // The reader is gone, or does not want the rest: what waits is dropped, and the run ends at its
+  // next Emit or Progress.
+  void Cancel(const absl::Status& status);
+  // Cancel, and break the call off even where the reader does not read.
+  void Abandon(const absl::Status& status);
+
+  // The message that the writer was given last has been taken (or, not `ok`, never will be).
+  void OnWritten(bool ok);
+
+  // Since when the reader has been given something that it has not taken; InfiniteFuture while it
+  // owes nothing.
+  absl::Time waiting_since() const;
+  // The stream's failure, if it has one.
+  absl::Status status() const;
+  // Tensors and payload bytes that were emitted.
+  uint64_t tensors() const;
+  uint64_t bytes() const;
+
+ private:
+  struct Waiting {
+    uint32_t index;
+    uint64_t offset;
+    std::shared_ptr<const HeldTensor> held;
+  };
+  // What to do with the writer, decided under the mutex and done outside it.
+  struct Step {
+    enum Kind { kNothing, kWrite, kWriteAndClose, kClose } kind = kNothing;
+    grpc::ByteBuffer message;
+    absl::Status status;
+  };
+
+  // Gives the writer the next message, if it waits for one and there is one that is due.
+  void Pump();
+  Step NextStep() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool TensorsAreDue() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  grpc::ByteBuffer TakeTensors() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void FailLocked(const absl::Status& status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  const Options options_;
+  const std::shared_ptr<ByteBudget::Account> account_;
+  MessageWriter& writer_;
+  const Clock& clock_;
+
+  // Set with failure_; read without the mutex by a blocked Emit.
+  std::atomic<bool> failed_ = false;
+
+  mutable absl::Mutex mutex_;
+  absl::Status failure_ ABSL_GUARDED_BY(mutex_);
+  // The producer waits for room: everything is due.
+  bool blocked_ ABSL_GUARDED_BY(mutex_) = false;
+  bool producer_ended_ ABSL_GUARDED_BY(mutex_) = false;
+  // The writer has a message, or has been told to close the call.
+  bool writing_ ABSL_GUARDED_BY(mutex_) = false;
+  bool closed_ ABSL_GUARDED_BY(mutex_) = false;
+  absl::Time written_at_ ABSL_GUARDED_BY(mutex_) = absl::InfinitePast();
+
+  bool opened_ ABSL_GUARDED_BY(mutex_) = false;
+  // A message with tensors has been sent.
+  bool begun_ ABSL_GUARDED_BY(mutex_) = false;
+  std::optional<grpc::ByteBuffer> accepted_ ABSL_GUARDED_BY(mutex_);
+  std::deque<Waiting> waiting_ ABSL_GUARDED_BY(mutex_);
+  uint64_t waiting_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
+  // Kept until the message that they were copied into has been taken, so that the budget counts it.
+  std::optional<TensorMessage> in_flight_ ABSL_GUARDED_BY(mutex_);
+  std::optional<uint32_t> progress_ ABSL_GUARDED_BY(mutex_);
+  absl::Time progress_at_ ABSL_GUARDED_BY(mutex_);
+  std::optional<grpc::ByteBuffer> receipt_ ABSL_GUARDED_BY(mutex_);
+
+  uint64_t tensors_ ABSL_GUARDED_BY(mutex_) = 0;
+  uint64_t bytes_ ABSL_GUARDED_BY(mutex_) = 0;
+};
+
+}  // namespace hookwire::server
+
+#endif  // HOOKWIRE_SERVER_STREAM_RESULT_STREAM_H_
