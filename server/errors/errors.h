@@ -1,11 +1,13 @@
-// Errors as values that say what went wrong, on which hook, in which field, and what would have been right.
+// Errors as values that say what went wrong, on which hook, in which field, and what would have
+// been right.
 //
-// Made anywhere in the server, carried as absl::Status with payloads, and turned into a gRPC status with google.rpc details
-// at one place (rpc/status.h).
+// Made anywhere in the server, carried as absl::Status with payloads, and turned into a gRPC status
+// with google.rpc details at one place (rpc/status.h). Depends on proto/ and on the names of the
+// model's error payloads; any thread.
 #ifndef HOOKWIRE_SERVER_ERRORS_ERRORS_H_
 #define HOOKWIRE_SERVER_ERRORS_ERRORS_H_
 
-#include <initializer_list>
+#include <cstddef>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -16,23 +18,50 @@
 
 namespace hookwire::server {
 
+// A status and its details travel in HTTP/2 headers, so what an error echoes from a request is kept
+// short. Longer texts are cut between two characters and end in "…".
+inline constexpr size_t kMaxErrorMessage = 1536;
+inline constexpr size_t kMaxErrorMetadata = 512;
+
 struct ErrorDetails {
   v1::ErrorReason reason = v1::ERROR_REASON_INTERNAL;
-  // Path of the request field to blame, for example "spec.captures[2].positions"; empty where there is none.
+  // Path of the request field to blame, for example "spec.captures[2].positions"; empty where there
+  // is none.
   std::string field;
   // For ErrorInfo.metadata: "hook", "suggestion", "bytes", "limit", …
   std::vector<std::pair<std::string, std::string>> metadata;
 };
 
-// `message` is one sentence: the cause and the nearest right value.
-absl::Status MakeError(absl::StatusCode code, std::string_view message, const ErrorDetails& details);
+// The gRPC code that goes with a reason: the one table of them (errors.cc).
+absl::StatusCode CodeOf(v1::ErrorReason reason);
 
-// What MakeError put in, or what a model::Catalogue error carries (its payloads "hookwire/reason", "hookwire/meta/…").
-// Statuses that were made elsewhere give ERROR_REASON_INTERNAL and no metadata.
+// The reason without its prefix, as google.rpc.ErrorInfo carries it: "HOOK_NOT_FOUND".
+std::string ReasonName(v1::ErrorReason reason);
+
+// `message` is one sentence: the cause and the nearest right value.
+absl::Status MakeError(absl::StatusCode code, std::string_view message,
+                       const ErrorDetails& details);
+
+// With the code of the details' reason.
+absl::Status MakeError(std::string_view message, const ErrorDetails& details);
+
+// What MakeError put in, or what a model::Catalogue error carries (its payloads "hookwire/reason",
+// "hookwire/meta/…"), with the metadata sorted by key. Statuses that were made elsewhere give
+// ERROR_REASON_INTERNAL and no metadata.
 ErrorDetails DetailsOf(const absl::Status& status);
 
-// The same error, blamed on `field`.
+// Whether the status says itself why it failed (MakeError or a model::Catalogue made it).
+bool HasReason(const absl::Status& status);
+
+// The same error, blamed on `field`. An OK status stays as it is.
 absl::Status WithField(absl::Status status, std::string_view field);
+
+// At most `limit` bytes of UTF-8 text, cut between two characters, with "…" where something was cut
+// off.
+std::string Shorten(std::string_view text, size_t limit);
+
+// A name out of a request, in single quotes and short enough for a sentence.
+std::string Quote(std::string_view name);
 
 }  // namespace hookwire::server
 
