@@ -1,7 +1,7 @@
 // Runs a plan through model/, applies its interventions and emits its tensors as they are computed.
 //
-// In: a RunPlan and a sink. Out: tensors in the sink, and a report. Runs on the caller's thread, one run at a time for each
-// Executor; no exception leaves it.
+// In: a RunPlan and a sink. Out: tensors in the sink, and a report. Runs on the caller's thread,
+// one run at a time for each Executor; no exception leaves it.
 #ifndef HOOKWIRE_SERVER_EXECUTE_EXECUTOR_H_
 #define HOOKWIRE_SERVER_EXECUTE_EXECUTOR_H_
 
@@ -34,10 +34,12 @@ struct ExecutionReport {
 class Executor {
  public:
   // `model` must outlive the executor.
-  Executor(const model::TextModel& model, model::Numerics numerics) : model_(model), numerics_(numerics) {}
+  Executor(const model::TextModel& model, model::Numerics numerics)
+      : model_(model), numerics_(numerics) {}
 
-  // Returns what the sink returned where it failed, an Internal or ResourceExhausted error where the pass did, and an
-  // Internal error where an intervention of the plan did not run or a tensor was not emitted.
+  // Returns what the sink returned where it failed, an Internal or ResourceExhausted error where
+  // the pass did, and an Internal error where an intervention of the plan did not run or a tensor
+  // was not emitted.
   absl::StatusOr<ExecutionReport> Execute(const RunPlan& plan, TensorSink& sink) const;
 
  private:

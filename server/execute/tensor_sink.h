@@ -2,9 +2,9 @@
 #ifndef HOOKWIRE_SERVER_EXECUTE_TENSOR_SINK_H_
 #define HOOKWIRE_SERVER_EXECUTE_TENSOR_SINK_H_
 
-#include <cstdint>
-
 #include <ATen/core/Tensor.h>
+
+#include <cstdint>
 
 #include "absl/status/status.h"
 
@@ -14,9 +14,9 @@ class TensorSink {
  public:
   virtual ~TensorSink() = default;
 
-  // Tensor number `index` of the plan: on the CPU, contiguous, in its wire dtype and shape, and the only user of its
-  // storage. Called on the thread that runs the pass; may block while the reader is behind (back-pressure). An error
-  // (the client is gone, the run was cancelled) ends the run.
+  // Tensor number `index` of the plan: on the CPU, contiguous, in its wire dtype and shape, and the
+  // only user of its storage. Called on the thread that runs the pass; may block while the reader
+  // is behind (back-pressure). An error (the client is gone, the run was cancelled) ends the run.
   virtual absl::Status Emit(uint32_t index, at::Tensor tensor) = 0;
 
   // `layers_done` layers have run. An error ends the run.

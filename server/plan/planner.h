@@ -1,7 +1,7 @@
 // request -> plan. Every input error is found here, before any compute.
 //
-// In: a RunSpec as it came from the wire. Out: a RunPlan, or an error with the cause, the nearest right value and the field.
-// Immutable; any thread. Depends on model/ (the catalogue) and errors/.
+// In: a RunSpec as it came from the wire. Out: a RunPlan, or an error with the cause, the nearest
+// right value and the field. Immutable; any thread. Depends on model/ (the catalogue) and errors/.
 #ifndef HOOKWIRE_SERVER_PLAN_PLANNER_H_
 #define HOOKWIRE_SERVER_PLAN_PLANNER_H_
 

@@ -1,32 +1,36 @@
-// A run, checked against the model: everything that execute/ needs, with every index resolved and every size known.
+// A run, checked against the model: everything that execute/ needs, with every index resolved and
+// every size known.
 //
 // Made by Planner (plan/planner.h), read by schedule/, execute/ and stream/. Immutable.
 #ifndef HOOKWIRE_SERVER_PLAN_RUN_PLAN_H_
 #define HOOKWIRE_SERVER_PLAN_RUN_PLAN_H_
 
-#include <array>
+#include <ATen/core/Tensor.h>
+
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
-
-#include <ATen/core/Tensor.h>
 
 #include "hookwire/v1/run.pb.h"
 #include "model/adapter/catalogue.h"
 
 namespace hookwire::server {
 
-// Which indices of one axis take part, resolved: non-negative and inside the axis.
+// Which indices of one axis take part, resolved: non-negative and inside the axis. Lists that are
+// evenly spaced and ascending are kept as ranges, so that equal picks compare equal and as many
+// slices as possible are views.
 struct AxisPick {
-  // A range with a step. `count` is at least 1.
+  // `count` indices, at least 1: start, start + step, …
   int64_t start = 0;
   int64_t step = 1;
   int64_t count = 0;
-  // Not empty: exactly these indices, in this order, instead of the range.
-  std::vector<int64_t> indices;
+  // Defined: exactly these, in this order, instead of the range; start is 0 and step 1. int64, on
+  // the CPU, [count], and shared by all the picks that were made of one list.
+  at::Tensor indices;
 
-  bool IsWhole(int64_t size) const { return indices.empty() && start == 0 && step == 1 && count == size; }
+  bool IsRange() const { return !indices.defined(); }
+  bool IsWhole(int64_t size) const { return IsRange() && start == 0 && step == 1 && count == size; }
 };
 
 // What is selected of one sequence's tensor at a hook point: one pick an axis, outermost first.
@@ -58,9 +62,13 @@ enum class OpKind { kSet, kAdd, kScale, kZero, kCopy };
 // One intervention at one hook point.
 struct OpPlan {
   model::HookId hook = model::kNoHook;
+  // Which of RunSpec.interventions.
+  uint32_t intervention = 0;
   OpKind kind = OpKind::kZero;
   std::vector<Slice> targets;
-  // set, add, scale: in the hook point's dtype, broadcastable to each target's selection.
+  // set, add, scale: either one number, which enters the arithmetic as PyTorch's numbers do, or a
+  // tensor in the hook point's dtype that broadcasts to each target's selection.
+  std::optional<double> scalar;
   at::Tensor value;
   // copy: the source for each target.
   std::vector<Slice> sources;
@@ -70,9 +78,10 @@ struct OpPlan {
 struct OutputPlan {
   v1::TensorGroup::Source source = v1::TensorGroup::SOURCE_UNSPECIFIED;
   at::ScalarType dtype = at::kFloat;
-  // One a sequence. For logits the first pick is the positions; for log-probabilities see `positions` and `targets`.
+  // One a sequence. For logits the picks are positions and words; the others have none.
   std::vector<TensorPlan> tensors;
-  // Log-probabilities: of targets[s][i] at positions[s][i].
+  // Log-probabilities: of targets[s][i] at positions[s][i]. A sequence may have none at all (a
+  // tensor of no bytes).
   std::vector<std::vector<int64_t>> positions;
   std::vector<std::vector<int64_t>> targets;
 };

@@ -1,0 +1,50 @@
+// From tensors of the pass to tensors that leave: converted, on the CPU, owning exactly their
+// bytes, counted.
+#ifndef HOOKWIRE_SERVER_EXECUTE_EMITTER_H_
+#define HOOKWIRE_SERVER_EXECUTE_EMITTER_H_
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "server/execute/executor.h"
+#include "server/execute/tensor_sink.h"
+#include "server/plan/run_plan.h"
+
+namespace hookwire::server {
+
+class Emitter {
+ public:
+  // Both must outlive the emitter.
+  Emitter(const RunPlan& plan, TensorSink& sink) : sink_(sink), emitted_(plan.n_tensors, false) {}
+
+  // Gives `selected`, the slice that `tensor` plans, to the sink in `dtype`. It may be a view into
+  // anything, and is copied unless it is alone in its storage; nobody may write to it any more.
+  // `masked` is the number of its elements that are −inf because attention is masked there: they do
+  // not count as non-finite. `hook` is the name in the report.
+  absl::Status Emit(const TensorPlan& tensor, at::ScalarType dtype, const std::string& hook,
+                    const at::Tensor& selected, uint64_t masked = 0);
+
+  absl::Status Progress(int layers_done) { return FromSink(sink_.Progress(layers_done)); }
+
+  // What the sink said when it refused; OK if it never did.
+  const absl::Status& sink_status() const { return sink_status_; }
+
+  // Internal error where a tensor of the plan was not emitted.
+  absl::StatusOr<ExecutionReport> Finish() &&;
+
+ private:
+  absl::Status FromSink(absl::Status status);
+
+  TensorSink& sink_;
+  std::vector<bool> emitted_;
+  absl::Status sink_status_;
+  ExecutionReport report_;
+};
+
+}  // namespace hookwire::server
+
+#endif  // HOOKWIRE_SERVER_EXECUTE_EMITTER_H_

@@ -1,0 +1,25 @@
+// NaN and infinity in tensors that leave.
+#ifndef HOOKWIRE_SERVER_EXECUTE_NON_FINITE_H_
+#define HOOKWIRE_SERVER_EXECUTE_NON_FINITE_H_
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+
+namespace hookwire::server {
+
+struct NonFiniteElements {
+  uint64_t nan = 0;
+  // Of either sign.
+  uint64_t inf = 0;
+
+  bool any() const { return nan != 0 || inf != 0; }
+};
+
+// How many there are in `tensor`: on the CPU, contiguous, of a dtype of the wire. Reads the bits,
+// so that a finite tensor costs one pass over its memory.
+NonFiniteElements CountNonFinite(const at::Tensor& tensor);
+
+}  // namespace hookwire::server
+
+#endif  // HOOKWIRE_SERVER_EXECUTE_NON_FINITE_H_

@@ -1,0 +1,152 @@
+#include "server/execute/run_tap.h"
+
+#include <ATen/ops/clone.h>
+#include <ATen/ops/isneginf.h>
+
+#include <cmath>
+#include <limits>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "server/errors/errors.h"
+#include "server/errors/status_macros.h"
+#include "server/execute/apply.h"
+#include "server/execute/slices.h"
+
+namespace hookwire::server {
+namespace {
+
+absl::Status Internal(const std::string& message) {
+  return MakeError(message, {v1::ERROR_REASON_INTERNAL, "", {}});
+}
+
+constexpr double kMasked = -std::numeric_limits<double>::infinity();
+
+}  // namespace
+
+RunTap::RunTap(const RunPlan& plan, const model::Catalogue& catalogue, Emitter& emitter)
+    : plan_(plan),
+      catalogue_(catalogue),
+      emitter_(emitter),
+      work_of_(static_cast<size_t>(catalogue.size()), kNoWork) {
+  const auto want = [](Work& work, const Slice& slice) {
+    work.wanted[static_cast<size_t>(slice.sequence)] = true;
+  };
+  for (const CapturePlan& capture : plan.captures) {
+    Work& work = WorkAt(capture.hook);
+    work.captures.push_back(&capture);
+    for (const TensorPlan& tensor : capture.tensors) want(work, tensor.slice);
+  }
+  for (const OpPlan& op : plan.ops) {
+    Work& work = WorkAt(op.hook);
+    work.ops.push_back(&op);
+    for (const Slice& target : op.targets) want(work, target);
+    for (const Slice& source : op.sources) want(work, source);
+  }
+}
+
+RunTap::Work& RunTap::WorkAt(model::HookId hook) {
+  int32_t& work = work_of_[static_cast<size_t>(hook)];
+  if (work == kNoWork) {
+    work = static_cast<int32_t>(work_.size());
+    work_.emplace_back().wanted.resize(plan_.sequences.size());
+  }
+  return work_[static_cast<size_t>(work)];
+}
+
+absl::Status RunTap::Visit(model::HookId hook, absl::Span<at::Tensor> values) {
+  const model::HookPoint& point = catalogue_.point(hook);
+  if (!Wants(hook)) return Internal(absl::StrCat("nobody wants ", point.name));
+  Work& work = WorkAt(hook);
+  if (work.visited) return Internal(absl::StrCat("the pass came to ", point.name, " twice"));
+  work.visited = true;
+  HOOKWIRE_RETURN_IF_ERROR(CheckValues(point, work, values));
+
+  std::vector<at::Tensor> masks;  // [head, pos, key_pos] a wanted sequence
+  if (point.site == model::Site::kAttnScores) {
+    masks.resize(values.size());
+    for (size_t s = 0; s < values.size(); ++s) {
+      if (work.wanted[s]) masks[s] = at::isneginf(values[s]);
+    }
+  }
+  HOOKWIRE_RETURN_IF_ERROR(EmitCaptures(point, work, /*before=*/true, values, masks));
+  if (!work.ops.empty()) Apply(work, masks, values);
+  return EmitCaptures(point, work, /*before=*/false, values, masks);
+}
+
+absl::Status RunTap::CheckValues(const model::HookPoint& point, const Work& work,
+                                 absl::Span<const at::Tensor> values) const {
+  if (values.size() != plan_.sequences.size()) {
+    return Internal(absl::StrCat(point.name, " was shown for ", values.size(),
+                                 " sequences, not for ", plan_.sequences.size()));
+  }
+  for (size_t s = 0; s < values.size(); ++s) {
+    if (!work.wanted[s]) continue;
+    bool fits = values[s].defined() && values[s].dim() == static_cast<int64_t>(point.axes.size());
+    for (size_t i = 0; fits && i < point.axes.size(); ++i) {
+      const model::Axis& axis = point.axes[i];
+      const bool counts_tokens =
+          axis.kind == model::AxisKind::kPosition || axis.kind == model::AxisKind::kKeyPosition;
+      const int64_t size =
+          counts_tokens ? static_cast<int64_t>(plan_.sequences[s].size()) : axis.size;
+      fits = values[s].size(static_cast<int64_t>(i)) == size;
+    }
+    if (!fits) {
+      return Internal(absl::StrCat(point.name, " of sequence ", s,
+                                   " has not the axes that the catalogue gives"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status RunTap::EmitCaptures(const model::HookPoint& point, const Work& work, bool before,
+                                  absl::Span<const at::Tensor> values,
+                                  const std::vector<at::Tensor>& masks) {
+  for (const CapturePlan* capture : work.captures) {
+    if (capture->before_interventions != before) continue;
+    for (const TensorPlan& tensor : capture->tensors) {
+      const auto s = static_cast<size_t>(tensor.slice.sequence);
+      uint64_t masked = 0;
+      if (!masks.empty()) {
+        masked =
+            static_cast<uint64_t>(ReadSlice(masks[s], tensor.slice.picks).sum().item<int64_t>());
+      }
+      HOOKWIRE_RETURN_IF_ERROR(emitter_.Emit(tensor, capture->dtype, point.name,
+                                             ReadSlice(values[s], tensor.slice.picks), masked));
+    }
+  }
+  return absl::OkStatus();
+}
+
+void RunTap::Apply(const Work& work, const std::vector<at::Tensor>& masks,
+                   absl::Span<at::Tensor> values) {
+  std::vector<bool> own(values.size(), false);
+  for (const OpPlan* op : work.ops) {
+    for (const Slice& target : op->targets) {
+      const auto s = static_cast<size_t>(target.sequence);
+      if (own[s]) continue;
+      // Never into the tensor that was shown: others may hold it.
+      values[s] = values[s].clone(at::MemoryFormat::Contiguous);
+      own[s] = true;
+    }
+    ApplyOp(*op, values);
+    if (masks.empty()) continue;
+    for (const Slice& target : op->targets) {
+      const auto s = static_cast<size_t>(target.sequence);
+      values[s].masked_fill_(masks[s], kMasked);
+    }
+  }
+}
+
+absl::Status RunTap::CheckComplete() const {
+  for (const Work& work : work_) {
+    if (work.visited || work.ops.empty()) continue;
+    const OpPlan& op = *work.ops.front();
+    return Internal(absl::StrCat("intervention ", op.intervention,
+                                 " did not run: the pass did not come to ",
+                                 catalogue_.point(op.hook).name));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace hookwire::server

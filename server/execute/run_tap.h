@@ -1,0 +1,76 @@
+// What one run does at the hook points of its pass: reads, changes, reads again.
+#ifndef HOOKWIRE_SERVER_EXECUTE_RUN_TAP_H_
+#define HOOKWIRE_SERVER_EXECUTE_RUN_TAP_H_
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/types/span.h"
+#include "model/adapter/catalogue.h"
+#include "model/tap/tap.h"
+#include "server/execute/emitter.h"
+#include "server/plan/run_plan.h"
+
+namespace hookwire::server {
+
+// For one pass of one plan, on the thread that runs it.
+class RunTap final : public model::Tap {
+ public:
+  // All must outlive the tap.
+  RunTap(const RunPlan& plan, const model::Catalogue& catalogue, Emitter& emitter);
+
+  bool Wants(model::HookId hook) const override {
+    return work_of_[static_cast<size_t>(hook)] != kNoWork;
+  }
+  bool Wants(model::HookId hook, int sequence) const override {
+    const int32_t work = work_of_[static_cast<size_t>(hook)];
+    return work != kNoWork &&
+           work_[static_cast<size_t>(work)].wanted[static_cast<size_t>(sequence)];
+  }
+
+  // Emits what is read before the interventions, applies them in the order of the request, and
+  // emits what is read after them. Masked attention scores take no part: they are −inf again after
+  // each change.
+  absl::Status Visit(model::HookId hook, absl::Span<at::Tensor> values) override;
+
+  absl::Status LayerDone(int layer) override { return emitter_.Progress(layer + 1); }
+
+  // Internal error where the pass did not come to an intervention.
+  absl::Status CheckComplete() const;
+
+ private:
+  static constexpr int32_t kNoWork = -1;
+
+  // Everything that is to be done at one hook point.
+  struct Work {
+    std::vector<const CapturePlan*> captures;
+    std::vector<const OpPlan*> ops;
+    // By sequence: read, changed or copied from.
+    std::vector<bool> wanted;
+    bool visited = false;
+  };
+
+  Work& WorkAt(model::HookId hook);
+  absl::Status CheckValues(const model::HookPoint& point, const Work& work,
+                           absl::Span<const at::Tensor> values) const;
+  // `masks` are the masked elements of the values before any change; empty where nothing is masked.
+  absl::Status EmitCaptures(const model::HookPoint& point, const Work& work, bool before,
+                            absl::Span<const at::Tensor> values,
+                            const std::vector<at::Tensor>& masks);
+  static void Apply(const Work& work, const std::vector<at::Tensor>& masks,
+                    absl::Span<at::Tensor> values);
+
+  const RunPlan& plan_;
+  const model::Catalogue& catalogue_;
+  Emitter& emitter_;
+  // By hook point: the place in work_.
+  std::vector<int32_t> work_of_;
+  std::vector<Work> work_;
+};
+
+}  // namespace hookwire::server
+
+#endif  // HOOKWIRE_SERVER_EXECUTE_RUN_TAP_H_

@@ -1,0 +1,133 @@
+#include "server/plan/check_fields.h"
+
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "server/errors/status_macros.h"
+#include "server/plan/field_path.h"
+
+namespace hookwire::server {
+namespace {
+
+constexpr uint32_t kMinMessageBytes = 64u << 10;
+constexpr uint32_t kMaxMessageBytes = 1u << 30;
+
+absl::Status BadField(const FieldPath& path, const std::string& message) {
+  return InputError(v1::ERROR_REASON_BAD_FIELD, path, message);
+}
+
+template <typename Enum>
+absl::Status CheckEnum(Enum value, bool (*is_valid)(int), const char* known,
+                       const FieldPath& path) {
+  if (is_valid(value)) return absl::OkStatus();
+  return BadField(path, absl::StrCat(path.str(), " is ", static_cast<int>(value),
+                                     ", which this server does not know: it knows ", known));
+}
+
+absl::Status CheckDtype(v1::Dtype dtype, const FieldPath& path) {
+  return CheckEnum(dtype, v1::Dtype_IsValid, "DTYPE_FLOAT32, _BFLOAT16, _FLOAT16, _FLOAT64, _INT64",
+                   path);
+}
+
+absl::Status CheckSelection(bool present, const v1::Selection& selection, const FieldPath& path) {
+  if (!present || selection.kind_case() != v1::Selection::KIND_NOT_SET) return absl::OkStatus();
+  return BadField(path, absl::StrCat(path.str(),
+                                     " selects nothing: set `indices` or `range`, or leave the "
+                                     "selection out to mean the whole axis"));
+}
+
+// Captures and interventions select alike.
+template <typename Selecting>
+absl::Status CheckSelections(const Selecting& from, const FieldPath& path) {
+  if (from.hook().empty()) {
+    return BadField(FieldPath(path, "hook"),
+                    absl::StrCat(path.str(),
+                                 " names no hook point: give a name or a glob, for "
+                                 "example 'blocks.*.hook_out'"));
+  }
+  HOOKWIRE_RETURN_IF_ERROR(
+      CheckSelection(from.has_positions(), from.positions(), FieldPath(path, "positions")));
+  HOOKWIRE_RETURN_IF_ERROR(
+      CheckSelection(from.has_heads(), from.heads(), FieldPath(path, "heads")));
+  return CheckSelection(from.has_features(), from.features(), FieldPath(path, "features"));
+}
+
+absl::Status CheckCapture(const v1::Capture& capture, const FieldPath& path) {
+  HOOKWIRE_RETURN_IF_ERROR(CheckSelections(capture, path));
+  HOOKWIRE_RETURN_IF_ERROR(CheckDtype(capture.dtype(), FieldPath(path, "dtype")));
+  HOOKWIRE_RETURN_IF_ERROR(CheckEnum(capture.moment(), v1::Moment_IsValid,
+                                     "MOMENT_AFTER, MOMENT_BEFORE", FieldPath(path, "moment")));
+  return CheckEnum(capture.missing(), v1::Missing_IsValid, "MISSING_ERROR, MISSING_SKIP",
+                   FieldPath(path, "missing"));
+}
+
+absl::Status CheckValue(bool present, const v1::Value& value, const FieldPath& path) {
+  if (!present || value.kind_case() == v1::Value::KIND_NOT_SET) {
+    return BadField(path, absl::StrCat(path.str(), " is missing: set `scalar` or `tensor`"));
+  }
+  if (value.kind_case() != v1::Value::kTensor) return absl::OkStatus();
+  const FieldPath tensor(path, "tensor");
+  return CheckDtype(value.tensor().dtype(), FieldPath(tensor, "dtype"));
+}
+
+absl::Status CheckIntervention(const v1::Intervention& intervention, const FieldPath& path) {
+  HOOKWIRE_RETURN_IF_ERROR(CheckSelections(intervention, path));
+  switch (intervention.op_case()) {
+    case v1::Intervention::kSet: {
+      const FieldPath op(path, "set");
+      return CheckValue(intervention.set().has_value(), intervention.set().value(),
+                        FieldPath(op, "value"));
+    }
+    case v1::Intervention::kAdd: {
+      const FieldPath op(path, "add");
+      return CheckValue(intervention.add().has_value(), intervention.add().value(),
+                        FieldPath(op, "value"));
+    }
+    case v1::Intervention::kScale: {
+      const FieldPath op(path, "scale");
+      return CheckValue(intervention.scale().has_factor(), intervention.scale().factor(),
+                        FieldPath(op, "factor"));
+    }
+    case v1::Intervention::kZero:
+    case v1::Intervention::kCopy:
+      return absl::OkStatus();
+    case v1::Intervention::OP_NOT_SET:
+      break;
+  }
+  return BadField(path, absl::StrCat(path.str(),
+                                     " does nothing: set one of `set`, `add`, `scale`, `zero`, "
+                                     "`copy`"));
+}
+
+absl::Status CheckOutputs(const v1::Outputs& outputs, const FieldPath& path) {
+  if (!outputs.has_logits()) return absl::OkStatus();
+  const FieldPath logits(path, "logits");
+  HOOKWIRE_RETURN_IF_ERROR(CheckSelection(outputs.logits().has_positions(),
+                                          outputs.logits().positions(),
+                                          FieldPath(logits, "positions")));
+  return CheckDtype(outputs.logits().dtype(), FieldPath(logits, "dtype"));
+}
+
+}  // namespace
+
+absl::Status CheckFields(const v1::RunSpec& spec) {
+  const FieldPath root("spec");
+  for (int i = 0; i < spec.captures_size(); ++i) {
+    HOOKWIRE_RETURN_IF_ERROR(CheckCapture(spec.captures(i), FieldPath(root, "captures", i)));
+  }
+  for (int i = 0; i < spec.interventions_size(); ++i) {
+    HOOKWIRE_RETURN_IF_ERROR(
+        CheckIntervention(spec.interventions(i), FieldPath(root, "interventions", i)));
+  }
+  HOOKWIRE_RETURN_IF_ERROR(CheckOutputs(spec.outputs(), FieldPath(root, "outputs")));
+  const uint32_t bytes = spec.max_message_bytes();
+  if (bytes != 0 && (bytes < kMinMessageBytes || bytes > kMaxMessageBytes)) {
+    return BadField(
+        FieldPath(root, "max_message_bytes"),
+        absl::StrCat("max_message_bytes is ", bytes, ": it must lie between ", kMinMessageBytes,
+                     " (64 KiB) and ", kMaxMessageBytes, " (1 GiB), or be 0 for 2 MiB"));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace hookwire::server

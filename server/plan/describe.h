@@ -1,0 +1,20 @@
+// What a plan is called outside: its outputs by name, and the plan itself as a message.
+#ifndef HOOKWIRE_SERVER_PLAN_DESCRIBE_H_
+#define HOOKWIRE_SERVER_PLAN_DESCRIBE_H_
+
+#include "hookwire/v1/run.pb.h"
+#include "model/text/text_model.h"
+#include "server/plan/run_plan.h"
+
+namespace hookwire::server {
+
+// "logits", "log_probs" or "residual".
+const char* OutputName(v1::TensorGroup::Source source);
+
+v1::Axis::Kind ToWire(model::AxisKind kind);
+
+v1::Plan DescribePlan(const RunPlan& plan, const model::TextModel& model);
+
+}  // namespace hookwire::server
+
+#endif  // HOOKWIRE_SERVER_PLAN_DESCRIBE_H_

@@ -1,0 +1,273 @@
+// What a request changes: names, selections and values to operations that can be applied without
+// another look.
+#include <algorithm>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "server/errors/status_macros.h"
+#include "server/plan/dtypes.h"
+#include "server/plan/hook_slicer.h"
+#include "server/plan/planning.h"
+#include "server/plan/values.h"
+
+namespace hookwire::server {
+namespace {
+
+std::string ShapeName(const Slice& slice) {
+  return absl::StrCat("[", absl::StrJoin(ShapeOf(slice), ", "), "]");
+}
+
+OpKind KindOf(const v1::Intervention& intervention) {
+  switch (intervention.op_case()) {
+    case v1::Intervention::kSet:
+      return OpKind::kSet;
+    case v1::Intervention::kAdd:
+      return OpKind::kAdd;
+    case v1::Intervention::kScale:
+      return OpKind::kScale;
+    case v1::Intervention::kCopy:
+      return OpKind::kCopy;
+    case v1::Intervention::kZero:
+    case v1::Intervention::OP_NOT_SET:
+      break;
+  }
+  return OpKind::kZero;
+}
+
+// The field of Intervention that asks for it.
+const char* FieldOf(OpKind kind) {
+  switch (kind) {
+    case OpKind::kSet:
+      return "set";
+    case OpKind::kAdd:
+      return "add";
+    case OpKind::kScale:
+      return "scale";
+    case OpKind::kCopy:
+      return "copy";
+    case OpKind::kZero:
+      break;
+  }
+  return "zero";
+}
+
+// The last place whose change can still be seen: what is read last.
+class LastWanted {
+ public:
+  explicit LastWanted(const Planning& planning) : planning_(planning) {
+    const RunPlan& plan = planning.plan;
+    if (!plan.captures.empty()) {
+      const model::HookId last = plan.captures.back().hook;
+      hook_ = last;
+      // Captures of one hook point are sorted: those of its value before any change come first.
+      after_ = !plan.captures.back().before_interventions;
+    }
+    for (const OutputPlan& output : plan.outputs) {
+      has_logits_ |= output.source != v1::TensorGroup::SOURCE_RESIDUAL;
+      has_residual_ |= output.source == v1::TensorGroup::SOURCE_RESIDUAL;
+    }
+  }
+
+  bool Shows(const model::HookPoint& point) const {
+    if (has_logits_) return true;
+    if (has_residual_ && FiresBefore(point, planning_.stop)) return true;
+    return point.id < hook_ || (point.id == hook_ && after_);
+  }
+
+  absl::Status Error(const model::HookPoint& point, const FieldPath& path) const {
+    Metadata metadata = {{"hook", point.name}};
+    if (planning_.stop.has_value()) {
+      metadata.emplace_back("stop_at_layer", absl::StrCat(*planning_.stop));
+    }
+    const std::string cause =
+        hook_ == model::kNoHook
+            ? "the run returns nothing"
+            : absl::StrCat("the pass ends after ", planning_.catalogue().point(hook_).name,
+                           after_ ? "" : " (read before interventions)",
+                           ", the last place that is read");
+    return InputError(v1::ERROR_REASON_NEVER_FIRES, path,
+                      absl::StrCat("a change at ", point.name, " can never show: ", cause,
+                                   "; capture something later, or ask for logits"),
+                      std::move(metadata));
+  }
+
+ private:
+  const Planning& planning_;
+  model::HookId hook_ = model::kNoHook;
+  bool after_ = false;
+  bool has_logits_ = false;
+  bool has_residual_ = false;
+};
+
+class InterventionPlanner {
+ public:
+  explicit InterventionPlanner(Planning& planning) : planning_(planning), last_wanted_(planning) {}
+
+  absl::Status Run() {
+    const v1::RunSpec& spec = planning_.spec;
+    for (int i = 0; i < spec.interventions_size(); ++i) {
+      HOOKWIRE_RETURN_IF_ERROR(Add(spec.interventions(i), i));
+    }
+    return absl::OkStatus();
+  }
+
+ private:
+  absl::Status Add(const v1::Intervention& intervention, int index) {
+    const FieldPath root("spec");
+    const FieldPath path(root, "interventions", index);
+    const FieldPath hook_path(path, "hook");
+    HOOKWIRE_ASSIGN_OR_RETURN(const auto matches,
+                              MatchNames(planning_.catalogue(), intervention.hook(), hook_path));
+    HOOKWIRE_ASSIGN_OR_RETURN(std::vector<int> targets,
+                              PickSequences(intervention.sequences(), planning_.n_sequences(),
+                                            FieldPath(path, "sequences")));
+    if (intervention.has_copy()) {
+      HOOKWIRE_RETURN_IF_ERROR(RemoveSource(intervention, path, targets));
+    }
+
+    const OpKind kind = KindOf(intervention);
+    const FieldPath op_path(path, FieldOf(kind));
+    const FieldPath value_path(op_path, kind == OpKind::kScale ? "factor" : "value");
+    std::optional<OpValue> value;
+    if (const v1::Value* sent = SentValue(intervention)) {
+      HOOKWIRE_ASSIGN_OR_RETURN(
+          value, OpValue::Parse(*sent, planning_.spec.allow_non_finite(), value_path));
+    }
+
+    HookSlicer slicer(intervention, path);
+    model::HookId last_hook = model::kNoHook;
+    for (const model::NameMatch& match : matches) {
+      // A hook point's names follow one another; it is changed once.
+      if (match.id == last_hook) continue;
+      last_hook = match.id;
+      const model::HookPoint& point = planning_.catalogue().point(match.id);
+      HOOKWIRE_RETURN_IF_ERROR(CheckPoint(intervention, point, hook_path));
+      HOOKWIRE_RETURN_IF_ERROR(slicer.CheckAxes(point));
+      HOOKWIRE_RETURN_IF_ERROR(CountTargets(targets.size(), path));
+      OpPlan op;
+      op.hook = match.id;
+      op.intervention = static_cast<uint32_t>(index);
+      op.kind = kind;
+      for (const int s : targets) {
+        HOOKWIRE_ASSIGN_OR_RETURN(Slice slice, slicer.Make(point, s, planning_.length(s)));
+        if (value) {
+          HOOKWIRE_RETURN_IF_ERROR(value->CheckShape(point, slice, planning_.length(s)));
+        }
+        op.targets.push_back(std::move(slice));
+      }
+      if (value) {
+        HOOKWIRE_ASSIGN_OR_RETURN(op.value,
+                                  value->For(point, DtypeOf(point.dtype, planning_.model.dtype())));
+        op.scalar = value->scalar();
+      }
+      if (kind == OpKind::kCopy) {
+        HOOKWIRE_RETURN_IF_ERROR(AddSources(intervention, point, slicer, path, op));
+      }
+      planning_.plan.ops.push_back(std::move(op));
+    }
+    return absl::OkStatus();
+  }
+
+  static const v1::Value* SentValue(const v1::Intervention& intervention) {
+    switch (intervention.op_case()) {
+      case v1::Intervention::kSet:
+        return &intervention.set().value();
+      case v1::Intervention::kAdd:
+        return &intervention.add().value();
+      case v1::Intervention::kScale:
+        return &intervention.scale().factor();
+      default:
+        return nullptr;
+    }
+  }
+
+  // Whether a change there is possible, and can be seen.
+  absl::Status CheckPoint(const v1::Intervention& intervention, const model::HookPoint& point,
+                          const FieldPath& path) const {
+    if (!point.writable) {
+      const bool is_glob = model::Catalogue::IsGlob(intervention.hook());
+      return InputError(
+          v1::ERROR_REASON_HOOK_READ_ONLY, path,
+          absl::StrCat(
+              point.name,
+              is_glob ? absl::StrCat(" (matched by ", Quote(intervention.hook()), ")") : "",
+              " cannot be written: ", point.read_only_reason),
+          {{"hook", point.name}, {"suggestion", point.read_only_reason}});
+    }
+    if (!FiresBefore(point, planning_.stop)) return BehindStop(point, *planning_.stop, path);
+    if (!last_wanted_.Shows(point)) return last_wanted_.Error(point, path);
+    return absl::OkStatus();
+  }
+
+  // A sequence that is copied onto itself does not change: it is left out where all sequences are
+  // meant, and an error where it is named.
+  absl::Status RemoveSource(const v1::Intervention& intervention, const FieldPath& path,
+                            std::vector<int>& targets) const {
+    const FieldPath copy(path, "copy");
+    const uint32_t source = intervention.copy().from_sequence();
+    if (source >= static_cast<uint32_t>(planning_.n_sequences())) {
+      return NoSuchSequence(source, planning_.n_sequences(), FieldPath(copy, "from_sequence"));
+    }
+    const auto self = std::find(targets.begin(), targets.end(), static_cast<int>(source));
+    if (self == targets.end()) return absl::OkStatus();
+    if (!intervention.sequences().empty() || targets.size() == 1) {
+      return InputError(v1::ERROR_REASON_BAD_SELECTION, FieldPath(copy, "from_sequence"),
+                        absl::StrCat("sequence ", source,
+                                     " would be copied onto itself: copy from another sequence of "
+                                     "the run"),
+                        {{"sequence", absl::StrCat(source)}});
+    }
+    targets.erase(self);
+    return absl::OkStatus();
+  }
+
+  absl::Status AddSources(const v1::Intervention& intervention, const model::HookPoint& point,
+                          HookSlicer& slicer, const FieldPath& path, OpPlan& op) const {
+    const int source = static_cast<int>(intervention.copy().from_sequence());
+    HOOKWIRE_ASSIGN_OR_RETURN(const Slice from,
+                              slicer.Make(point, source, planning_.length(source)));
+    for (const Slice& target : op.targets) {
+      if (ShapeOf(from) != ShapeOf(target)) {
+        return InputError(
+            v1::ERROR_REASON_VALUE_SHAPE, FieldPath(path, "copy"),
+            absl::StrCat("the slice of ", point.name, " in sequence ", source, " (",
+                         planning_.length(source), " tokens) is ", ShapeName(from),
+                         ", and in sequence ", target.sequence, " (",
+                         planning_.length(target.sequence), " tokens) it is ", ShapeName(target),
+                         ": select equally many positions",
+                         point.axes.back().kind == model::AxisKind::kKeyPosition
+                             ? " and key positions (features)"
+                             : ""),
+            {{"hook", point.name}, {"expected", ShapeName(target)}, {"got", ShapeName(from)}});
+      }
+      op.sources.push_back(from);
+    }
+    return absl::OkStatus();
+  }
+
+  // Bounds the work that one request can ask for.
+  absl::Status CountTargets(size_t more, const FieldPath& path) {
+    changed_ += more;
+    const uint64_t limit = 4 * planning_.limits.max_tensors;
+    if (changed_ <= limit) return absl::OkStatus();
+    return InputError(v1::ERROR_REASON_TOO_MANY_TENSORS, path,
+                      absl::StrCat("the interventions change more than ", limit,
+                                   " tensors, more than this server does in one run"),
+                      {{"tensors", absl::StrCat(changed_)}, {"limit", absl::StrCat(limit)}});
+  }
+
+  Planning& planning_;
+  const LastWanted last_wanted_;
+  uint64_t changed_ = 0;
+};
+
+}  // namespace
+
+absl::Status PlanInterventions(Planning& planning) { return InterventionPlanner(planning).Run(); }
+
+}  // namespace hookwire::server

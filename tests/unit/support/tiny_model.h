@@ -1,0 +1,46 @@
+// A TextModel over a tiny checkpoint. Header-only: helpers in support/ are linked into tests of
+// every room.
+#ifndef HOOKWIRE_TESTS_UNIT_SUPPORT_TINY_MODEL_H_
+#define HOOKWIRE_TESTS_UNIT_SUPPORT_TINY_MODEL_H_
+
+#include <map>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <utility>
+
+#include "model/checkpoint/checkpoint.h"
+#include "model/text/text_model.h"
+#include "tests/unit/support/tiny_checkpoint.h"
+
+namespace hookwire::testing {
+
+// The weights stay mapped after the checkpoint's directory is gone.
+inline std::unique_ptr<const model::TextModel> MakeTinyModel(const TinyOptions& options = {}) {
+  const TinyCheckpoint directory(options);
+  auto checkpoint = model::Checkpoint::Open(directory.directory());
+  if (!checkpoint.ok()) throw std::runtime_error(checkpoint.status().ToString());
+  auto loaded = model::TextModel::Load(*std::move(checkpoint), {});
+  if (!loaded.ok()) throw std::runtime_error(loaded.status().ToString());
+  return *std::move(loaded);
+}
+
+// One model for each variant and dtype, made when it is first asked for and kept to the end.
+inline const model::TextModel& TinyModel(TinyVariant variant = TinyVariant::kEType,
+                                         const std::string& dtype = "float32") {
+  static auto* models =
+      new std::map<std::pair<TinyVariant, std::string>, std::unique_ptr<const model::TextModel>>();
+  auto& model = (*models)[{variant, dtype}];
+  if (model == nullptr) {
+    TinyOptions options;
+    options.variant = variant;
+    options.dtype = dtype;
+    if (variant != TinyVariant::kEType) options.layers = "sfsf";
+    model = MakeTinyModel(options);
+  }
+  return *model;
+}
+
+}  // namespace hookwire::testing
+
+#endif  // HOOKWIRE_TESTS_UNIT_SUPPORT_TINY_MODEL_H_
