@@ -41,7 +41,7 @@ SLIDING, FULL = "sliding_attention", "full_attention"
 SPECIAL = ("<pad>", "<eos>", "<bos>", "<unk>")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Checkpoint:
     """What to make.
 

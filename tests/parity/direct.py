@@ -2,7 +2,8 @@
 
 `DirectModel` runs the modules of a Transformers model one after the other and shows each named
 place to `tap`, which records the tensor and lets an edit put another in its stead. What an edit
-returns is what every later reader of that place sees, and no other. It serves for three things:
+returns is what every later reader of that place sees, and no other; where only some elements
+change, the rest of the computation keeps its bits. It serves for three things:
 
 - the hook points that TransformerLens does not have, or where a write there does nothing;
 - the effect of an edit that in TransformerLens would leak into siblings;
@@ -151,12 +152,12 @@ class DirectModel:
         inner = x.to(self.inner)
         mean_square = inner.pow(2).mean(-1, keepdim=True) + module.eps
         normalized = inner * mean_square.pow(-0.5)
-        scale = now.tap(f"{name}.hook_scale", mean_square.sqrt().to(self.dtype), batched=batched)
-        if f"{name}.hook_scale" in now.edited:
-            normalized = inner / scale.to(self.inner)
-        shown = now.tap(f"{name}.hook_normalized", normalized.to(self.dtype), batched=batched)
-        if f"{name}.hook_normalized" in now.edited:
-            normalized = shown.to(self.inner)
+        shown = mean_square.sqrt().to(self.dtype)
+        scale = now.tap(f"{name}.hook_scale", shown, batched=batched)
+        normalized = torch.where(scale == shown, normalized, inner / scale.to(self.inner))
+        shown = normalized.to(self.dtype)
+        written = now.tap(f"{name}.hook_normalized", shown, batched=batched)
+        normalized = torch.where(written == shown, normalized, written.to(self.inner))
         if module.with_scale:
             normalized = normalized * module.weight.to(self.inner)
         return now.tap(f"{name}.hook_out", normalized.to(self.dtype), batched=batched)
@@ -216,14 +217,15 @@ class DirectModel:
         d_head = module.head_dim
         norm = layer.input_layernorm
 
-        def input_per_head(letter: str, projection: Any) -> Tensor | None:
+        def input_per_head(letter: str, projection: Any) -> tuple[Tensor, Tensor] | None:
             """The projection of one input a head, if a hook changed those; [1, pos, head, d]."""
             weight = projection.weight.view(-1, d_head, stream.shape[-1])  # [head, d_head, d]
             copies = stream[:, :, None].repeat(1, 1, weight.shape[0], 1)
-            copies = now.tap(f"{name}.hook_{letter}_input", copies)
+            written = now.tap(f"{name}.hook_{letter}_input", copies)
             if f"{name}.hook_{letter}_input" not in now.edited:
                 return None
-            return torch.einsum("bphd,hed->bphe", self._plain_norm(norm, copies), weight)
+            own = torch.einsum("bphd,hed->bphe", self._plain_norm(norm, written), weight)
+            return own, (written == copies).all(-1, keepdim=True)
 
         own_keys, own_values = not module.is_kv_shared_layer, False
         if own_keys:
@@ -240,7 +242,8 @@ class DirectModel:
             flat = projection(now.tap(f"{name}.{letter}.hook_in", x))
             heads = flat.view(*x.shape[:2], -1, d_head)  # [1, pos, head, d_head]
             if (replacement := forked[letter]) is not None:
-                heads = replacement
+                own, untouched = replacement
+                heads = torch.where(untouched, heads, own)
             return now.tap(f"{name}.{letter}.hook_out", heads)
 
         cos, sin = (table[:, :, None] for table in rotary)
@@ -257,6 +260,7 @@ class DirectModel:
             k = rotate(self._norm(now, f"{name}.k_norm", module.k_norm, k))
             k = now.tap(f"{name}.hook_rot_k", k)
             v = self._norm(now, f"{name}.v_norm", module.v_norm, v)
+            v = now.tap(f"{name}.hook_rot_v", v)
             keys_values[kind] = k, v  # of the layers so far, the last one's are reused
         else:
             k, v = keys_values[kind]
@@ -266,10 +270,13 @@ class DirectModel:
         z = self._attend(now, name, module, kind, q, k, v)  # [1, pos, head, d_head]
         z = now.tap(f"{name}.o.hook_in", z)
         by_head = module.o_proj.weight.view(-1, z.shape[2], d_head)  # [d, head, d_head]
-        result = now.tap(f"{name}.hook_result", torch.einsum("bphe,dhe->bphd", z, by_head))
+        result = torch.einsum("bphe,dhe->bphd", z, by_head)
+        written = now.tap(f"{name}.hook_result", result)
         out = module.o_proj(z.flatten(2))
         if f"{name}.hook_result" in now.edited:
-            out = result.sum(2)
+            change = (written.to(self.inner) - result.to(self.inner)).sum(2)
+            untouched = (written == result).all(-1).all(-1, keepdim=True)
+            out = torch.where(untouched, out, (out.to(self.inner) + change).to(self.dtype))
         out = now.tap(f"{name}.o.hook_out", out)
         return now.tap(f"{name}.hook_out", out)
 
@@ -292,6 +299,7 @@ class DirectModel:
         scores = q.transpose(1, 2) @ by_query_head(k).transpose(2, 3)  # [1, head, pos, key_pos]
         scores = scores.masked_fill(masked, -torch.inf)
         scores = now.tap(f"{name}.hook_attn_scores", scores).masked_fill(masked, -torch.inf)
+        now.seen[f"{name}.hook_attn_scores"] = scores[0]
         pattern = scores.softmax(-1, dtype=self.inner).to(self.dtype)
         pattern = now.tap(f"{name}.hook_pattern", pattern)
         return (pattern @ by_query_head(v)).transpose(1, 2).contiguous()

@@ -34,12 +34,6 @@ BLOCK_ALIASES = {
     "mlp.hook_pre_linear": "mlp.in.hook_out",
     "mlp.hook_post": "mlp.out.hook_in",
 }
-# Ours alone: TransformerLens has no such names, or does not mean the same by them.
-OWN_BLOCK_ALIASES = {
-    "attn.hook_attn_in": "ln1.hook_in",
-    "hook_mlp_in": "ln2.hook_in",
-    "hook_ple_out": "post_per_layer_input_norm.hook_out",
-}
 ALIASES = {"hook_embed": "embed.hook_out", "hook_unembed": "unembed.hook_out"}
 
 # At these TransformerLens writes nothing, or writes somewhere else (see hooks.md).
@@ -52,7 +46,7 @@ def canonical(name: str) -> str:
         return ALIASES[name]
     if name.startswith("blocks."):
         _, layer, rest = name.split(".", 2)
-        rest = (BLOCK_ALIASES | OWN_BLOCK_ALIASES).get(rest, rest)
+        rest = BLOCK_ALIASES.get(rest, rest)
         return f"blocks.{layer}.{rest}"
     return name
 

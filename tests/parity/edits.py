@@ -1,0 +1,131 @@
+"""One edit, in the two forms that a test needs: an op for Hookwire and a function for PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tests.parity.direct import Edit
+
+KINDS = ("set", "add", "scale", "zero", "copy")
+# Exact in bfloat16, so that the dtype in which a factor travels makes no difference.
+FACTOR = -0.75
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which elements of a hook point's tensor; None is a whole axis."""
+
+    pos: tuple[int, ...] | None = None
+    head: tuple[int, ...] | None = None
+    feature: tuple[int, ...] | None = None
+
+    def index(self, name: str, shape: torch.Size) -> tuple[Tensor, ...]:
+        """Index tensors that pick the selection out of a tensor, every axis kept."""
+        picks = []
+        for axis, (kind, size) in enumerate(zip(axes(name, len(shape)), shape, strict=True)):
+            chosen = getattr(self, kind)
+            pick = torch.tensor(range(size) if chosen is None else chosen)
+            picks.append(pick.view([-1 if other == axis else 1 for other in range(len(shape))]))
+        return tuple(picks)
+
+    def arguments(self) -> dict[str, list[int]]:
+        """As keyword arguments of `hookwire.ops`."""
+        picks = {"pos": self.pos, "head": self.head, "feature": self.feature}
+        return {name: list(pick) for name, pick in picks.items() if pick is not None}
+
+
+def axes(name: str, count: int) -> tuple[str, ...]:
+    """What the axes of a hook point's tensor, which has no batch, count."""
+    if name.endswith(("hook_pattern", "hook_attn_scores")):
+        return ("head", "pos", "feature")
+    return ("pos", "head", "feature") if count == 3 else ("pos", "feature")
+
+
+@dataclass(frozen=True)
+class Change:
+    """An edit of one kind at one hook point.
+
+    Attributes:
+        name: the hook point.
+        kind: of `KINDS`.
+        where: what it changes.
+        value: of `set` and `add`: the selection's shape.
+    """
+
+    name: str
+    kind: str
+    where: Selection
+    value: Tensor | None = None
+
+    def op(self, ops: Any, *, row: int, from_row: int) -> Any:
+        """As a Hookwire op on one row; `copy` takes from another."""
+        where = {**self.where.arguments(), "row": row}
+        match self.kind:
+            case "set":
+                return ops.set(self.value, **where)
+            case "add":
+                return ops.add(self.value, **where)
+            case "scale":
+                return ops.scale(FACTOR, **where)
+            case "zero":
+                return ops.zero(**where)
+            case "copy":
+                return ops.copy(from_row=from_row, **where)
+        raise ValueError(self.kind)
+
+    def edit(self, source: Mapping[str, Tensor]) -> tuple[str, Edit]:
+        """As a function on a copy of the tensor; `copy` takes out of `source`."""
+
+        def edit(x: Tensor) -> Tensor:
+            index = self.where.index(self.name, x.shape)
+            match self.kind:
+                case "set":
+                    x[index] = self.value.to(x.dtype)
+                case "add":
+                    x[index] = x[index] + self.value.to(x.dtype)
+                case "scale":
+                    x[index] = x[index] * FACTOR
+                case "zero":
+                    x[index] = 0
+                case "copy":
+                    x[index] = source[self.name][index]
+            return x
+
+        return self.name, edit
+
+
+def change(name: str, kind: str, sample: Tensor, seed: int) -> Change:
+    """A random change at a hook point: some positions, heads and elements, or all of an axis.
+
+    Args:
+        name: the hook point.
+        kind: of `KINDS`.
+        sample: the hook point's tensor in some run of as many tokens.
+        seed: another seed selects other elements and draws other values.
+    """
+    generator = torch.Generator().manual_seed(seed)
+
+    def some(size: int) -> tuple[int, ...] | None:
+        if torch.rand((), generator=generator) < 0.4:
+            return None
+        count = int(torch.randint(1, size + 1, (), generator=generator))
+        return tuple(torch.randperm(size, generator=generator)[:count].tolist())
+
+    picks = {
+        kind_of_axis: some(size)
+        for kind_of_axis, size in zip(axes(name, sample.dim()), sample.shape, strict=True)
+    }
+    if name.endswith("router.hook_out") and kind == "zero":
+        # All shares zero would leave nothing to share out: keep some experts.
+        picks["feature"] = (0, 2)
+    where = Selection(**picks)
+    shape = sample[where.index(name, sample.shape)].shape
+    value = torch.randn(shape, generator=generator)
+    if name.endswith(("hook_scale", "router.hook_out", "hook_weights", "hook_pattern")):
+        value = value.abs() + 0.1  # divisors and shares are positive
+    return Change(name, kind, where, value.to(sample.dtype))
