@@ -62,21 +62,8 @@ class ResultStream:
 
     def __init__(self, connection: Connection, run: Run) -> None:
         self._run = run
-        self._iterator = self._iterate(connection)
-
-    def _iterate(self, connection: Connection) -> Iterator[Activation]:
-        run = self._run
-        events = connection.run(run.request.message, run.timeout)
-        try:
-            for event in events:
-                for entry in run.feed(event):
-                    yield run.activation(entry)
-                    # It belongs to the user now.
-                    entry.array = None
-            run.finish()
-        finally:
-            events.close()  # type: ignore[attr-defined]
-            run.close()
+        # No method of this object: a stream that is forgotten must not be kept by its generator.
+        self._iterator = _activations(connection, run)
 
     def __iter__(self) -> Iterator[Activation]:
         return self
@@ -103,6 +90,20 @@ class ResultStream:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _activations(connection: Connection, run: Run) -> Iterator[Activation]:
+    events = connection.run(run.request.message, run.timeout)
+    try:
+        for event in events:
+            for entry in run.feed(event):
+                yield run.activation(entry)
+                # It belongs to the user now.
+                entry.array = None
+        run.finish()
+    finally:
+        events.close()  # type: ignore[attr-defined]
+        run.close()
 
 
 class RemoteModel(Session):

@@ -76,14 +76,14 @@ def freeze(value: Any) -> Value:
     if value is None or isinstance(value, (str, bytes, bool, complex)):
         raise errors.ValueDtypeError(f"a value must be made of real numbers, not {value!r}")
     array = dtypes.to_numpy(value)
+    if array.dtype.kind == "f":
+        array = array.astype(array.dtype.newbyteorder("<"), copy=False)
     if array.dtype.kind in "iu" or (isinstance(value, (list, tuple)) and array.dtype.kind == "f"):
         array = array.astype(np.float32)
     if array.dtype not in _FLOATS:
         raise errors.ValueDtypeError(
             f"a value must be of a floating-point dtype or of integers, not {array.dtype}"
         )
-    little = array.dtype.newbyteorder("<") if array.dtype.kind == "f" else array.dtype
-    array = np.ascontiguousarray(array, dtype=little).reshape(array.shape)
     return Tensor(array.dtype.name, array.shape, array.tobytes())
 
 

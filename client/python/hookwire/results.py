@@ -171,7 +171,8 @@ class Assembly:
                 self._complete(part)
 
     def _names_of(self, group: run_pb2.TensorGroup) -> list[str]:
-        return self._names.get(group.hook) or list(group.names) or [group.hook]
+        named = OUTPUTS.get(group.source) or group.hook
+        return self._names.get(group.hook) or list(group.names) or [named]
 
     def _entry(self, group: run_pb2.TensorGroup) -> Entry:
         places = self._places

@@ -129,9 +129,8 @@ class Run:
         """What a stream yields for it."""
         array = entry.array
         assert array is not None
-        names = tuple(entry.names) if not entry.is_output else (entry.name,)
-        name = entry.name if entry.name in names else names[0]
-        return Activation(name, self._session.tensor(array), names)
+        name = entry.name if entry.name in entry.names else entry.names[0]
+        return Activation(name, self._session.tensor(array), tuple(entry.names))
 
     def output(self) -> Any:
         """What the run returns besides its cache."""

@@ -27,8 +27,8 @@ class Chunk(NamedTuple):
     data: memoryview
 
 
-Event = list[Chunk] | service_pb2.Accepted | service_pb2.Progress | run_pb2.Receipt | None
-"""What one message of a run says; None for an event that this client does not know."""
+Event = list[Chunk] | service_pb2.Accepted | service_pb2.Progress | run_pb2.Receipt
+"""What one message of a run says; no chunks for an event that this client does not know."""
 
 
 class _UnfamiliarError(Exception):
@@ -48,7 +48,7 @@ def decode_event(message: bytes) -> Event:
         chunks = response.tensors.chunks
         return [Chunk(chunk.tensor, chunk.offset, memoryview(chunk.data)) for chunk in chunks]
     if kind is None:
-        return None
+        return []
     event: Event = getattr(response, kind)
     return event
 

@@ -1,0 +1,129 @@
+"""The asynchronous twin gives what the blocking model gives."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from typing import Any
+
+import hookwire
+import numpy as np
+import pytest
+from hookwire import aio, ops
+
+from tests.client.fake_server import FakeServer
+
+TEXTS = ["When Mary and John went", "a small step"]
+
+
+def test_the_same_names_and_arguments() -> None:
+    for name, method in inspect.getmembers(hookwire.RemoteModel, inspect.isfunction):
+        if name.startswith("_") and name != "__call__":
+            continue
+        twin = getattr(aio.AsyncRemoteModel, name, None)
+        if name in ("to_single_str_token", "get_token_position"):
+            continue  # plain methods of `await model.tokenizer()`
+        assert twin is not None, name
+        ours, theirs = inspect.signature(method), inspect.signature(twin)
+        assert list(ours.parameters.values()) == list(theirs.parameters.values()), name
+
+
+async def test_everything(server: FakeServer, model: hookwire.RemoteModel) -> None:
+    hooks = [("blocks.1.hook_in", ops.zero(pos=1))]
+    async with await hookwire.aio.connect(server.address, tensors="numpy", quiet=True) as twin:
+        logits, cache = await twin.run_with_cache(TEXTS, names_filter="blocks.*.attn.*")
+        want, want_cache = model.run_with_cache(TEXTS, names_filter="blocks.*.attn.*")
+        assert np.array_equal(logits, want)
+        assert list(cache) == list(want_cache)
+        assert all(np.array_equal(cache[name], want_cache[name]) for name in cache)
+        assert np.array_equal(cache["pattern", 1], want_cache["pattern", 1])
+        assert np.array_equal(cache.mask, want_cache.mask)
+        assert twin.last_receipt == model.last_receipt
+
+        assert np.array_equal(await twin(TEXTS), model(TEXTS))
+        assert np.array_equal(
+            await twin.run_with_hooks(TEXTS, fwd_hooks=hooks),
+            model.run_with_hooks(TEXTS, fwd_hooks=hooks),
+        )
+        assert np.array_equal(await twin.log_probs(TEXTS, "Mary"), model.log_probs(TEXTS, "Mary"))
+        assert np.array_equal(
+            await twin.log_probs([[1, 2]], "Mary"), model.log_probs([[1, 2]], "Mary")
+        )
+        assert await twin.plan(TEXTS, "**") == model.plan(TEXTS, "**")
+        assert np.array_equal(await twin.to_tokens(TEXTS), model.to_tokens(TEXTS))
+        assert await twin.to_str_tokens("a step") == model.to_str_tokens("a step")
+        assert await twin.to_string([1, 2]) == model.to_string([1, 2])
+        assert await twin.to_single_token("Mary") == model.to_single_token("Mary")
+        assert twin.hook_names() == model.hook_names()
+        assert twin.cfg == model.cfg
+
+        streamed = {name: tensor async for name, tensor in twin.stream(TEXTS, "blocks.*.hook_in")}
+        assert list(streamed) == [f"blocks.{i}.hook_in" for i in range(3)]
+        with twin.hooks(fwd_hooks=hooks):
+            inside = await twin(TEXTS)
+        assert np.array_equal(inside, model.run_with_hooks(TEXTS, fwd_hooks=hooks))
+
+
+async def test_hooks_belong_to_their_task(server: FakeServer) -> None:
+    async with await aio.connect(server.address, tensors="numpy", quiet=True) as twin:
+
+        async def one(hooks: Any) -> Any:
+            with twin.hooks(fwd_hooks=hooks):
+                await asyncio.sleep(0.01)
+                return await twin([[1, 2, 3]])
+
+        plain, zeroed = await asyncio.gather(one([]), one([("hook_embed", ops.zero())]))
+        assert plain.any()
+        assert not zeroed.any()
+
+
+async def test_many_at_once(server: FakeServer) -> None:
+    async with await aio.connect(server.address, tensors="numpy", quiet=True) as twin:
+        rows = [[i, i + 1, i + 2] for i in range(1, 20)]
+        results = await asyncio.gather(*(twin([row]) for row in rows))
+        together = await twin(rows)
+        assert np.array_equal(np.concatenate(results), together)
+
+
+@pytest.mark.parametrize("end", ["aclose", "with"])
+async def test_ending_a_stream_cancels_the_run(server: FakeServer, end: str) -> None:
+    server.faults = {"stall"}
+    async with await aio.connect(server.address, quiet=True) as twin:
+        stream = twin.stream([[1, 2, 3]])
+        if end == "aclose":
+            await anext(stream)
+            await stream.aclose()
+        else:
+            async with stream:
+                await anext(stream)
+        assert await asyncio.to_thread(server.cancelled.wait, 5)
+
+
+async def test_a_stream_that_was_never_begun(server: FakeServer) -> None:
+    async with await aio.connect(server.address, quiet=True) as twin:
+        await twin.stream([[1, 2, 3]]).aclose()
+        assert "run" not in server.calls
+
+
+async def test_errors(server: FakeServer) -> None:
+    async with await aio.connect(server.address, quiet=True) as twin:
+        with pytest.raises(hookwire.HookNotFoundError):
+            await twin.run_with_cache([[1]], names_filter="nothing")
+        with pytest.raises(hookwire.HookNotFoundError):
+            await anext(twin.stream([[1]], "nothing"))
+        with pytest.raises(hookwire.TokenOutOfRangeError):
+            await twin.plan([[99]])
+        server.faults = {"no receipt"}
+        with pytest.raises(hookwire.IncompleteResultError):
+            await twin([[1]])
+    with pytest.raises(hookwire.UnavailableError):
+        await aio.connect("127.0.0.1:9", quiet=True)
+
+
+async def test_no_tokenizer() -> None:
+    server = FakeServer(files=None)
+    async with await aio.connect(server.address, quiet=True) as twin:
+        with pytest.raises(hookwire.NoTokenizerError):
+            await twin("a small step")
+        await twin([[1, 2], [3]])
+    server.stop()

@@ -1,0 +1,177 @@
+"""Every reason of the wire is a type, and carries what the server says about it."""
+
+from __future__ import annotations
+
+import socket
+import time
+from typing import Any
+
+import grpc
+import hookwire
+import pytest
+from hookwire import errors
+from hookwire._proto import service_pb2
+
+from tests.client.fake_server import FakeServer, Refused
+
+REASONS = [name.removeprefix("ERROR_REASON_") for name in service_pb2.ErrorReason.keys()][1:]
+
+
+def test_the_table_is_total() -> None:
+    assert sorted(errors.BY_REASON) == sorted(REASONS)
+    assert len(set(errors.BY_REASON.values())) == len(REASONS)
+
+
+@pytest.mark.parametrize("reason", REASONS)
+def test_a_refusal_is_raised_as_its_type(
+    model: hookwire.RemoteModel, server: FakeServer, reason: str
+) -> None:
+    server.refusal = Refused(
+        reason,
+        f"the cause of {reason}",
+        "spec.captures[0].hook",
+        hook="x",
+        suggestion="y",
+        bytes=5,
+        limit=7,
+        tokens=9,
+    )
+    with pytest.raises(errors.BY_REASON[reason]) as caught:
+        model([[1, 2]])
+    error = caught.value
+    assert isinstance(error, hookwire.HookwireError)
+    assert str(error) == error.message == f"the cause of {reason}"
+    assert error.reason == reason
+    assert isinstance(error.code, grpc.StatusCode)
+    assert error.field == "spec.captures[0].hook"
+    assert (error.hook, error.suggestion) == ("x", "y")
+    server.refusal = None
+    model([[1, 2]])  # the next one works
+
+
+def test_sizes_of_a_result_too_large(model: hookwire.RemoteModel) -> None:
+    with pytest.raises(hookwire.ResultTooLargeError) as caught:
+        model([[1, 2, 3]], max_result_bytes=100)
+    assert (caught.value.bytes, caught.value.limit) == (3 * 32 * 4, 100)
+
+
+def test_a_sequence_too_long(model: hookwire.RemoteModel) -> None:
+    with pytest.raises(hookwire.SequenceTooLongError) as caught:
+        model([[1] * 30])
+    assert (caught.value.tokens, caught.value.limit) == (30, 24)
+
+
+@pytest.mark.parametrize(
+    ("ids", "error"),
+    [
+        ([[99]], hookwire.TokenOutOfRangeError),
+        ([[]], hookwire.EmptySequenceError),
+        ([], hookwire.NoSequencesError),
+    ],
+)
+def test_bad_tokens(model: hookwire.RemoteModel, ids: Any, error: Any) -> None:
+    with pytest.raises(error):
+        model(ids)
+
+
+@pytest.mark.parametrize("stop", [4, -4, 100])
+def test_stop_out_of_range(model: hookwire.RemoteModel, stop: int) -> None:
+    with pytest.raises(hookwire.StopOutOfRangeError):
+        model([[1]], stop_at_layer=stop)
+
+
+def test_python_types() -> None:
+    assert issubclass(hookwire.HookNotFoundError, KeyError)
+    assert issubclass(hookwire.UnavailableError, ConnectionError)
+    assert issubclass(hookwire.TokenOutOfRangeError, IndexError)
+    assert issubclass(hookwire.ValueShapeError, ValueError)
+    assert issubclass(hookwire.ValueDtypeError, TypeError)
+    assert issubclass(hookwire.UnsupportedError, NotImplementedError)
+
+
+class _RpcError(grpc.RpcError):
+    def __init__(self, code: grpc.StatusCode, details: str, trailing: Any = ()) -> None:
+        self.code, self.details = lambda: code, lambda: details
+        self.trailing_metadata = lambda: trailing
+
+
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [
+        (grpc.StatusCode.UNAVAILABLE, hookwire.UnavailableError),
+        (grpc.StatusCode.DEADLINE_EXCEEDED, hookwire.DeadlineError),
+        (grpc.StatusCode.CANCELLED, hookwire.CancelledError),
+        (grpc.StatusCode.UNIMPLEMENTED, hookwire.UnsupportedError),
+        (grpc.StatusCode.INTERNAL, hookwire.InternalServerError),
+        (grpc.StatusCode.DATA_LOSS, hookwire.HookwireError),
+    ],
+)
+def test_errors_of_grpc_itself(code: grpc.StatusCode, error: Any) -> None:
+    found = errors.from_rpc(_RpcError(code, "why"), "host:1")
+    assert type(found) is error
+    assert "why" in str(found)
+    assert found.code is code
+
+
+def test_a_reason_of_a_later_server() -> None:
+    from google.rpc import error_details_pb2, status_pb2
+
+    status = status_pb2.Status()
+    status.details.add().Pack(error_details_pb2.ErrorInfo(reason="MOON_PHASE"))
+    trailing = [("other", "x"), ("grpc-status-details-bin", status.SerializeToString())]
+    found = errors.from_rpc(_RpcError(grpc.StatusCode.INVALID_ARGUMENT, "why", trailing), "host:1")
+    assert type(found) is hookwire.HookwireError
+    assert found.reason == "MOON_PHASE"
+
+
+def test_nothing_listens() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    start = time.monotonic()
+    with pytest.raises(hookwire.UnavailableError, match=f"no Hookwire server answers at {address}"):
+        hookwire.connect(address)
+    assert time.monotonic() - start < 5
+
+
+def test_something_listens_and_says_nothing() -> None:
+    with socket.socket() as mute:
+        mute.bind(("127.0.0.1", 0))
+        mute.listen()
+        start = time.monotonic()
+        with pytest.raises((hookwire.DeadlineError, hookwire.UnavailableError)):
+            hookwire.connect(f"127.0.0.1:{mute.getsockname()[1]}", timeout=0.5)
+        assert time.monotonic() - start < 5
+
+
+@pytest.mark.parametrize("address", ["", "localhost", "host:port", ":"])
+def test_what_is_no_address(address: str) -> None:
+    with pytest.raises(ValueError, match="host:port"):
+        hookwire.connect(address)
+
+
+def test_no_tokenizer() -> None:
+    server = FakeServer(files=None)
+    with hookwire.connect(server.address, quiet=True) as model:
+        with pytest.raises(hookwire.NoTokenizerError):
+            model("a small step")
+        model([[1, 2], [3]])  # token ids need none
+    server.stop()
+
+
+def test_an_http_proxy_is_not_asked(server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    hookwire.connect(server.address, quiet=True).close()
+
+
+def test_it_says_once_what_it_is_connected_to(
+    server: FakeServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with hookwire.connect(server.address) as model:
+        model([[1]])
+        model([[1]])
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "fake" in said
+    assert "float32" in said
+    assert "numerics=reference" in said
