@@ -365,9 +365,9 @@ def log_probs(planned: Planned, row: int, logits: np.ndarray) -> np.ndarray:
 class FakeServer:
     """Serves until `stop`. Attributes may be changed between calls.
 
-    faults: any of "no receipt", "short file", "lost chunk", "lost tensor", "wrong offset", "wrong receipt",
-        "wrong total", "silent row", "stall" (waits after the first tensor until `go` is set),
-        "status" (ends with `status`), "interleave" (pieces of all tensors by turns), "slow".
+    faults: any of "no receipt", "short file", "lost chunk", "lost tensor", "wrong offset",
+        "wrong receipt", "wrong total", "silent row", "stall" (waits after each tensor until `go` is
+        set), "status" (ends with an error), "interleave" (pieces of all tensors by turns).
     """
 
     def __init__(
@@ -446,24 +446,49 @@ class FakeServer:
 
     def get_model(self, _: Any) -> service_pb2.GetModelResponse:
         layer = model_pb2.Layer(
-            attention_type=model_pb2.ATTENTION_TYPE_SLIDING, n_heads=fm.N_HEADS, n_key_value_heads=1,
-            d_head=fm.D_HEAD, d_mlp=fm.D_MLP, layer_scalar=0.5,
-        )  # fmt: skip
+            attention_type=model_pb2.ATTENTION_TYPE_SLIDING,
+            n_heads=fm.N_HEADS,
+            n_key_value_heads=1,
+            d_head=fm.D_HEAD,
+            d_mlp=fm.D_MLP,
+            layer_scalar=0.5,
+        )
         shared = model_pb2.Layer()
         shared.CopyFrom(layer)
         shared.key_value_source = 1
         shared.attention_type = model_pb2.ATTENTION_TYPE_FULL
         model = model_pb2.Model(
-            name="fake", architecture="Fake", variant="E", n_layers=fm.N_LAYERS, d_model=fm.D_MODEL,
-            n_heads=fm.N_HEADS, n_key_value_heads=1, d_head=fm.D_HEAD, d_mlp=fm.D_MLP, d_vocab=fm.D_VOCAB,
-            n_ctx=fm.N_CTX, eps=1e-6, act_fn="gelu_pytorch_tanh", sliding_window=8, final_logit_softcap=30,
-            layers=[layer, layer, shared], bos_token_id=2, eos_token_ids=[1], pad_token_id=0, n_params=123,
+            name="fake",
+            architecture="Fake",
+            variant="E",
+            n_layers=fm.N_LAYERS,
+            d_model=fm.D_MODEL,
+            n_heads=fm.N_HEADS,
+            n_key_value_heads=1,
+            d_head=fm.D_HEAD,
+            d_mlp=fm.D_MLP,
+            d_vocab=fm.D_VOCAB,
+            n_ctx=fm.N_CTX,
+            eps=1e-6,
+            act_fn="gelu_pytorch_tanh",
+            sliding_window=8,
+            final_logit_softcap=30,
+            layers=[layer, layer, shared],
+            bos_token_id=2,
+            eos_token_ids=[1],
+            pad_token_id=0,
+            n_params=123,
             weights_digest="sha256:0",
-        )  # fmt: skip
+        )
         server = model_pb2.Server(
-            build="fake 1", device="cpu", dtype=self.dtype, numerics=model_pb2.NUMERICS_REFERENCE,
-            threads=1, max_request_bytes=self.max_request_bytes, capabilities=["run", "plan"],
-        )  # fmt: skip
+            build="fake 1",
+            device="cpu",
+            dtype=self.dtype,
+            numerics=model_pb2.NUMERICS_REFERENCE,
+            threads=1,
+            max_request_bytes=self.max_request_bytes,
+            capabilities=["run", "plan"],
+        )
         return service_pb2.GetModelResponse(model=model, server=server)
 
     def list_hooks(self, _: Any) -> service_pb2.ListHooksResponse:
@@ -512,11 +537,19 @@ class FakeServer:
         if "status" in self.faults:
             raise Refused("INTERNAL", "it broke")
         receipt = run_pb2.Receipt(
-            run_id="run-1", weights_digest="sha256:0", build="fake 1", device="cpu", dtype=self.dtype,
-            numerics=model_pb2.NUMERICS_REFERENCE, threads=1, batch_sequences=len(planned.tokens),
-            tensors=len(planned.tensors), bytes=sent + ("wrong receipt" in self.faults),
-            n_layers_run=plan.n_layers_run, non_finite=self.non_finite,
-        )  # fmt: skip
+            run_id="run-1",
+            weights_digest="sha256:0",
+            build="fake 1",
+            device="cpu",
+            dtype=self.dtype,
+            numerics=model_pb2.NUMERICS_REFERENCE,
+            threads=1,
+            batch_sequences=len(planned.tokens),
+            tensors=len(planned.tensors),
+            bytes=sent + ("wrong receipt" in self.faults),
+            n_layers_run=plan.n_layers_run,
+            non_finite=self.non_finite,
+        )
         yield service_pb2.RunResponse(receipt=receipt)
 
     def _messages(self, planned: Planned) -> Iterator[list[tuple[int, int, bytes]]]:

@@ -14,7 +14,7 @@ from hookwire._proto import service_pb2
 
 from tests.client.fake_server import FakeServer, Refused
 
-REASONS = [name.removeprefix("ERROR_REASON_") for name in service_pb2.ErrorReason.keys()][1:]
+REASONS = [name.removeprefix("ERROR_REASON_") for name in dict(service_pb2.ErrorReason.items())][1:]
 
 
 def test_the_table_is_total() -> None:

@@ -242,7 +242,7 @@ def test_copy_between_rows_of_different_lengths(
 
 def test_a_position_on_padding(model: hookwire.RemoteModel) -> None:
     for op in (ops.zero(pos=5), ops.zero(pos=slice(2, 5)), ops.copy(0, pos=-1)):
-        with pytest.raises(hookwire.PositionOutOfRangeError, match="padding of row 1.*at 0 to 2"):
+        with pytest.raises(hookwire.PositionOutOfRangeError, match=r"padding of row 1.*at 0 to 2"):
             model.run_with_hooks(PADDED, fwd_hooks=[("hook_embed", op)], padding_side="right")
     # Fine where only the row that has it is chosen.
     model.run_with_hooks(

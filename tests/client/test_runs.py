@@ -75,7 +75,7 @@ def test_everything_equals_each_row_alone(
         assert tensor.dtype == want.dtype
         assert np.array_equal(tensor, want), hook
     assert np.array_equal(logits, expected(name, "output"))
-    rows, starts, width = rows_of(name)
+    rows, starts, _ = rows_of(name)
     for mask, row, start in zip(cache.mask, rows, starts, strict=True):
         assert np.flatnonzero(mask).tolist() == list(range(start, start + len(row)))
     assert cache.receipt is model.last_receipt
@@ -177,7 +177,7 @@ def test_loss_is_transformer_lens_loss(model: hookwire.RemoteModel, name: str) -
 @pytest.mark.parametrize("name", BATCHES)
 def test_log_probs(model: hookwire.RemoteModel, name: str) -> None:
     value, options = BATCHES[name]
-    rows, starts, width = rows_of(name)
+    rows, _, width = rows_of(name)
     tables = [
         torch.from_numpy(fake_model.alone(row)["output"]).log_softmax(-1).numpy() for row in rows
     ]
@@ -222,12 +222,18 @@ def test_a_row_of_one_token_has_no_loss(model: hookwire.RemoteModel) -> None:
         ("blocks.1.hook_in", ["blocks.1.hook_in"]),
         ("blocks.1.hook_resid_pre", ["blocks.1.hook_in", "blocks.1.hook_resid_pre"]),
         ("blocks.*.hook_resid_pre", [f"blocks.{i}.hook_resid_pre" for i in range(3)]),
-        (["hook_embed", "blocks.1.attn.*"], ["embed.hook_out", "hook_embed", "blocks.1.attn.hook_q", "blocks.1.attn.hook_pattern"]),
-        (lambda name: name.endswith("resid_post"), [f"blocks.{i}.hook_resid_post" for i in range(3)]),
+        (
+            ["hook_embed", "blocks.1.attn.*"],
+            ["embed.hook_out", "hook_embed", "blocks.1.attn.hook_q", "blocks.1.attn.hook_pattern"],
+        ),
+        (
+            lambda name: name.endswith("resid_post"),
+            [f"blocks.{i}.hook_resid_post" for i in range(3)],
+        ),
         (lambda name: "1.hook_in" in name, ["blocks.1.hook_in"]),
         ([], []),
     ],
-)  # fmt: skip
+)
 def test_names_filters(model: hookwire.RemoteModel, names_filter: Any, names: list[str]) -> None:
     _, cache = model.run_with_cache([LONG], names_filter=names_filter, return_type=None)
     assert list(cache) == names
@@ -239,10 +245,16 @@ def test_names_filters(model: hookwire.RemoteModel, names_filter: Any, names: li
     ("names_filter", "names"),
     [
         ("blocks.*.hook_resid_pre", ["blocks.0.hook_resid_pre"]),
-        (lambda name: "hook_pattern" in name or name == "hook_logits", ["blocks.0.attn.hook_pattern"]),
-        (["blocks.*.hook_in", "blocks.0.hook_resid_pre"], ["blocks.0.hook_in", "blocks.0.hook_resid_pre"]),
+        (
+            lambda name: "hook_pattern" in name or name == "hook_logits",
+            ["blocks.0.attn.hook_pattern"],
+        ),
+        (
+            ["blocks.*.hook_in", "blocks.0.hook_resid_pre"],
+            ["blocks.0.hook_in", "blocks.0.hook_resid_pre"],
+        ),
     ],
-)  # fmt: skip
+)
 def test_filters_end_where_the_pass_ends(
     model: hookwire.RemoteModel, names_filter: Any, names: list[str]
 ) -> None:
@@ -425,9 +437,12 @@ def test_run_with_hooks_inside_hooks(model: hookwire.RemoteModel, server: FakeSe
         assert [item.hook for item in server.specs[-1].interventions] == ["hook_embed"]
     model([LONG])
     assert not server.specs[-1].interventions
-    with pytest.raises(hookwire.UnsupportedError, match="Python functions"):
-        with model.hooks(fwd_hooks=[("hook_embed", lambda tensor, hook: tensor)]):
-            pass
+    functions = [("hook_embed", lambda tensor, hook: tensor)]
+    with (
+        pytest.raises(hookwire.UnsupportedError, match="Python functions"),
+        model.hooks(fwd_hooks=functions),
+    ):
+        pass
 
 
 def test_the_models_surface(model: hookwire.RemoteModel) -> None:

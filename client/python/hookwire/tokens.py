@@ -123,7 +123,13 @@ class Tokenizer:
 
     def _encode_rows(self, texts: Sequence[str], truncate: bool) -> list[list[int]]:
         with self._lock:
-            encodings = self._backend.encode_batch(list(texts))
+            # A batch is spread over threads, which is slow for a single text.
+            alone = len(texts) == 1
+            encodings = (
+                [self._backend.encode(texts[0])]
+                if alone
+                else self._backend.encode_batch(list(texts))
+            )
             limit = self.n_ctx if truncate else None
             if limit is not None and any(len(encoding.ids) > limit for encoding in encodings):
                 self._backend.enable_truncation(limit, direction=self._truncation_side)
