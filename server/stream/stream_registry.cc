@@ -58,18 +58,20 @@ absl::Time StreamRegistry::EndStalled(absl::Time now) {
 }
 
 void StreamRegistry::Watch() {
-  absl::Time next = absl::InfinitePast();
+  absl::Duration pause = absl::ZeroDuration();
   absl::MutexLock lock(&mutex_);
   const auto stop = [this]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return stop_; };
-  const auto awake = [this]()
-                         ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return stop_ || !streams_.empty(); };
-  while (!stop_) {
-    if (mutex_.AwaitWithDeadline(absl::Condition(&stop), next)) return;
+  const auto awake = [this]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) {
+    return stop_ || !streams_.empty();
+  };
+  while (true) {
+    if (mutex_.AwaitWithTimeout(absl::Condition(&stop), pause)) return;
     // Without streams there is nothing to look at, however long that lasts.
     mutex_.Await(absl::Condition(&awake));
     if (stop_) return;
     mutex_.Unlock();
-    next = EndStalled(clock_.Now());
+    const absl::Time now = clock_.Now();
+    pause = EndStalled(now) - now;
     mutex_.Lock();
   }
 }

@@ -1,0 +1,128 @@
+#include "server/options.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <string>
+#include <vector>
+
+namespace hookwire::server {
+namespace {
+
+using testing::HasSubstr;
+
+std::string WriteConfig(const std::string& text) {
+  const std::string path = testing::TempDir() + "/" +
+                           testing::UnitTest::GetInstance()->current_test_info()->name() + ".toml";
+  std::ofstream(path) << text;
+  return path;
+}
+
+std::string ErrorOf(const std::vector<std::string>& arguments) {
+  const absl::StatusOr<Options> options = ParseOptions(arguments);
+  EXPECT_FALSE(options.ok());
+  const std::string message(options.status().message());
+  EXPECT_EQ(message.find('\n'), std::string::npos) << "one line";
+  return message;
+}
+
+TEST(Options, HaveDefaults) {
+  const absl::StatusOr<Options> options = ParseOptions({"--model", "dir"});
+  ASSERT_TRUE(options.ok()) << options.status();
+  EXPECT_EQ(options->model, "dir");
+  EXPECT_EQ(options->listen.ToString(), "127.0.0.1:7431");
+  EXPECT_EQ(options->device, "cpu");
+  EXPECT_EQ(options->dtype, std::nullopt);
+  EXPECT_EQ(options->numerics, model::Numerics::kFast);
+  EXPECT_EQ(options->threads, 0);
+  EXPECT_EQ(options->log_format, LogFormat::kText);
+  EXPECT_EQ(options->result_buffer_mb, 256u);
+  EXPECT_EQ(options->stall_timeout, absl::Seconds(60));
+}
+
+TEST(Options, TakeEveryFlagInBothForms) {
+  const absl::StatusOr<Options> options =
+      ParseOptions({"--model=m", "--listen=[::1]:0", "--device", "cuda:1", "--dtype=bfloat16",
+                    "--numerics", "reference", "--threads=3", "--log-format=json",
+                    "--log-level=debug", "--max-result-mb=0", "--max-tokens=12", "--max-queue=2",
+                    "--result-buffer-mb=1", "--stall-timeout=0.5", "--grace-period=7"});
+  ASSERT_TRUE(options.ok()) << options.status();
+  EXPECT_EQ(options->listen.ToString(), "[::1]:0");
+  EXPECT_EQ(options->device, "cuda:1");
+  EXPECT_EQ(options->dtype, at::kBFloat16);
+  EXPECT_EQ(options->numerics, model::Numerics::kReference);
+  EXPECT_EQ(options->threads, 3);
+  EXPECT_EQ(options->log_format, LogFormat::kJson);
+  EXPECT_EQ(options->log_level, spdlog::level::debug);
+  EXPECT_EQ(options->max_result_mb, 0u);
+  EXPECT_EQ(options->max_tokens, 12u);
+  EXPECT_EQ(options->max_queue, 2u);
+  EXPECT_EQ(options->result_buffer_mb, 1u);
+  EXPECT_EQ(options->stall_timeout, absl::Milliseconds(500));
+  EXPECT_EQ(options->grace_period, absl::Seconds(7));
+}
+
+TEST(Options, AnUnknownFlagNamesTheNearest) {
+  EXPECT_THAT(ErrorOf({"--modle", "dir"}), HasSubstr("did you mean --model?"));
+  EXPECT_THAT(ErrorOf({"--max-token=3"}), HasSubstr("did you mean --max-tokens?"));
+}
+
+TEST(Options, ABadValueSaysWhatWouldBeRight) {
+  EXPECT_THAT(ErrorOf({"--model=m", "--threads=0"}), HasSubstr("from 1 to 4096"));
+  EXPECT_THAT(ErrorOf({"--model=m", "--threads=two"}), HasSubstr("--threads: 'two'"));
+  EXPECT_THAT(ErrorOf({"--model=m", "--threads=-1"}), HasSubstr("from 1 to 4096"));
+  EXPECT_THAT(ErrorOf({"--model=m", "--dtype=fp16"}), HasSubstr("auto, float32, bfloat16"));
+  EXPECT_THAT(ErrorOf({"--model=m", "--listen=7431"}), HasSubstr("host:port"));
+  EXPECT_THAT(ErrorOf({"--model=m", "--listen=localhost:99999"}), HasSubstr("host:port"));
+  EXPECT_THAT(ErrorOf({"--model=m", "--device=tpu"}), HasSubstr("cpu, cuda or cuda:<n>"));
+  EXPECT_THAT(ErrorOf({"--model=m", "--stall-timeout=nan"}), HasSubstr("seconds"));
+  EXPECT_THAT(ErrorOf({"--model="}), HasSubstr("a directory"));
+}
+
+TEST(Options, WhatIsMissingIsNamed) {
+  EXPECT_THAT(ErrorOf({}), HasSubstr("--model DIR"));
+  EXPECT_THAT(ErrorOf({"--model"}), HasSubstr("--model needs a value"));
+  EXPECT_THAT(ErrorOf({"--help=yes"}), HasSubstr("takes no value"));
+  EXPECT_THAT(ErrorOf({"dir"}), HasSubstr("'dir' is no flag"));
+}
+
+TEST(Options, HelpAndVersionNeedNothingElse) {
+  EXPECT_TRUE(ParseOptions({"--help"})->help);
+  EXPECT_TRUE(ParseOptions({"-h"})->help);
+  EXPECT_TRUE(ParseOptions({"--version", "--threads=x"})->version);
+}
+
+TEST(Options, HelpListsEveryFlag) {
+  for (const char* name :
+       {"model", "listen", "device", "dtype", "numerics", "threads", "log-format", "log-level",
+        "max-result-mb", "max-tokens", "max-queue", "result-buffer-mb", "stall-timeout",
+        "grace-period", "config", "version", "help"}) {
+    EXPECT_THAT(HelpText(), HasSubstr(std::string("--") + name));
+  }
+}
+
+TEST(Options, ComeFromAFileAndFlagsWin) {
+  const std::string path =
+      WriteConfig("model = \"m\"\nmax-queue = 9\nmax-tokens = 7\nstall-timeout = 1.5\n");
+  const absl::StatusOr<Options> options = ParseOptions({"--max-queue=3", "--config", path});
+  ASSERT_TRUE(options.ok()) << options.status();
+  EXPECT_EQ(options->model, "m");
+  EXPECT_EQ(options->max_queue, 3u);
+  EXPECT_EQ(options->max_tokens, 7u);
+  EXPECT_EQ(options->stall_timeout, absl::Milliseconds(1500));
+}
+
+TEST(Options, AWrongFileIsToldWithItsLine) {
+  EXPECT_THAT(ErrorOf({"--config", WriteConfig("model = \"m\"\nmax-quue = 3\n")}),
+              testing::AllOf(HasSubstr(".toml:2: max-quue"), HasSubstr("did you mean max-queue?")));
+  EXPECT_THAT(ErrorOf({"--config", WriteConfig("threads = 0\n")}), HasSubstr("from 1 to 4096"));
+  EXPECT_THAT(ErrorOf({"--config", WriteConfig("threads = [1]\n")}),
+              HasSubstr("a string or a number"));
+  EXPECT_THAT(ErrorOf({"--config", WriteConfig("threads = = 1\n")}), HasSubstr(".toml:1"));
+  EXPECT_THAT(ErrorOf({"--config", WriteConfig("help = true\n")}), HasSubstr("no such key"));
+  EXPECT_THAT(ErrorOf({"--config", "/nowhere.toml"}), HasSubstr("/nowhere.toml"));
+}
+
+}  // namespace
+}  // namespace hookwire::server

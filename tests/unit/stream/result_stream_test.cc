@@ -1,0 +1,318 @@
+#include "server/stream/result_stream.h"
+
+#include <ATen/ATen.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <memory>
+#include <optional>
+#include <string>
+#include <thread>
+
+#include "absl/synchronization/notification.h"
+#include "tests/unit/stream/fake_reader.h"
+#include "tests/unit/support/fake_clock.h"
+
+namespace hookwire::server {
+namespace {
+
+using Event = v1::RunResponse;
+
+std::string BytesOf(uint32_t index, size_t size) {
+  return std::string(size, static_cast<char>('a' + index % 26));
+}
+
+at::Tensor TensorOf(uint32_t index, size_t size) {
+  at::Tensor tensor = at::empty({static_cast<int64_t>(size)}, at::kByte);
+  const std::string bytes = BytesOf(index, size);
+  std::memcpy(tensor.mutable_data_ptr(), bytes.data(), size);
+  return tensor;
+}
+
+class ResultStreamTest : public testing::Test {
+ protected:
+  ResultStreamTest() { Make({}, 1u << 20); }
+
+  void Make(const ResultStream::Options& options, uint64_t budget) {
+    stream_.reset();
+    budget_ = ByteBudget::Create(budget, budget);
+    stream_.emplace(options, budget_->Open(), reader_, clock_);
+  }
+
+  void Open() {
+    v1::Accepted accepted;
+    accepted.set_run_id("run");
+    stream_->Open(accepted);
+  }
+
+  absl::Status Emit(uint32_t index, size_t size) {
+    return stream_->Emit(index, TensorOf(index, size));
+  }
+
+  void End() {
+    v1::Receipt receipt;
+    receipt.set_run_id("run");
+    stream_->End(receipt);
+  }
+
+  std::vector<Event::EventCase> Events() const {
+    std::vector<Event::EventCase> events;
+    for (const Event& event : reader_.taken()) events.push_back(event.event_case());
+    return events;
+  }
+
+  FakeClock clock_;
+  FakeReader reader_;
+  std::shared_ptr<ByteBudget> budget_;
+  std::optional<ResultStream> stream_;
+};
+
+TEST_F(ResultStreamTest, SendsAcceptedThenTensorsThenReceipt) {
+  Open();
+  reader_.TakeAll(*stream_);
+  ASSERT_TRUE(Emit(0, 1000).ok());
+  reader_.TakeAll(*stream_);
+  End();
+  reader_.TakeAll(*stream_);
+  EXPECT_THAT(Events(), testing::ElementsAre(Event::kAccepted, Event::kTensors, Event::kReceipt));
+  EXPECT_TRUE(reader_.closed());
+  EXPECT_EQ(reader_.Tensors()[0], BytesOf(0, 1000));
+  EXPECT_EQ(budget_->held(), 0u);
+}
+
+TEST_F(ResultStreamTest, AcceptedIsFirstEvenWhereTheRunIsFaster) {
+  ASSERT_TRUE(Emit(0, 10).ok());
+  End();
+  EXPECT_FALSE(reader_.outstanding());
+  Open();
+  reader_.TakeAll(*stream_);
+  EXPECT_THAT(Events(), testing::ElementsAre(Event::kAccepted, Event::kTensors, Event::kReceipt));
+}
+
+TEST_F(ResultStreamTest, TheFirstTensorLeavesAtOnce) {
+  Open();
+  reader_.TakeAll(*stream_);
+  ASSERT_TRUE(Emit(5, 10).ok());
+  EXPECT_TRUE(reader_.outstanding());
+}
+
+TEST_F(ResultStreamTest, ManySmallTensorsShareAMessage) {
+  Open();
+  for (uint32_t i = 0; i < 600; ++i) {
+    ASSERT_TRUE(Emit(i, 256).ok());
+    reader_.TakeAll(*stream_);
+  }
+  End();
+  reader_.TakeAll(*stream_);
+  EXPECT_EQ(Events().size(), 4u) << "accepted, the first tensor, the others, receipt";
+  const auto tensors = reader_.Tensors();
+  ASSERT_EQ(tensors.size(), 600u);
+  for (const auto& [index, bytes] : tensors) EXPECT_EQ(bytes, BytesOf(index, 256));
+}
+
+TEST_F(ResultStreamTest, SmallTensorsThatComeSlowlyLeaveAtOnce) {
+  Open();
+  for (uint32_t i = 0; i < 5; ++i) {
+    clock_.Advance(absl::Milliseconds(2));
+    reader_.TakeAll(*stream_);
+    ASSERT_TRUE(Emit(i, 10).ok());
+    EXPECT_TRUE(reader_.outstanding()) << i;
+  }
+}
+
+TEST_F(ResultStreamTest, WhatWasHeldBackLeavesWithTheNextLayer) {
+  Open();
+  reader_.TakeAll(*stream_);
+  ASSERT_TRUE(Emit(0, 10).ok());
+  reader_.TakeAll(*stream_);
+  ASSERT_TRUE(Emit(1, 10).ok());
+  EXPECT_FALSE(reader_.outstanding());
+  clock_.Advance(absl::Milliseconds(2));
+  ASSERT_TRUE(stream_->Progress(1).ok());
+  EXPECT_TRUE(reader_.outstanding());
+}
+
+TEST_F(ResultStreamTest, MuchThatWaitsLeavesAtOnce) {
+  Open();
+  reader_.TakeAll(*stream_);
+  ASSERT_TRUE(Emit(0, 10).ok());
+  reader_.TakeAll(*stream_);
+  ASSERT_TRUE(Emit(1, 300 << 10).ok());
+  EXPECT_TRUE(reader_.outstanding());
+}
+
+TEST_F(ResultStreamTest, LargeTensorsAreCutToTheMessageSize) {
+  Make({.max_message_bytes = 64 << 10}, 8u << 20);
+  Open();
+  ASSERT_TRUE(Emit(0, 1'000'000).ok());
+  ASSERT_TRUE(Emit(1, 100).ok());
+  ASSERT_TRUE(Emit(2, 200'000).ok());
+  End();
+  reader_.TakeAll(*stream_);
+  for (const size_t size : reader_.sizes()) EXPECT_LE(size, 64u << 10);
+  EXPECT_LE(reader_.sizes().size(), 2u + 1'200'100 / (64 << 10) + 3);
+  auto tensors = reader_.Tensors();
+  EXPECT_EQ(tensors[0], BytesOf(0, 1'000'000));
+  EXPECT_EQ(tensors[1], BytesOf(1, 100));
+  EXPECT_EQ(tensors[2], BytesOf(2, 200'000));
+}
+
+TEST_F(ResultStreamTest, ATensorWithoutElementsIsSentToo) {
+  Open();
+  ASSERT_TRUE(Emit(0, 0).ok());
+  ASSERT_TRUE(Emit(1, 0).ok());
+  End();
+  reader_.TakeAll(*stream_);
+  EXPECT_EQ(reader_.Tensors().size(), 2u);
+}
+
+TEST_F(ResultStreamTest, EmitBlocksWhileTheReaderIsBehind) {
+  Make({}, 1000);
+  Open();
+  ASSERT_TRUE(Emit(0, 600).ok());
+  absl::Notification emitted;
+  std::thread run([&] {
+    EXPECT_TRUE(Emit(1, 600).ok());
+    emitted.Notify();
+  });
+  EXPECT_FALSE(emitted.WaitForNotificationWithTimeout(absl::Milliseconds(20)));
+  EXPECT_EQ(budget_->held(), 600u);
+  EXPECT_TRUE(reader_.Take(*stream_));  // accepted
+  EXPECT_FALSE(emitted.WaitForNotificationWithTimeout(absl::Milliseconds(20)));
+  EXPECT_TRUE(reader_.Take(*stream_));  // tensor 0
+  run.join();
+  EXPECT_EQ(budget_->peak(), 600u);
+}
+
+TEST_F(ResultStreamTest, WhatIsHeldBackLeavesBeforeEmitBlocks) {
+  Make({}, 1000);
+  Open();
+  reader_.TakeAll(*stream_);
+  ASSERT_TRUE(Emit(0, 10).ok());
+  reader_.TakeAll(*stream_);
+  ASSERT_TRUE(Emit(1, 600).ok());
+  ASSERT_FALSE(reader_.outstanding());
+  std::thread run([&] { EXPECT_TRUE(Emit(2, 600).ok()); });
+  while (!reader_.Take(*stream_)) std::this_thread::yield();
+  run.join();
+}
+
+TEST_F(ResultStreamTest, MemoryStaysWithinTheBudgetWhateverTheResult) {
+  constexpr size_t kBudget = 1 << 20;
+  Make({.max_message_bytes = 64 << 10}, kBudget);
+  Open();
+  std::thread run([&] {
+    for (uint32_t i = 0; i < 200; ++i) ASSERT_TRUE(Emit(i, 100'000).ok());
+    End();
+  });
+  while (!reader_.closed()) {
+    if (!reader_.Take(*stream_)) std::this_thread::yield();
+  }
+  run.join();
+  reader_.TakeAll(*stream_);
+  EXPECT_LE(budget_->peak(), kBudget);
+  EXPECT_EQ(reader_.Tensors().size(), 200u);
+  EXPECT_EQ(budget_->held(), 0u);
+}
+
+TEST_F(ResultStreamTest, CancelWakesABlockedEmitAndDropsWhatWaits) {
+  Make({}, 1000);
+  Open();
+  ASSERT_TRUE(Emit(0, 900).ok());
+  std::thread run([&] {
+    const absl::Status status = Emit(1, 900);
+    EXPECT_TRUE(absl::IsCancelled(status)) << status;
+    stream_->Fail(status);
+  });
+  stream_->Cancel(absl::CancelledError("gone"));
+  run.join();
+  EXPECT_EQ(budget_->held(), 0u);
+  EXPECT_FALSE(reader_.closed()) << "accepted is still being written";
+  reader_.TakeAll(*stream_);
+  EXPECT_TRUE(reader_.closed());
+  EXPECT_TRUE(absl::IsCancelled(reader_.status()));
+}
+
+TEST_F(ResultStreamTest, CancelWhileItDrainsEndsTheCall) {
+  Open();
+  ASSERT_TRUE(Emit(0, 900).ok());
+  End();
+  stream_->Cancel(absl::CancelledError("gone"));
+  reader_.Lose(*stream_);
+  EXPECT_TRUE(reader_.closed());
+  EXPECT_TRUE(absl::IsCancelled(reader_.status()));
+  EXPECT_EQ(budget_->held(), 0u);
+}
+
+TEST_F(ResultStreamTest, NothingIsClosedWhileTheRunStillGoes) {
+  Open();
+  reader_.TakeAll(*stream_);
+  stream_->Cancel(absl::CancelledError("gone"));
+  EXPECT_FALSE(reader_.closed());
+  EXPECT_TRUE(absl::IsCancelled(stream_->Progress(1)));
+  stream_->Fail(absl::CancelledError("ended"));
+  EXPECT_TRUE(reader_.closed());
+  EXPECT_EQ(reader_.status().message(), "gone") << "the first failure counts";
+}
+
+TEST_F(ResultStreamTest, ALostClientEndsTheRun) {
+  Open();
+  reader_.Lose(*stream_);
+  EXPECT_TRUE(absl::IsCancelled(Emit(0, 10)));
+}
+
+TEST_F(ResultStreamTest, AFailedRunDropsWhatWaitsAndTellsWhy) {
+  Open();
+  ASSERT_TRUE(Emit(0, 10).ok());
+  ASSERT_TRUE(Emit(1, 10).ok());
+  stream_->Fail(absl::InternalError("broke"));
+  reader_.TakeAll(*stream_);
+  EXPECT_THAT(Events(), testing::ElementsAre(Event::kAccepted));
+  EXPECT_EQ(reader_.status(), absl::InternalError("broke"));
+}
+
+TEST_F(ResultStreamTest, AbandonBreaksTheCallOff) {
+  Open();
+  stream_->Abandon(absl::DeadlineExceededError("too slow"));
+  EXPECT_TRUE(reader_.broken());
+  EXPECT_TRUE(absl::IsDeadlineExceeded(Emit(0, 1)));
+}
+
+TEST_F(ResultStreamTest, ProgressIsForLongRunsAndNotTooOften) {
+  Open();
+  reader_.TakeAll(*stream_);
+  ASSERT_TRUE(stream_->Progress(1).ok());
+  EXPECT_FALSE(reader_.outstanding());
+  for (int layer = 2; layer < 52; ++layer) {
+    clock_.Advance(absl::Milliseconds(10));
+    ASSERT_TRUE(stream_->Progress(layer).ok());
+    reader_.TakeAll(*stream_);
+  }
+  // 500 ms at 50 ms.
+  EXPECT_EQ(Events().size(), 1u + 10u);
+  EXPECT_EQ(reader_.taken().back().progress().layers_done(), 51u);
+}
+
+TEST_F(ResultStreamTest, KnowsSinceWhenTheReaderOwesIt) {
+  EXPECT_EQ(stream_->waiting_since(), absl::InfiniteFuture());
+  Open();
+  const absl::Time opened = clock_.Now();
+  clock_.Advance(absl::Seconds(5));
+  EXPECT_EQ(stream_->waiting_since(), opened);
+  reader_.TakeAll(*stream_);
+  EXPECT_EQ(stream_->waiting_since(), absl::InfiniteFuture());
+  End();
+  EXPECT_EQ(stream_->waiting_since(), clock_.Now()) << "the call has not been read to its end";
+}
+
+TEST_F(ResultStreamTest, CountsWhatWasEmitted) {
+  Open();
+  ASSERT_TRUE(Emit(0, 10).ok());
+  ASSERT_TRUE(Emit(1, 30).ok());
+  EXPECT_EQ(stream_->tensors(), 2u);
+  EXPECT_EQ(stream_->bytes(), 40u);
+}
+
+}  // namespace
+}  // namespace hookwire::server
