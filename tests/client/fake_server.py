@@ -166,6 +166,8 @@ class Planned:
         for name in names:
             hook = fm.BY_NAME[name]
             if not self._fires(hook):
+                if "*" in capture.hook and any(self._fires(fm.BY_NAME[n]) for n in names):
+                    continue
                 raise Refused("NEVER_FIRES", f"{name} lies behind the end", hook=name)
             entry = self.wanted.setdefault(
                 (hook.name, selection),
@@ -330,6 +332,7 @@ def run(planned: Planned) -> Iterator[tuple[int, np.ndarray]]:
     made: list[tuple[str, Any, np.ndarray]] = []
 
     def tap(name: str, tensors: list[np.ndarray]) -> list[np.ndarray]:
+        before = tensors
         tensors = [np.array(tensor) for tensor in tensors]
         for asked, item in planned.changes.get(name, []):
             change(asked, item, fm.BY_NAME[name], tensors)
@@ -338,7 +341,9 @@ def run(planned: Planned) -> Iterator[tuple[int, np.ndarray]]:
                 entry, row = what
                 dtype = NUMPY[entry["dtype"] or entry["hook"].dtype]
                 index = entry["asked"].index(entry["hook"], row)
-                made.append((name, number, tensors[row][index].astype(dtype)))
+                early = entry["asked"].message.moment == run_pb2.MOMENT_BEFORE
+                seen = before if early else tensors
+                made.append((name, number, seen[row][index].astype(dtype)))
         return tensors
 
     last = fm.forward([np.array(tokens) for tokens in planned.tokens], tap, planned.stop)

@@ -295,6 +295,14 @@ def test_missing_names_can_be_skipped(model: hookwire.RemoteModel) -> None:
     assert model.plan([LONG], wanted, missing="skip").skipped == ("blocks.2.attn.hook_k",)
 
 
+def test_before_and_after_the_ops(model: hookwire.RemoteModel) -> None:
+    options: Any = {"names_filter": "hook_embed", "fwd_hooks": [("hook_embed", ops.zero())]}
+    _, after = model.run_with_cache([LONG], **options)
+    _, before = model.run_with_cache([LONG], moment="before", **options)
+    assert not after["embed"].any()
+    assert np.array_equal(before["embed"], expected("one row", "hook_embed"))
+
+
 def test_aliases_share_one_tensor(model: hookwire.RemoteModel) -> None:
     _, cache = model.run_with_cache([LONG], names_filter="hook_embed")
     assert cache["hook_embed"] is cache["embed.hook_out"]
@@ -366,6 +374,7 @@ def test_plan_equals_the_run(model: hookwire.RemoteModel, server: FakeServer) ->
         ({"return_type": None, "logits_pos": 1}, "logits_pos"),
         ({"stop_at_layer": 1, "logits_pos": 1}, "logits_pos"),
         ({"missing": "maybe"}, "missing"),
+        ({"moment": "now"}, "moment"),
     ],
 )
 def test_arguments_that_contradict(

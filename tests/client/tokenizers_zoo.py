@@ -147,6 +147,11 @@ ZOO: dict[str, tuple[Callable[[], Tokenizer], dict[str, Any] | None, dict[str, A
         },
         {"bos_token": "<eos>"},
     ),
+    "added_tokens.json": (
+        word_level,
+        {**FAST, **NAMED, "additional_special_tokens": ["<extra>"]},
+        None,
+    ),
     "byte-level": (
         lambda: byte_level(["<pad>", "<eos>", "<bos>"]),
         {**FAST, **{k: v for k, v in NAMED.items() if k != "unk_token"}},
@@ -171,6 +176,8 @@ def write(name: str, folder: Path) -> dict[str, bytes]:
         (folder / "tokenizer_config.json").write_text(json.dumps(config))
     if special is not None:
         (folder / "special_tokens_map.json").write_text(json.dumps(special))
+    if name == "added_tokens.json":
+        (folder / "added_tokens.json").write_text('{"small step": 40, "<extra>": 41}')
     files = {path.name: path.read_bytes() for path in folder.iterdir()}
     # What tells AutoTokenizer that this is a Gemma 4.
     (folder / "config.json").write_text(

@@ -11,11 +11,11 @@ TransformerLens; one that is asked for by its name is an error.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from hookwire import errors
-from hookwire.catalogue import Catalogue, is_glob
+from hookwire.catalogue import Catalogue
 
 NamesFilter = str | Sequence[str] | Callable[[str], bool] | None
 EVERYTHING = "**"
@@ -47,67 +47,40 @@ def resolve(
 
     Raises:
         GlobNoMatchError: a function that matches nothing.
-        NeverFiresError: what a function or a glob matches lies behind the end.
+        NeverFiresError: all that a function matches lies behind the end.
         TypeError: another kind of filter.
     """
     if names_filter is None:
         names_filter = EVERYTHING
     if isinstance(names_filter, str):
-        names_filter = (names_filter,)
-    elif callable(names_filter):
-        every = catalogue()
-        matched = [name for name in every if names_filter(name)]
-        if not matched:
-            raise errors.GlobNoMatchError("names_filter matches none of the model's hook points")
-        return _by_name([], _reached(matched, every, stop_at_layer), every)
-    hooks = list(dict.fromkeys(names_filter))
+        return Wanted((names_filter,), {})
+    if callable(names_filter):
+        return _apply(names_filter, catalogue(), stop_at_layer)
+    hooks = tuple(dict.fromkeys(names_filter))
     if not all(isinstance(hook, str) for hook in hooks):
         raise TypeError(
             "names_filter must be None, a string, a list of strings, or a function of a name"
         )
-    if stop_at_layer is None or not any(map(is_glob, hooks)):
-        return Wanted(tuple(hooks), {})
-    return _until(hooks, catalogue(), stop_at_layer)
+    return Wanted(hooks, {})
 
 
-def _until(hooks: Iterable[str], catalogue: Catalogue, stop_at_layer: int) -> Wanted:
-    """Expands globs up to the end of the pass; one that matches nothing is left to the server."""
-    plain: list[str] = []
-    matched: list[str] = []
-    for hook in hooks:
-        names = catalogue.match(hook) if is_glob(hook) else []
-        if names:
-            matched += _reached(names, catalogue, stop_at_layer)
-        else:
-            plain.append(hook)
-    return _by_name(plain, matched, catalogue)
-
-
-def _reached(names: list[str], catalogue: Catalogue, stop_at_layer: int | None) -> list[str]:
-    if stop_at_layer is None:
-        return names
-    points = catalogue.by_name()
-    before = catalogue.before(stop_at_layer)
-    reached = [name for name in names if points[name].name in before]
-    if not reached:
-        raise errors.NeverFiresError(
-            f"names_filter matches only hook points that lie behind stop_at_layer={stop_at_layer}, "
-            f"such as {names[0]}",
-            metadata={"hook": names[0], "stop_at_layer": str(stop_at_layer)},
-        )
-    return reached
-
-
-def _by_name(plain: list[str], matched: list[str], catalogue: Catalogue) -> Wanted:
-    """Asks for matched hook points by canonical name, and returns them as they were matched."""
+def _apply(
+    matches: Callable[[str], bool], catalogue: Catalogue, stop_at_layer: int | None
+) -> Wanted:
+    """Asks by canonical name for what a function matches, and returns it as it was matched."""
+    matched = [name for name in catalogue if matches(name)]
+    if not matched:
+        raise errors.GlobNoMatchError("names_filter matches none of the model's hook points")
     points = catalogue.by_name()
     names: dict[str, list[str]] = {}
-    for name in dict.fromkeys(matched):
-        names.setdefault(points[name].name, []).append(name)
-    for hook in plain:
-        # Named outright as well: then it has both names, as the server says.
-        point = points.get(hook)
-        if point is not None and point.name in names:
-            names[point.name] = list(dict.fromkeys([point.name, hook, *names[point.name]]))
-    hooks = (*plain, *(name for name in names if name not in plain))
-    return Wanted(hooks, names)
+    for name in matched:
+        canonical = points[name].name
+        if stop_at_layer is None or canonical in catalogue.before(stop_at_layer):
+            names.setdefault(canonical, []).append(name)
+    if not names:
+        raise errors.NeverFiresError(
+            f"names_filter matches only hook points that lie behind stop_at_layer={stop_at_layer}, "
+            f"such as {matched[0]}",
+            metadata={"hook": matched[0], "stop_at_layer": str(stop_at_layer)},
+        )
+    return Wanted(tuple(names), names)

@@ -47,6 +47,7 @@ class Ask:
     allow_non_finite: bool = False
     max_result_bytes: int | None = None
     dtype: Any = None
+    moment: str = "after"
 
 
 @dataclass(frozen=True)
@@ -124,6 +125,8 @@ def _check(ask: Ask) -> None:
         raise ValueError(f"return_type must be one of {RETURN_TYPES}, not {ask.return_type!r}")
     if ask.missing not in ("error", "skip"):
         raise ValueError(f'missing must be "error" or "skip", not {ask.missing!r}')
+    if ask.moment not in ("after", "before"):
+        raise ValueError(f'moment must be "after" or "before", not {ask.moment!r}')
     if ask.stop_at_layer is not None and ask.return_type in ("loss", "both"):
         raise ValueError(
             f"return_type={ask.return_type!r} needs the whole pass, but stop_at_layer="
@@ -151,6 +154,7 @@ def _write_captures(
 ) -> None:
     dtype = dtypes.number(ask.dtype)
     missing = run_pb2.MISSING_SKIP if ask.missing == "skip" else run_pb2.MISSING_UNSPECIFIED
+    moment = run_pb2.MOMENT_BEFORE if ask.moment == "before" else run_pb2.MOMENT_UNSPECIFIED
     # Rows with the same positions share a message; those with none are not asked.
     choices: dict[tuple[int, ...] | None, list[int]] = {}
     for row, local in enumerate(selected.local):
@@ -158,7 +162,7 @@ def _write_captures(
             choices.setdefault(local, []).append(row)
     for local, rows in choices.items():
         for hook in hooks:
-            capture = spec.captures.add(hook=hook, dtype=dtype, missing=missing)
+            capture = spec.captures.add(hook=hook, dtype=dtype, moment=moment, missing=missing)
             if len(rows) < len(selected.local):
                 capture.sequences.extend(rows)
             if local is not None:

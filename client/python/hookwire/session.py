@@ -32,6 +32,7 @@ class CallOptions(TypedDict, total=False):
         allow_non_finite: accept NaN and infinity in values of ops. Default: no.
         max_result_bytes: refuse the run if its result would be larger. Default: the server's limit.
         dtype: of captured tensors, such as "float32". Default: each hook point's own.
+        moment: capture "after" (the default) or "before" the ops at the same hook point.
         progress: show a progress bar. Default: for large results, on a terminal or in a notebook.
         timeout: seconds for the whole run. Default: none.
     """
@@ -40,6 +41,7 @@ class CallOptions(TypedDict, total=False):
     allow_non_finite: bool
     max_result_bytes: int | None
     dtype: Any
+    moment: str
     progress: bool | None
     timeout: float | None
 
@@ -69,6 +71,7 @@ class Options:
     allow_non_finite: bool = False
     max_result_bytes: int | None = None
     dtype: Any = None
+    moment: str = "after"
     progress: bool | None = None
     timeout: float | None = None
 
@@ -315,6 +318,7 @@ class Session:
                 allow_non_finite=options.allow_non_finite,
                 max_result_bytes=options.max_result_bytes,
                 dtype=options.dtype,
+                moment=options.moment,
                 **wanted,
             )
 

@@ -51,8 +51,8 @@ class Tokenizer:
         """Loads a tokenizer.
 
         Args:
-            files: contents of "tokenizer.json", and of "tokenizer_config.json" and
-                "special_tokens_map.json" where the checkpoint has them.
+            files: contents of "tokenizer.json", and of "tokenizer_config.json",
+                "special_tokens_map.json" and "added_tokens.json" where the checkpoint has them.
             n_ctx: the most tokens of a text.
             use_torch: return torch tensors.
 
@@ -336,7 +336,8 @@ def _load(
     """The backend as Transformers makes it, and the padding side.
 
     - Special tokens come from tokenizer_config.json, and where that lists no `added_tokens_decoder`
-      also from special_tokens_map.json; those that the vocabulary lacks are added to it.
+      also from special_tokens_map.json and added_tokens.json; those that the vocabulary lacks are
+      added to it.
     - `add_bos_token` and `add_eos_token` of the configuration, and whatever post-processor
       tokenizer.json has, give way to "beginning-of-sequence token, then the text", for that is what
       loading with `add_bos_token=True` means. A token that a template cannot express, because it
@@ -370,6 +371,7 @@ def _load(
         legacy = _json(files, "special_tokens_map.json")
         named.update({k: v for k, v in legacy.items() if k.endswith("_token") and _is_token(v)})
         extra = [*_values(extra), *_values(legacy.get("extra_special_tokens") or [])]
+        _add_legacy(backend, _json(files, "added_tokens.json"), [*named.values(), *extra])
     for kind in SPECIAL:
         token = named.get(f"{kind}_token")
         if token is not None:
@@ -388,6 +390,19 @@ def _load(
     _set_template(backend, special.get("bos"))
     side = config.get("padding_side") or padding.get("direction")
     return backend, side or ("left" if is_gemma else "right")
+
+
+def _add_legacy(
+    backend: tokenizers.Tokenizer, added: Mapping[str, int], special: Sequence[Any]
+) -> None:
+    """Adds what an old added_tokens.json lists and tokenizer.json does not."""
+    named = {token if isinstance(token, str) else token["content"] for token in special}
+    present = {token.content for token in backend.get_added_tokens_decoder().values()}
+    for content, _ in sorted(added.items(), key=lambda item: item[1]):
+        if content not in present:
+            is_special = content in named
+            flags = {"special": is_special, "normalized": not is_special}
+            backend.add_tokens([tokenizers.AddedToken(content, **flags)])
 
 
 def _values(tokens: Any) -> list[Any]:
