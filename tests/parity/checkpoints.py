@@ -135,13 +135,14 @@ def _e_type(shape: Shape, *, per_layer_input: int, kv_shared: int) -> dict[str, 
     }
 
 
-# Five layers, of which the last two reuse the keys and values of layers 2 and 1.
+# The last two layers reuse the keys and values of layers 0 and 1.
 E_SMALL = _e_type(
-    Shape((SLIDING, FULL, SLIDING, SLIDING, FULL), 48, 80, 3, 1, 16, 32, 5, 71),
+    Shape((SLIDING, FULL, SLIDING, FULL), 48, 80, 3, 1, 16, 32, 5, 71),
     per_layer_input=6,
     kv_shared=2,
 )
-# Widths that are no multiple of a vector, a window of 7, three layers that reuse.
+# Widths that are no multiple of a vector; the last three layers reuse those of layers 2 and 3: the
+# last of their type, but not the first.
 E_ODD = _e_type(
     Shape((SLIDING, SLIDING, FULL, SLIDING, FULL, SLIDING, FULL), 90, 118, 6, 3, 10, 22, 7, 203),
     per_layer_input=9,
@@ -150,7 +151,7 @@ E_ODD = _e_type(
 # K==V on the full layers, with fewer key-value heads there.
 DENSE_SMALL = _text(
     Shape(
-        (SLIDING, FULL, SLIDING, FULL), 64, 96, 6, 3, 16, 24, 6, 83,
+        (SLIDING, FULL, FULL), 64, 96, 6, 3, 16, 24, 6, 83,
         {"attention_k_eq_v": True, "num_global_key_value_heads": 2,
          "final_logit_softcapping": 30.0},
     )
@@ -179,7 +180,7 @@ MOE_WIDE = _text(
 )  # fmt: skip
 UNIFIED_SMALL = _text(
     Shape(
-        (SLIDING, SLIDING, FULL, FULL), 60, 100, 5, 1, 12, 28, 5, 77,
+        (SLIDING, FULL, FULL), 60, 100, 5, 1, 12, 28, 5, 77,
         {"attention_k_eq_v": True, "num_global_key_value_heads": 1,
          "final_logit_softcapping": 30.0},
     )

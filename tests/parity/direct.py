@@ -32,17 +32,43 @@ Edit = Callable[[Tensor], Tensor]
 WIDER = {torch.float32: torch.float64, torch.bfloat16: torch.float32}
 
 
+class Seen(dict[str, Tensor]):
+    """What a pass saw, by canonical name, without a batch axis.
+
+    Attributes:
+        inside: of places that compute in a wider dtype than they show: what they compute with.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inside: dict[str, Tensor] = {}
+
+    def exact(self, name: str) -> Tensor:
+        """The tensor at `name` before it is rounded to be shown."""
+        return self.inside.get(name, self[name])
+
+
 @dataclass
 class Pass:
     """One forward pass over one sequence: its edits, and what it saw."""
 
     edits: Mapping[str, list[Edit]]
     choices: Mapping[int, Tensor] = field(default_factory=dict)
-    seen: dict[str, Tensor] = field(default_factory=dict)
+    seen: Seen = field(default_factory=Seen)
     edited: set[str] = field(default_factory=set)
 
-    def tap(self, name: str, value: Tensor, *, batched: bool = True) -> Tensor:
-        """Shows `value` at the hook point `name`; returns what later readers see."""
+    def tap(
+        self, name: str, value: Tensor, *, batched: bool = True, shown: torch.dtype | None = None
+    ) -> Tensor:
+        """Shows `value` at the hook point `name`; returns what later readers see.
+
+        Args:
+            name: canonical.
+            value: the tensor at this place.
+            batched: whether its first axis is a batch of one, which edits do not see.
+            shown: the dtype on the surface, where the place computes in a wider one. Edits work on
+                what is inside.
+        """
         for edit in self.edits.get(name, ()):
             inner = value[0] if batched else value
             changed = edit(inner.clone())
@@ -51,6 +77,9 @@ class Pass:
             value = changed[None] if batched else changed
             self.edited.add(name)
         self.seen[name] = (value[0] if batched else value).detach()
+        if shown is not None:
+            self.seen.inside[name] = self.seen[name]
+            self.seen[name] = self.seen[name].to(shown)
         return value
 
 
@@ -82,7 +111,7 @@ class DirectModel:
         tokens: list[int],
         edits: Iterable[tuple[str, Edit]] = (),
         choices: Mapping[int, Tensor] | None = None,
-    ) -> dict[str, Tensor]:
+    ) -> Seen:
         """Every hook point's value, under its canonical name, without a batch axis.
 
         Args:
@@ -152,12 +181,11 @@ class DirectModel:
         inner = x.to(self.inner)
         mean_square = inner.pow(2).mean(-1, keepdim=True) + module.eps
         normalized = inner * mean_square.pow(-0.5)
-        shown = mean_square.sqrt().to(self.dtype)
-        scale = now.tap(f"{name}.hook_scale", shown, batched=batched)
-        normalized = torch.where(scale == shown, normalized, inner / scale.to(self.inner))
-        shown = normalized.to(self.dtype)
-        written = now.tap(f"{name}.hook_normalized", shown, batched=batched)
-        normalized = torch.where(written == shown, normalized, written.to(self.inner))
+        rule: dict[str, Any] = {"batched": batched, "shown": self.dtype}
+        divisor = mean_square.sqrt()
+        written = now.tap(f"{name}.hook_scale", divisor, **rule)
+        normalized = torch.where(written == divisor, normalized, inner / written)
+        normalized = now.tap(f"{name}.hook_normalized", normalized, **rule)
         if module.with_scale:
             normalized = normalized * module.weight.to(self.inner)
         return now.tap(f"{name}.hook_out", normalized.to(self.dtype), batched=batched)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from tests.parity.direct import Edit
+from tests.parity.direct import Edit, Seen
 
 KINDS = ("set", "add", "scale", "zero", "copy")
 # Exact in bfloat16, so that the dtype in which a factor travels makes no difference.
@@ -78,7 +77,7 @@ class Change:
                 return ops.copy(from_row=from_row, **where)
         raise ValueError(self.kind)
 
-    def edit(self, source: Mapping[str, Tensor]) -> tuple[str, Edit]:
+    def edit(self, source: Seen | None = None) -> tuple[str, Edit]:
         """As a function on a copy of the tensor; `copy` takes out of `source`."""
 
         def edit(x: Tensor) -> Tensor:
@@ -93,7 +92,8 @@ class Change:
                 case "zero":
                     x[index] = 0
                 case "copy":
-                    x[index] = source[self.name][index]
+                    assert source is not None
+                    x[index] = source.exact(self.name)[index]
             return x
 
         return self.name, edit

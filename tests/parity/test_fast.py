@@ -63,7 +63,7 @@ def _assert_all_within(
 ) -> None:
     """Compares every hook point of `ours`, pooled over the prompts."""
     direct, oracle = served.reference.direct, served.reference.oracle
-    edits = [made.edit({}) for made in changes]
+    edits = [made.edit() for made in changes]
     reference = [direct.run(tokens, edits) for tokens in prompts]
     truth = [
         oracle.run(tokens, edits, _choices(seen))

@@ -39,6 +39,7 @@ def test_direct_computation_equals_both_references_bit_for_bit(
         assert torch.equal(ours_there, cache[name]), name
 
 
+@pytest.mark.timeout(900)  # some four hundred passes
 def test_edited_direct_computation_equals_transformer_lens_bit_for_bit(
     small_reference: Case,
 ) -> None:
@@ -51,7 +52,7 @@ def test_edited_direct_computation_equals_transformer_lens_bit_for_bit(
             continue
         if name.startswith("rotary_emb") or canonical(name) != name:
             continue
-        edit = change(name, "set", value, seed).edit({})
+        edit = change(name, "set", value, seed).edit()
         expected = ours.edited(tokens, [edit])
         direct = ours.direct.run(tokens, [edit])["hook_logits"]
         assert torch.equal(direct, expected), name
@@ -65,7 +66,7 @@ def test_edit_in_place_of_the_stream_equals_ours_at_resid_mid(small_reference: C
     tokens = checkpoint.tokens(checkpoint.window + 2)
     sample = ours.direct.run(tokens)["blocks.1.hook_resid_mid"]
     made = change("blocks.1.hook_resid_mid", "add", sample, 5)
-    name, edit = made.edit({})
+    name, edit = made.edit()
 
     def in_place(value: torch.Tensor, hook: object) -> None:
         value[0].copy_(edit(value[0].clone()))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import zlib
 
 import hookwire
+import pytest
 import torch
 
 from tests.parity import tolerance
@@ -30,6 +31,7 @@ def _bits(logits: torch.Tensor) -> torch.Tensor:
     return logits.nan_to_num(nan=1e30)
 
 
+@pytest.mark.timeout(900)  # some two thousand passes
 def test_every_op_at_every_writable_hook_point(exact_small: Served) -> None:
     served = exact_small
     length = served.checkpoint.window + 2
@@ -92,7 +94,7 @@ def test_a_capture_sees_the_edited_value(exact_small: Served) -> None:
         "blocks.1.ln2.hook_in",
     ):
         made = change(name, "add", plain[name], 11)
-        expected = direct.run(tokens, [made.edit({})])
+        expected = direct.run(tokens, [made.edit()])
         _, cache = served.model.run_with_cache(
             [tokens],
             names_filter=[name, "blocks.1.hook_out"],
@@ -115,7 +117,7 @@ def test_ops_at_several_hook_points_and_twice_at_one(exact_small: Served) -> Non
             zip(names, ("add", "set", "scale", "scale", "zero"), strict=True)
         )
     ]
-    expected = direct.run(tokens, [one.edit({}) for one in made])["hook_logits"]
+    expected = direct.run(tokens, [one.edit() for one in made])["hook_logits"]
     hooks = [(one.name, one.op(hookwire.ops, row=0, from_row=0)) for one in made]
     assert_same_bits("logits", served.model.run_with_hooks([tokens], fwd_hooks=hooks)[0], expected)
 
