@@ -1,0 +1,86 @@
+"""The command line: `python -m bench`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from bench import machine, report
+from bench.figures import Row
+from bench.rows import ROWS
+from bench.workbench import Workbench
+
+
+def chosen(only: Sequence[str]) -> list[str]:
+    """The rows that `--only` names: whole ("hook/mid"), by kind ("hook") or by checkpoint ("mid").
+
+    Raises:
+        ValueError: a name that no row has.
+    """
+    for name in only:
+        if not any(name in (row, *row.split("/")) for row in ROWS):
+            raise ValueError(f"no row {name!r}; there are {', '.join(ROWS)}")
+    return [row for row in ROWS if not only or any(name in (row, *row.split("/")) for name in only)]
+
+
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """The options."""
+    parser = argparse.ArgumentParser(
+        prog="./run bench",
+        description="Measures Hookwire against what its users run today, side by side.",
+        epilog=f"Rows: {', '.join(ROWS)}.",
+    )
+    parser.add_argument("--only", nargs="+", default=[], metavar="ROW", help="rows, kinds, models")
+    parser.add_argument(
+        "--quick", action="store_true", help="few repetitions, to see that it works"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every repetition there")
+    parser.add_argument("--markdown", action="store_true", help="print the table as Markdown")
+    parser.add_argument("--threads", type=int, default=2, help="of either side (default 2)")
+    options = parser.parse_args(arguments)
+    try:
+        options.rows = chosen(options.only)
+    except ValueError as error:
+        parser.error(str(error))
+    return options
+
+
+def run(options: argparse.Namespace) -> list[Row]:
+    """Measures row after row; what is done goes to stderr."""
+    rows: list[Row] = []
+    with Workbench(threads=options.threads, quick=options.quick) as bench:
+        for name in options.rows:
+            print(f"measuring {name}", file=sys.stderr, flush=True)
+            rows += ROWS[name](bench)
+    return rows
+
+
+def main() -> None:
+    """Prints the machine and the table."""
+    options = parse()
+    warnings.filterwarnings("ignore")
+    logging.disable(logging.WARNING)
+    torch.set_num_threads(options.threads)
+    torch.set_grad_enabled(False)
+    described = machine.describe(options.threads)
+    rows = run(options)
+    if options.markdown:
+        print("\n".join(f"- {what}: {value}" for what, value in described.items()))
+        print(f"\n{report.markdown(rows)}")
+    else:
+        print("\n".join(f"{what + ':':18} {value}" for what, value in described.items()))
+        print(f"\n{report.table(rows)}")
+    if options.json:
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(json.dumps(report.as_json(described, rows), indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

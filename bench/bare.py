@@ -1,0 +1,95 @@
+"""A gRPC stream with nothing behind it: what the transport itself gives a Python client.
+
+`hookwire-bare-stream` sends messages that look like Hookwire's, of the same size, from memory that
+is there already. Two clients read them: one drops what it reads, the other does what any client has
+to that returns arrays: it takes the messages apart and puts the bytes together.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+import numpy as np
+from hookwire import rpc, wire
+
+from bench.pace import Pace, Stopwatch
+from bench.process import BINARIES, running
+
+METHOD = "/hookwire.bench.Bare/Stream"
+
+
+@dataclass(frozen=True)
+class Load:
+    """What to send.
+
+    Attributes:
+        tensors: how many.
+        tensor_bytes: of each.
+        message_bytes: of each message but a tensor's last, headers included.
+    """
+
+    tensors: int
+    tensor_bytes: int
+    message_bytes: int
+
+    @property
+    def total(self) -> int:
+        """Of all tensors."""
+        return self.tensors * self.tensor_bytes
+
+    def encode(self) -> bytes:
+        """The request."""
+        return struct.pack("<QQQ", self.tensors, self.tensor_bytes, self.message_bytes)
+
+
+class BareClient:
+    """Reads from `hookwire-bare-stream`, over a channel with the options of Hookwire's client."""
+
+    def __init__(self, channel: grpc.Channel) -> None:
+        self._channel = channel
+
+    def _call(self, load: Load, decode: Callable[[bytes], Any]) -> Iterator[Any]:
+        method: Any = self._channel.unary_stream(METHOD, response_deserializer=decode)
+        answer: Iterator[Any] = method(load.encode())
+        return answer
+
+    def drop(self, load: Load) -> Pace:
+        """Reads and drops."""
+        watch = Stopwatch()
+        for size in self._call(load, len):
+            watch.received(size)
+        pace = watch.stop()
+        if pace.bytes < load.total:  # it counts headers too
+            raise RuntimeError(f"{pace.bytes} of {load.total} bytes came")
+        return pace
+
+    def assemble(self, load: Load) -> Pace:
+        """Reads, takes apart with Hookwire's decoder, and fills an array for each tensor."""
+        watch = Stopwatch()
+        arrays: list[np.ndarray[Any, np.dtype[np.uint8]]] = []
+        for chunks in self._call(load, wire.decode_event):
+            for chunk in chunks:
+                if chunk.tensor == len(arrays):
+                    arrays.append(np.empty(load.tensor_bytes, np.uint8))
+                size = len(chunk.data)
+                arrays[chunk.tensor].data[chunk.offset : chunk.offset + size] = chunk.data
+                watch.received(size)
+        pace = watch.stop()
+        if pace.bytes != load.total or len(arrays) != load.tensors:
+            raise RuntimeError(f"{pace.bytes} of {load.total} bytes came")
+        return pace
+
+
+@contextmanager
+def bare_client() -> Iterator[BareClient]:
+    """Starts the server, and connects to it."""
+    with (
+        running([BINARIES / "hookwire-bare-stream"]) as server,
+        grpc.insecure_channel(server.address, options=rpc.CHANNEL_OPTIONS) as channel,
+    ):
+        yield BareClient(channel)

@@ -1,0 +1,155 @@
+"""The checkpoints that are measured: the bundled toy, and two random ones, made when needed.
+
+`mid` and `wide` have random weights: speed does not depend on what a model has learnt. They are
+kept in `build/bench/`, 1 GB and 0.8 GB.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import WhitespaceSplit
+from tokenizers.processors import TemplateProcessing
+from transformers import (
+    Gemma4Config,
+    Gemma4ForConditionalGeneration,
+    Gemma4TextConfig,
+    PreTrainedTokenizerFast,
+)
+
+ROOT = Path(__file__).resolve().parents[1]
+CACHE = ROOT / "build" / "bench"
+SLIDING, FULL = "sliding_attention", "full_attention"
+SPECIAL = ("<pad>", "<eos>", "<bos>", "<unk>")
+BOS = SPECIAL.index("<bos>")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint to measure with.
+
+    Attributes:
+        name: what rows call it.
+        n_layers: layers.
+        d_vocab: words.
+        text: arguments of the text config; None for one that is bundled.
+    """
+
+    name: str
+    n_layers: int
+    d_vocab: int
+    text: dict[str, Any] | None = field(default=None, hash=False)
+
+    @property
+    def middle(self) -> str:
+        """The hook point that most rows capture: the output of layer n/2."""
+        return f"blocks.{self.n_layers // 2}.hook_out"
+
+    def prompt(self, n_pos: int, seed: int = 0) -> torch.Tensor:
+        """Token ids [1, pos]: `<bos>` and random words."""
+        generator = torch.Generator().manual_seed(seed)
+        body = torch.randint(len(SPECIAL), self.d_vocab, (n_pos - 1,), generator=generator)
+        return torch.cat([torch.tensor([BOS]), body])[None]
+
+    def prompts(self, rows: int, n_pos: int) -> torch.Tensor:
+        """Different prompts, [row, pos]."""
+        return torch.cat([self.prompt(n_pos, seed) for seed in range(rows)])
+
+    def directory(self) -> Path:
+        """Where it lies; it is made first where it is not there yet."""
+        if self.text is None:
+            return ROOT / "toy" / "checkpoint"
+        digest = hashlib.sha256(json.dumps(self.text, sort_keys=True).encode()).hexdigest()
+        directory = CACHE / f"{self.name}-{digest[:12]}"
+        if not directory.exists():
+            print(f"making the checkpoint {self.name} in {directory.relative_to(ROOT)}", flush=True)
+            unfinished = directory.with_suffix(".unfinished")
+            shutil.rmtree(unfinished, ignore_errors=True)
+            _write(self.text, unfinished)
+            unfinished.rename(directory)
+        return directory
+
+    def weight_bytes(self) -> int:
+        """Of its weight files."""
+        return sum(path.stat().st_size for path in self.weight_files())
+
+    def weight_files(self) -> list[Path]:
+        """Its safetensors, in the order of their names."""
+        return sorted(self.directory().glob("*.safetensors"))
+
+
+def _e_type(layers: int, vocab: int, width: int, mlp: int, heads: int, ple: int) -> dict[str, Any]:
+    """Two sliding layers, one full one, and so on; the last third reuses keys and values."""
+    return {
+        "layer_types": [FULL if i % 3 == 2 else SLIDING for i in range(layers)],
+        "num_hidden_layers": layers,
+        "vocab_size": vocab,
+        "vocab_size_per_layer_input": vocab,
+        "hidden_size": width,
+        "hidden_size_per_layer_input": ple,
+        "intermediate_size": mlp,
+        "num_attention_heads": heads,
+        "num_key_value_heads": 1,
+        "head_dim": 128,
+        "global_head_dim": 256,
+        "num_kv_shared_layers": layers // 3,
+        "use_double_wide_mlp": True,
+        "sliding_window": 512,
+        "max_position_embeddings": 32768,
+        "final_logit_softcapping": 30.0,
+        "bos_token_id": BOS,
+        "eos_token_id": SPECIAL.index("<eos>"),
+        "pad_token_id": SPECIAL.index("<pad>"),
+        "tie_word_embeddings": True,
+    }
+
+
+TOY = Checkpoint("toy", n_layers=6, d_vocab=59)
+# 248 M parameters.
+MID = Checkpoint("mid", 12, 32768, _e_type(12, 32768, width=1024, mlp=3072, heads=8, ple=64))
+# 209 M parameters, of which the embedding has 134 M; the logits of one position have 1 MiB.
+WIDE = Checkpoint("wide", 6, 262144, _e_type(6, 262144, width=512, mlp=1536, heads=4, ple=32))
+CHECKPOINTS = (TOY, MID, WIDE)
+
+
+@torch.no_grad()
+def _write(text: dict[str, Any], directory: Path) -> None:
+    torch.manual_seed(0)
+    config = Gemma4Config(text_config=Gemma4TextConfig(**text), tie_word_embeddings=True)
+    model = Gemma4ForConditionalGeneration(config)
+    for name, weight in model.named_parameters():
+        if "norm" in name:
+            weight.copy_(1 + 0.1 * torch.randn_like(weight))
+        else:  # keeps the size of what it multiplies
+            weight.normal_(std=weight.shape[-1] ** -0.5)
+    model.save_pretrained(directory, max_shard_size="8GB")
+    _tokenizer(text["vocab_size"]).save_pretrained(directory)
+
+
+def _tokenizer(vocab_size: int) -> PreTrainedTokenizerFast:
+    """A word-level tokenizer; TransformerLens does not boot without one."""
+    words = (*SPECIAL, *(f"w{i}" for i in range(len(SPECIAL), vocab_size)))
+    vocab = {word: index for index, word in enumerate(words)}
+    backend = Tokenizer(WordLevel(vocab, unk_token="<unk>"))
+    backend.pre_tokenizer = WhitespaceSplit()
+    backend.post_processor = TemplateProcessing(
+        single="<bos> $A", special_tokens=[("<bos>", vocab["<bos>"])]
+    )
+    make: Any = PreTrainedTokenizerFast
+    tokenizer: PreTrainedTokenizerFast = make(
+        tokenizer_object=backend,
+        pad_token="<pad>",
+        eos_token="<eos>",
+        bos_token="<bos>",
+        unk_token="<unk>",
+        padding_side="left",
+    )
+    return tokenizer

@@ -1,0 +1,52 @@
+"""A `hookwired` of one's own, and a client of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import hookwire
+
+from bench.process import BINARIES, Server, running
+
+DIGEST_SECONDS = 120
+
+
+@dataclass(frozen=True)
+class Daemon:
+    """A daemon and a model that is connected to it."""
+
+    server: Server
+    model: hookwire.RemoteModel
+
+
+def command(checkpoint: Path, threads: int) -> list[str | Path]:
+    """How it is started: on a free port, with the default numerics, "fast"."""
+    return [
+        BINARIES / "hookwired",
+        *("--model", checkpoint, "--listen", "127.0.0.1:0"),
+        *("--threads", str(threads), "--log-level", "warn"),
+    ]
+
+
+@contextmanager
+def daemon(checkpoint: Path, threads: int) -> Iterator[Daemon]:
+    """Serves a checkpoint. Given once the daemon has nothing else left to do."""
+    with running(command(checkpoint, threads)) as server:
+        _wait_for_digest(server.address)
+        with hookwire.connect(server.address, quiet=True) as model:
+            yield Daemon(server, model)
+
+
+def _wait_for_digest(address: str) -> None:
+    """Waits until the digest of the weights is there, which is computed beside the first runs."""
+    deadline = time.monotonic() + DIGEST_SECONDS
+    while time.monotonic() < deadline:
+        with hookwire.connect(address, quiet=True) as model:
+            if model.cfg.weights_digest != "pending":
+                return
+        time.sleep(0.2)
+    raise RuntimeError(f"no digest of the weights after {DIGEST_SECONDS} s")

@@ -1,0 +1,124 @@
+"""Rows as a table for the terminal, as Markdown, and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from bench.figures import Kind, Row, Series, Unit
+
+HEADINGS = ("row", "what", "Hookwire", "against", "", "ratio", "goal", "")
+_LEFT = (0, 1, 3)
+_MARKS = {True: "✓", False: "✗", None: ""}
+_STEPS = {
+    Unit.SECONDS: ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs")),
+    Unit.BYTES: ((2.0**30, "GiB"), (2.0**20, "MiB"), (2.0**10, "KiB"), (1.0, "B")),
+    Unit.BYTES_PER_SECOND: ((1e9, "GB/s"), (1e6, "MB/s"), (1e3, "kB/s"), (1.0, "B/s")),
+}
+
+
+def amount(value: float, unit: Unit) -> str:
+    """A value in the largest step of its unit that leaves it at one or more."""
+    steps = _STEPS[unit]
+    size, name = next((step for step in steps if abs(value) >= step[0]), steps[-1])
+    scaled = value / size
+    digits = 2 if abs(scaled) < 10 else 1 if abs(scaled) < 100 else 0
+    return f"{scaled:.{digits}f} {name}"
+
+
+def spread(series: Series) -> str:
+    """The median, and the quartiles as the distance that holds half of the repetitions."""
+    if len(series.values) < 3:
+        return amount(series.median, series.unit)
+    first, third = series.quartiles
+    half = (third - first) / 2 / series.median if series.median else 0.0
+    return f"{amount(series.median, series.unit)} ±{half:.0%}"
+
+
+def figure(row: Row) -> str:
+    """What is held against the goal."""
+    if row.figure is None:
+        return ""
+    return "" if row.kind is Kind.BOUND else f"{row.figure:.2f}×"
+
+
+def goal(row: Row) -> str:
+    """What the row should reach."""
+    if row.goal is None:
+        return ""
+    if row.kind is Kind.BOUND:
+        return f"≤ {amount(row.goal, row.ours.unit)}"
+    return f"{'≥' if row.kind is Kind.SPEED_UP else '≤'} {row.goal:g}×"
+
+
+def cells(row: Row) -> tuple[str, ...]:
+    """A row as text, in the order of `HEADINGS`."""
+    label, theirs = "", ""
+    if row.baseline is not None:
+        label, theirs = row.baseline.label, spread(row.baseline)
+    return (
+        row.name,
+        row.what,
+        spread(row.ours),
+        label,
+        theirs,
+        figure(row),
+        goal(row),
+        _MARKS[row.met],
+    )
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Aligned columns for a terminal, with the notes below."""
+    lines = [HEADINGS, *(cells(row) for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(HEADINGS))]
+    text = []
+    for line in lines:
+        padded = (
+            cell.ljust(width) if column in _LEFT else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
+        )
+        text.append("  ".join(padded).rstrip())
+    return "\n".join([*text, "", *(f"{name}: {note}" for name, note in notes(rows))])
+
+
+def markdown(rows: Sequence[Row]) -> str:
+    """A Markdown table, with the notes below."""
+    rule = tuple(":--" if column in _LEFT else "--:" for column in range(len(HEADINGS)))
+    body = [HEADINGS, rule, *(cells(row) for row in rows)]
+    lines = [f"| {' | '.join(line)} |" for line in body]
+    return "\n".join([*lines, "", *(f"- `{name}`: {note}" for name, note in notes(rows))])
+
+
+def notes(rows: Sequence[Row]) -> list[tuple[str, str]]:
+    """Each note once, with the name of the row that it belongs to."""
+    return list(dict.fromkeys((row.name, row.note) for row in rows if row.note))
+
+
+def as_json(machine: dict[str, Any], rows: Sequence[Row]) -> dict[str, Any]:
+    """Everything, every repetition included."""
+    return {"machine": machine, "rows": [_row_as_json(row) for row in rows]}
+
+
+def _row_as_json(row: Row) -> dict[str, Any]:
+    return {
+        "name": row.name,
+        "what": row.what,
+        "kind": row.kind.value,
+        "ours": _series_as_json(row.ours),
+        "baseline": row.baseline and _series_as_json(row.baseline),
+        "figure": row.figure,
+        "goal": row.goal,
+        "met": row.met,
+        "note": row.note,
+    }
+
+
+def _series_as_json(series: Series) -> dict[str, Any]:
+    return {
+        "label": series.label,
+        "unit": series.unit.value,
+        "median": series.median,
+        "quartiles": series.quartiles,
+        "values": series.values,
+    }

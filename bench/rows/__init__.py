@@ -1,0 +1,18 @@
+"""The rows: what is compared with what. A module for each kind."""
+
+from __future__ import annotations
+
+from bench.rows import batch, hooks, load, memory, patching, stream
+from bench.rows.kind import Measure
+
+ROWS: dict[str, Measure] = {
+    **hooks.ROWS,
+    **batch.ROWS,
+    **patching.ROWS,
+    **stream.ROWS,
+    **load.ROWS,
+    **memory.ROWS,
+}
+"""What `--only` may name, in the order in which it runs."""
+
+__all__ = ["ROWS", "Measure"]

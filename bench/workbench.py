@@ -1,0 +1,58 @@
+"""What the rows share: daemons and baselines, each started when a row first needs it."""
+
+from __future__ import annotations
+
+import contextlib
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from bench.baselines import Baselines
+from bench.checkpoints import Checkpoint
+from bench.daemon import Daemon, daemon
+from bench.measure import Effort
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+class Workbench:
+    """Use it in a `with` block, which stops what it has started.
+
+    Attributes:
+        threads: compute threads of either side.
+        effort: how long to measure a row.
+        quick: whether large things should be made smaller.
+    """
+
+    def __init__(self, *, threads: int, quick: bool) -> None:
+        self.threads = threads
+        self.quick = quick
+        self.effort = Effort.quick() if quick else Effort.full()
+        self._daemons: dict[str, Daemon] = {}
+        self._baselines: dict[str, Baselines] = {}
+        self._started = contextlib.ExitStack()
+
+    def daemon(self, checkpoint: Checkpoint) -> Daemon:
+        """A daemon that serves the checkpoint until the end."""
+        if checkpoint.name not in self._daemons:
+            self._daemons[checkpoint.name] = self._started.enter_context(
+                daemon(checkpoint.directory(), self.threads)
+            )
+        return self._daemons[checkpoint.name]
+
+    def baselines(self, checkpoint: Checkpoint) -> Baselines:
+        """TransformerLens and Transformers with the checkpoint."""
+        if checkpoint.name not in self._baselines:
+            self._baselines[checkpoint.name] = Baselines(checkpoint.directory())
+        return self._baselines[checkpoint.name]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._started.__exit__(kind, error, trace)
