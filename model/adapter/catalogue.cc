@@ -136,12 +136,13 @@ absl::StatusOr<std::vector<NameMatch>> Catalogue::Match(absl::string_view filter
     matches.push_back({found.id, found.name});
     return matches;
   }
-  const bool everything = filter == "**";
+  const std::string pattern = ShortestGlob(filter);
+  const bool everything = pattern == "**";
   for (const HookPoint& candidate : points_) {
-    if (everything || GlobMatches(filter, candidate.name))
+    if (everything || GlobMatches(pattern, candidate.name))
       matches.push_back({candidate.id, candidate.name});
     for (const std::string& alias : candidate.aliases) {
-      if (everything || GlobMatches(filter, alias)) matches.push_back({candidate.id, alias});
+      if (everything || GlobMatches(pattern, alias)) matches.push_back({candidate.id, alias});
     }
   }
   if (matches.empty()) return ExplainGlob(filter);

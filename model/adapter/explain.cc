@@ -135,7 +135,16 @@ absl::Status Catalogue::ExplainName(absl::string_view name) const {
                                     config_.n_layers() - 1, "; did you mean ", suggestion, "?"),
                        "", suggestion);
     }
-    if (row != nullptr) return ExplainAbsent(name, *row, block->rest, block->layer);
+    if (row != nullptr && id(row->site, block->layer) == kNoHook)
+      return ExplainAbsent(name, *row, block->rest, block->layer);
+    if (row != nullptr) {
+      // The layer's number is written in another way ("01").
+      const std::string suggestion = absl::StrCat("blocks.", block->layer, ".", block->rest);
+      return NameError(
+          "HOOK_NOT_FOUND", name,
+          absl::StrCat("no hook point ", Shown(name), "; did you mean ", suggestion, "?"), "",
+          suggestion);
+    }
   }
   for (const absl::string_view hook :
        {"rotary_emb.hook_in", "rotary_emb.hook_cos", "rotary_emb.hook_sin"}) {

@@ -23,12 +23,28 @@ bool GlobMatches(absl::string_view pattern, absl::string_view name) {
         next[j] = open ? 1 : 0;
       }
     } else {
-      for (size_t j = 0; j < name.size(); ++j)
-        next[j + 1] = reached[j] != 0 && name[j] == pattern[i] ? 1 : 0;
+      bool any = false;
+      for (size_t j = 0; j < name.size(); ++j) {
+        const bool matches = reached[j] != 0 && name[j] == pattern[i];
+        next[j + 1] = matches ? 1 : 0;
+        any = any || matches;
+      }
+      // No pattern goes on from nothing; a long one need not be read to its end.
+      if (!any) return false;
     }
     std::swap(reached, next);
   }
   return reached[name.size()] != 0;
+}
+
+std::string ShortestGlob(absl::string_view pattern) {
+  std::string shortest;
+  for (const char c : pattern) {
+    const size_t n = shortest.size();
+    if (c == '*' && n >= 2 && shortest[n - 1] == '*' && shortest[n - 2] == '*') continue;
+    shortest.push_back(c);
+  }
+  return shortest;
 }
 
 }  // namespace hookwire::model

@@ -107,11 +107,18 @@ absl::Status SafetensorsFile::ParseHeader() {
       return fail(absl::StrCat(name, " ends at byte ", end, " of ", data_bytes));
     }
     extents.emplace_back(begin, end);
-    const std::optional<at::ScalarType> scalar = DtypeOf(dtype->get_ref<const std::string&>());
-    // A dtype of quantised towers, say: not an error until somebody asks for the tensor.
-    if (!scalar) continue;
-    Entry parsed{.dtype = *scalar, .shape = {}, .offset = data_start + begin, .bytes = end - begin};
-    uint64_t bytes = c10::elementSize(*scalar);
+    const auto& dtype_name = dtype->get_ref<const std::string&>();
+    Entry parsed{.dtype = DtypeOf(dtype_name),
+                 .dtype_name = dtype_name,
+                 .shape = {},
+                 .offset = data_start + begin,
+                 .bytes = end - begin};
+    if (!parsed.dtype) {
+      // That of a quantised tower, say: not an error until somebody asks for the tensor.
+      entries_.emplace(name, std::move(parsed));
+      continue;
+    }
+    uint64_t bytes = c10::elementSize(*parsed.dtype);
     for (const Json& size : *shape) {
       if (!size.is_number_unsigned())
         return fail(absl::StrCat("the shape of ", name, " is no list of sizes"));
@@ -139,9 +146,13 @@ absl::StatusOr<at::Tensor> SafetensorsFile::Get(absl::string_view name) const {
   if (it == entries_.end())
     return absl::NotFoundError(absl::StrCat(path_, " has no tensor ", name));
   const Entry& entry = it->second;
+  if (!entry.dtype) {
+    return absl::InvalidArgumentError(absl::StrCat(path_, ": ", name, " has dtype ",
+                                                   entry.dtype_name, ", which is not supported"));
+  }
   void* data = const_cast<std::byte*>(file_->data() + entry.offset);
   return at::from_blob(
-      data, entry.shape, [file = file_](void*) {}, at::TensorOptions().dtype(entry.dtype));
+      data, entry.shape, [file = file_](void*) {}, at::TensorOptions().dtype(*entry.dtype));
 }
 
 std::vector<std::string> SafetensorsFile::names() const {

@@ -11,6 +11,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -45,14 +46,17 @@ class SafetensorsFile {
 
   bool Has(absl::string_view name) const { return entries_.contains(name); }
   // A tensor over the mapped bytes, which it keeps alive. Its memory is read-only: writing to it is
-  // a fault.
+  // a fault. InvalidArgument where its dtype is not one of libtorch's that this file knows (those
+  // of quantised weights, say).
   absl::StatusOr<at::Tensor> Get(absl::string_view name) const;
   std::vector<std::string> names() const;
   const std::string& path() const { return path_; }
 
  private:
   struct Entry {
-    at::ScalarType dtype;
+    // Absent where `dtype_name` is unknown; shape and bytes are then unchecked.
+    std::optional<at::ScalarType> dtype;
+    std::string dtype_name;
     std::vector<int64_t> shape;
     size_t offset;  // from the start of the file
     size_t bytes;

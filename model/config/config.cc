@@ -21,6 +21,9 @@ class Reader {
 
   const absl::Status& status() const { return status_; }
 
+  // Whether the key is there at all, be it as null.
+  bool Contains(const char* key) const { return object_.contains(key); }
+
   bool Has(const char* key) const {
     const auto it = object_.find(key);
     return it != object_.end() && !it->is_null();
@@ -178,6 +181,8 @@ absl::Status ReadRope(const Json* parameters, LayerType type, RopeConfig& rope) 
 
 absl::Status ReadLayers(Reader& reader, const Json& text, Config& config) {
   const int64_t n_layers = reader.PositiveInt("num_hidden_layers", 30);
+  // What follows would blame other keys for a number that could not be read.
+  if (!reader.status().ok()) return reader.status();
   if (n_layers > 4096)
     return Invalid(absl::StrCat("num_hidden_layers ", n_layers, " is more than 4096"));
   std::vector<LayerType> types;
@@ -185,6 +190,8 @@ absl::Status ReadLayers(Reader& reader, const Json& text, Config& config) {
     return status;
 
   const bool key_is_value = reader.Bool("attention_k_eq_v", false);
+  const bool double_wide = reader.Bool("use_double_wide_mlp", false);
+  const int64_t n_shared = reader.Int("num_kv_shared_layers", 0);
   std::vector<Overrides> overrides(types.size());
   if (const Json* per_layer = reader.Object("per_layer_config")) {
     for (const auto& [key, value] : per_layer->items()) {
@@ -197,7 +204,7 @@ absl::Status ReadLayers(Reader& reader, const Json& text, Config& config) {
         return status;
       }
     }
-  } else {
+  } else if (!reader.Contains("per_layer_config")) {
     // The published form: one head width, and on K==V models one number of key-value heads, for all
     // full layers.
     const int64_t d_head = reader.PositiveInt("global_head_dim", 512);
@@ -210,13 +217,12 @@ absl::Status ReadLayers(Reader& reader, const Json& text, Config& config) {
     }
   }
 
-  const int64_t n_shared = reader.Int("num_kv_shared_layers", 0);
+  if (!reader.status().ok()) return reader.status();
   if (n_shared < 0 || n_shared >= n_layers) {
     return Invalid(absl::StrCat("num_kv_shared_layers ", n_shared,
                                 " must be less than num_hidden_layers ", n_layers));
   }
   config.n_key_value_shared_layers = static_cast<int>(n_shared);
-  const bool double_wide = reader.Bool("use_double_wide_mlp", false);
   const int first_shared = static_cast<int>(n_layers - n_shared);
 
   std::optional<int>
@@ -280,9 +286,14 @@ void ReadExperts(Reader& reader, Config& config) {
 
 void ReadTokens(Reader& root, Reader& text, const Json& text_json, bool multimodal,
                 Config& config) {
-  if (text.Has("bos_token_id")) config.bos_token_id = text.Int("bos_token_id", 0);
-  if (text.Has("pad_token_id")) config.pad_token_id = text.Int("pad_token_id", 0);
-  if (text.Has("eos_token_id")) {
+  // null means that there is none; a missing key has Transformers' default.
+  if (text.Has("bos_token_id") || !text.Contains("bos_token_id"))
+    config.bos_token_id = text.Int("bos_token_id", 2);
+  if (text.Has("pad_token_id") || !text.Contains("pad_token_id"))
+    config.pad_token_id = text.Int("pad_token_id", 0);
+  if (!text.Contains("eos_token_id")) {
+    config.eos_token_ids.push_back(1);
+  } else if (text.Has("eos_token_id")) {
     const Json& eos = text_json["eos_token_id"];
     for (const Json& id : eos.is_array() ? eos : Json::array({eos})) {
       if (id.is_number_integer()) {
@@ -369,7 +380,8 @@ absl::StatusOr<Config> ParseConfig(absl::string_view json) {
   if (text.Has("final_logit_softcapping")) {
     config.final_logit_softcap = text.Double("final_logit_softcapping", 0);
     if (!(*config.final_logit_softcap > 0))
-      return Invalid("final_logit_softcapping must be positive");
+      text.Fail("final_logit_softcapping", "a positive number",
+                (*text_json)["final_logit_softcapping"]);
   }
   if (text.String("use_bidirectional_attention", "") == "all") {
     return Invalid("use_bidirectional_attention \"all\" (an encoder) is not supported");

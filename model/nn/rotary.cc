@@ -5,6 +5,8 @@
 #include <ATen/ops/pow.h>
 #include <ATen/ops/zeros.h>
 
+#include "model/nn/cpu_kernels.h"
+
 namespace hookwire::model {
 
 at::Tensor InverseFrequencies(const RopeConfig& rope, int64_t d_head) {
@@ -30,7 +32,9 @@ std::pair<at::Tensor, at::Tensor> RotaryFactors(const at::Tensor& positions,
   return {angles.cos().to(dtype), angles.sin().to(dtype)};
 }
 
-at::Tensor ApplyRotary(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin) {
+at::Tensor ApplyRotary(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin,
+                       Numerics numerics) {
+  if (numerics == Numerics::kFast && HasCpuKernels(x)) return CpuApplyRotary(x, cos, sin);
   const int64_t half = x.size(-1) / 2;
   const at::Tensor turned = at::cat({-x.narrow(-1, half, half), x.narrow(-1, 0, half)}, -1);
   return x * cos.unsqueeze(1) + turned * sin.unsqueeze(1);

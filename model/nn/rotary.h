@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "model/config/config.h"
+#include "model/numerics.h"
 
 namespace hookwire::model {
 
@@ -21,7 +22,8 @@ std::pair<at::Tensor, at::Tensor> RotaryFactors(const at::Tensor& positions,
                                                 at::ScalarType dtype);
 
 // Turns x [rows, head, d_head] by the angles whose cos and sin are [rows, d_head].
-at::Tensor ApplyRotary(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin);
+at::Tensor ApplyRotary(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin,
+                       Numerics numerics);
 
 }  // namespace hookwire::model
 

@@ -52,7 +52,7 @@ class Attention {
     const RotaryTable& table = state_.rotary[static_cast<size_t>(at_.type)];
     Ragged out;
     for (size_t i = 0; i < x.size(); ++i)
-      out.push_back(ApplyRotary(x[i], table.cos[i], table.sin[i]));
+      out.push_back(ApplyRotary(x[i], table.cos[i], table.sin[i], probe_.layout().numerics()));
     return out;
   }
   // [rows, head × d_head] -> [rows, head, d_head].

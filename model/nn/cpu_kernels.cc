@@ -1,0 +1,163 @@
+#include "model/nn/cpu_kernels.h"
+
+#include <ATen/Parallel.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/empty_like.h>
+
+#include <array>
+#include <cmath>
+#include <vector>
+
+namespace hookwire::model {
+namespace {
+
+// One build of each inner loop for every width of vectors; the loader picks. Sanitizers cannot run
+// the loader's choice.
+#if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#define HOOKWIRE_VECTOR_CLONES __attribute__((target_clones("default", "avx2", "avx512f")))
+#else
+#define HOOKWIRE_VECTOR_CLONES
+#endif
+
+// Rows below this many elements in all are not worth a second thread.
+constexpr int64_t kGrainElements = 16'384;
+
+// Sums run in this many lanes whatever the processor, so that their bits are the same everywhere.
+constexpr int64_t kLanes = 16;
+
+HOOKWIRE_VECTOR_CLONES float SumOfSquares(const float* x, int64_t n) {
+  std::array<float, kLanes> lanes{};
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    for (int64_t lane = 0; lane < kLanes; ++lane)
+      lanes[static_cast<size_t>(lane)] += x[i + lane] * x[i + lane];
+  }
+  for (int64_t lane = 0; i < n; ++i, ++lane) lanes[static_cast<size_t>(lane)] += x[i] * x[i];
+  for (size_t half = kLanes / 2; half > 0; half /= 2) {
+    for (size_t lane = 0; lane < half; ++lane) lanes[lane] += lanes[lane + half];
+  }
+  return lanes[0];
+}
+
+HOOKWIRE_VECTOR_CLONES void ScaleRow(const float* x, const float* weight, float factor, float* y,
+                                     int64_t n) {
+  if (weight == nullptr) {
+    for (int64_t i = 0; i < n; ++i) y[i] = x[i] * factor;
+  } else {
+    for (int64_t i = 0; i < n; ++i) y[i] = x[i] * factor * weight[i];
+  }
+}
+
+// y = x turned by the angles of cos and sin: feature i and i + half are a pair.
+HOOKWIRE_VECTOR_CLONES void RotateRow(const float* x, const float* cos, const float* sin, float* y,
+                                      int64_t half) {
+  for (int64_t i = 0; i < half; ++i) y[i] = x[i] * cos[i] - x[i + half] * sin[i];
+  for (int64_t i = half; i < 2 * half; ++i) y[i] = x[i] * cos[i] + x[i - half] * sin[i];
+}
+
+HOOKWIRE_VECTOR_CLONES void Widen(const c10::BFloat16* x, float* y, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) y[i] = static_cast<float>(x[i]);
+}
+
+HOOKWIRE_VECTOR_CLONES void Narrow(const float* x, c10::BFloat16* y, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) y[i] = c10::BFloat16(x[i]);
+}
+
+// Reads rows of either dtype as float32 and writes them back.
+class Rows {
+ public:
+  Rows(const at::Tensor& x, int64_t width)
+      : base_(x.const_data_ptr()), bf16_(x.scalar_type() == at::kBFloat16), width_(width) {
+    if (bf16_) buffer_.resize(static_cast<size_t>(width));
+  }
+
+  const float* Read(int64_t row) {
+    if (!bf16_) return static_cast<const float*>(base_) + row * width_;
+    Widen(static_cast<const c10::BFloat16*>(base_) + row * width_, buffer_.data(), width_);
+    return buffer_.data();
+  }
+
+ private:
+  const void* base_;
+  const bool bf16_;
+  const int64_t width_;
+  std::vector<float> buffer_;
+};
+
+class OutRows {
+ public:
+  OutRows(const at::Tensor& y, int64_t width)
+      : base_(y.mutable_data_ptr()), bf16_(y.scalar_type() == at::kBFloat16), width_(width) {
+    if (bf16_) buffer_.resize(static_cast<size_t>(width));
+  }
+
+  // Where to write a row; Finish(row) puts it in place.
+  float* Row(int64_t row) {
+    return bf16_ ? buffer_.data() : static_cast<float*>(base_) + row * width_;
+  }
+  void Finish(int64_t row) {
+    if (bf16_) Narrow(buffer_.data(), static_cast<c10::BFloat16*>(base_) + row * width_, width_);
+  }
+
+ private:
+  void* base_;
+  const bool bf16_;
+  const int64_t width_;
+  std::vector<float> buffer_;
+};
+
+}  // namespace
+
+bool HasCpuKernels(const at::Tensor& x) {
+  return x.is_cpu() && (x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16) &&
+         !at::GradMode::is_enabled();
+}
+
+at::Tensor CpuRmsNorm(const at::Tensor& x, const at::Tensor& weight, double eps) {
+  const at::Tensor in = x.contiguous();
+  at::Tensor out = at::empty_like(in);
+  const int64_t width = in.size(-1);
+  const int64_t n_rows = width == 0 ? 0 : in.numel() / width;
+  const at::Tensor w = weight.defined() ? weight.to(at::kFloat).contiguous() : at::Tensor();
+  const float* weights = w.defined() ? w.const_data_ptr<float>() : nullptr;
+  at::parallel_for(
+      0, n_rows, std::max<int64_t>(1, kGrainElements / width), [&](int64_t begin, int64_t end) {
+        Rows rows(in, width);
+        OutRows out_rows(out, width);
+        for (int64_t row = begin; row < end; ++row) {
+          const float* values = rows.Read(row);
+          const float mean_square = SumOfSquares(values, width) / static_cast<float>(width);
+          ScaleRow(values, weights, 1.0F / std::sqrt(mean_square + static_cast<float>(eps)),
+                   out_rows.Row(row), width);
+          out_rows.Finish(row);
+        }
+      });
+  return out;
+}
+
+at::Tensor CpuApplyRotary(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin) {
+  const at::Tensor in = x.contiguous();
+  const at::Tensor cosines = cos.contiguous();
+  const at::Tensor sines = sin.contiguous();
+  at::Tensor out = at::empty_like(in);
+  const int64_t n_heads = in.size(1);
+  const int64_t width = in.size(2);
+  const int64_t grain = std::max<int64_t>(1, kGrainElements / (n_heads * width));
+  at::parallel_for(0, in.size(0), grain, [&](int64_t begin, int64_t end) {
+    Rows rows(in, width);
+    Rows cos_rows(cosines, width);
+    Rows sin_rows(sines, width);
+    OutRows out_rows(out, width);
+    for (int64_t position = begin; position < end; ++position) {
+      const float* c = cos_rows.Read(position);
+      const float* s = sin_rows.Read(position);
+      for (int64_t row = position * n_heads; row < (position + 1) * n_heads; ++row) {
+        RotateRow(rows.Read(row), c, s, out_rows.Row(row), width / 2);
+        out_rows.Finish(row);
+      }
+    }
+  });
+  return out;
+}
+
+}  // namespace hookwire::model

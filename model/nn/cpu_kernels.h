@@ -1,0 +1,25 @@
+// Small operators that libtorch has only as chains of ten calls, as one pass over memory each: for
+// `fast` numerics on the CPU.
+//
+// They have no gradients: the callers choose them only where none are wanted. Results do not depend
+// on the number of rows, of threads, or on the processor's instruction set.
+#ifndef HOOKWIRE_MODEL_NN_CPU_KERNELS_H_
+#define HOOKWIRE_MODEL_NN_CPU_KERNELS_H_
+
+#include <ATen/core/Tensor.h>
+
+namespace hookwire::model {
+
+// Whether the kernels below take this tensor: on the CPU, float32 or bfloat16, and no gradient is
+// being recorded.
+bool HasCpuKernels(const at::Tensor& x);
+
+// RmsNorm over the last axis; see nn/rms_norm.h. Any leading axes.
+at::Tensor CpuRmsNorm(const at::Tensor& x, const at::Tensor& weight, double eps);
+
+// ApplyRotary; see nn/rotary.h. x [rows, head, d_head], cos and sin [rows, d_head].
+at::Tensor CpuApplyRotary(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin);
+
+}  // namespace hookwire::model
+
+#endif  // HOOKWIRE_MODEL_NN_CPU_KERNELS_H_
