@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import queue
 import re
 import subprocess
@@ -12,7 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-HOOKWIRED = ROOT / "build" / "release" / "bin" / "hookwired"
+# Another build can be put to the test by naming its daemon in the environment.
+HOOKWIRED = Path(os.environ.get("HOOKWIRED", ROOT / "build" / "release" / "bin" / "hookwired"))
 START_SECONDS = 60
 STOP_SECONDS = 20
 
