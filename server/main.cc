@@ -2,11 +2,11 @@
 //
 // Exit status: 0 after a signal, 2 where it could not start (one line on stderr says why).
 
+#include <alloca.h>
 #include <unistd.h>
 
 #include <csignal>
 #include <cstdio>
-#include <cstdlib>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -21,19 +21,6 @@
 
 namespace hookwire::server {
 namespace {
-
-// With OpenMP's default spinning, a pass on a machine with as many compute threads as cores takes
-// several times as long when anything else wants a core. libgomp reads this before main begins, so
-// the program starts itself again with it.
-void LimitSpinning(char** arguments) {
-  for (const char* setting : {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"}) {
-    if (getenv(setting) != nullptr) return;
-  }
-  // Being set, it also keeps the second start from a third.
-  if (setenv("GOMP_SPINCOUNT", "10000", /*overwrite=*/0) != 0) return;
-  execv("/proc/self/exe", arguments);
-  // Without it everything works, only slower.
-}
 
 int Fail(const absl::Status& status) {
   std::fprintf(stderr, "hookwired: %s\n", std::string(status.message()).c_str());
@@ -82,10 +69,44 @@ int Main(const std::vector<std::string>& arguments) {
   return 0;
 }
 
+#define HOOKWIRE_NOT_SANITIZED __attribute__((no_sanitize("address", "thread", "undefined")))
+
+// Whether `variable` is "<name>=…".
+HOOKWIRE_NOT_SANITIZED bool Sets(const char* variable, const char* name) {
+  while (*name != '\0' && *variable == *name) ++variable, ++name;
+  return *name == '\0' && *variable == '=';
+}
+
+// Starts the program again with GOMP_SPINCOUNT=10000, unless the environment says already how
+// OpenMP's threads wait: with their default spinning, a pass on a machine with as many compute
+// threads as cores takes several times as long when anything else wants a core. libgomp reads the
+// environment when it is loaded, so it has to be there from the start.
+//
+// Runs before any library has been set up, so that this is not done twice (libtorch takes some 0.3
+// s), and therefore calls the system alone.
+HOOKWIRE_NOT_SANITIZED void LimitSpinning(int, char** arguments, char** environment) {
+  size_t variables = 0;
+  for (; environment[variables] != nullptr; ++variables) {
+    const char* const variable = environment[variables];
+    // Being set, it also keeps the second start from a third.
+    if (Sets(variable, "GOMP_SPINCOUNT") || Sets(variable, "OMP_WAIT_POLICY")) return;
+  }
+  static char setting[] = "GOMP_SPINCOUNT=10000";
+  auto** const extended = static_cast<char**>(alloca((variables + 2) * sizeof(char*)));
+  for (size_t i = 0; i < variables; ++i) extended[i] = environment[i];
+  extended[variables] = setting;
+  extended[variables + 1] = nullptr;
+  execve("/proc/self/exe", arguments, extended);
+  // Where that fails everything works, only slower.
+}
+
+// Called by the dynamic loader before the initialisers of all libraries.
+__attribute__((section(".preinit_array"),
+               used)) void (*const limit_spinning)(int, char**, char**) = &LimitSpinning;
+
 }  // namespace
 }  // namespace hookwire::server
 
 int main(int argc, char** argv) {
-  hookwire::server::LimitSpinning(argv);
   return hookwire::server::Main(std::vector<std::string>(argv + (argc > 0 ? 1 : 0), argv + argc));
 }

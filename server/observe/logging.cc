@@ -1,6 +1,7 @@
 #include "server/observe/logging.h"
 
 #include <c10/util/Exception.h>
+#include <google/protobuf/stubs/logging.h>
 #include <grpc/support/log.h>
 #include <poll.h>
 #include <spdlog/formatter.h>
@@ -127,7 +128,7 @@ class NonBlockingSink final : public spdlog::sinks::base_sink<std::mutex> {
   uint64_t dropped_ = 0;
 };
 
-// gRPC and libtorch call plain functions without a context.
+// The libraries call plain functions without a context.
 std::weak_ptr<spdlog::logger>& LibraryLogger() {
   static auto* logger = new std::weak_ptr<spdlog::logger>();
   return *logger;
@@ -140,6 +141,13 @@ void LogOfGrpc(gpr_log_func_args* args) {
   const auto level =
       args->severity == GPR_LOG_SEVERITY_ERROR ? spdlog::level::debug : spdlog::level::trace;
   if (logger->should_log(level)) LogEvent(*logger, level, args->message, {{"from", "grpc"}});
+}
+
+void LogOfProtobuf(google::protobuf::LogLevel, const char*, int, const std::string& message) {
+  const std::shared_ptr<spdlog::logger> logger = LibraryLogger().lock();
+  if (logger == nullptr) return;
+  // About what a client sent, which is answered with an error.
+  LogEvent(*logger, spdlog::level::debug, message, {{"from", "protobuf"}});
 }
 
 class WarningsOfTorch final : public c10::WarningHandler {
@@ -175,6 +183,7 @@ void LogEvent(spdlog::logger& logger, spdlog::level::level_enum level, std::stri
 void CaptureLibraryLogs(const std::shared_ptr<spdlog::logger>& logger) {
   LibraryLogger() = logger;
   gpr_set_log_function(&LogOfGrpc);
+  google::protobuf::SetLogHandler(&LogOfProtobuf);
   static WarningsOfTorch warnings;
   c10::WarningUtils::set_warning_handler(&warnings);
 }

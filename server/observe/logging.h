@@ -25,9 +25,9 @@ std::shared_ptr<spdlog::logger> MakeLogger(LogFormat format, spdlog::level::leve
 void LogEvent(spdlog::logger& logger, spdlog::level::level_enum level, std::string_view message,
               const nlohmann::ordered_json& fields);
 
-// Sends the messages of gRPC's core and of libtorch through the logger, for as long as it exists;
-// without this they go to stderr in formats of their own. For the whole process: call it once, from
-// main.
+// Sends the messages of gRPC's core, protobuf and libtorch through the logger, for as long as it
+// exists; without this they go to stderr in formats of their own. For the whole process: call it
+// once, from main.
 void CaptureLibraryLogs(const std::shared_ptr<spdlog::logger>& logger);
 
 }  // namespace hookwire::server

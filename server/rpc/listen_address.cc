@@ -49,7 +49,8 @@ absl::StatusOr<ListenAddress> ParseListenAddress(std::string_view text) {
   if (bracketed) host = host.substr(1, host.size() - 2);
   const bool has_colon = host.find(':') != std::string_view::npos;
   uint32_t port = 0;
-  if (host.empty() || bracketed != has_colon ||
+  const bool has_bracket = host.find_first_of("[]") != std::string_view::npos;
+  if (host.empty() || has_bracket || bracketed != has_colon ||
       !absl::SimpleAtoi(std::string(text.substr(colon + 1)), &port) || port > 65535) {
     return wrong;
   }

@@ -63,7 +63,7 @@ void RunCall::Refuse(const absl::Status& status) {
 void RunCall::Log(const RunOutcome& outcome) const {
   RunRecord record;
   record.id = id_;
-  record.peer = context_.peer();
+  record.peer = peer_;
   if (plan_ != nullptr) {
     record.sequences = plan_->sequences.size();
     record.tokens = plan_->total_tokens;

@@ -33,7 +33,7 @@ class RunCall final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
 
  private:
   RunCall(const Backend& backend, std::string id, grpc::CallbackServerContext& context)
-      : backend_(backend), id_(std::move(id)), context_(context) {}
+      : backend_(backend), id_(std::move(id)), context_(context), peer_(context.peer()) {}
 
   void Begin(const grpc::ByteBuffer& request, const std::shared_ptr<RunCall>& self);
   // Ends a call whose request was refused.
@@ -58,7 +58,9 @@ class RunCall final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
 
   const Backend& backend_;
   const std::string id_;
+  // Gone after OnDone, which may come before the scheduler has let go of the run.
   grpc::CallbackServerContext& context_;
+  const std::string peer_;
   std::shared_ptr<const RunPlan> plan_;
   // There is none where the request was refused.
   std::optional<ResultStream> stream_;

@@ -23,8 +23,9 @@ google::rpc::Status DetailsIn(const grpc::Status& status) {
 
 template <typename Detail>
 std::optional<Detail> Find(const grpc::Status& status) {
+  const google::rpc::Status details = DetailsIn(status);
   Detail detail;
-  for (const auto& any : DetailsIn(status).details()) {
+  for (const auto& any : details.details()) {
     if (any.UnpackTo(&detail)) return detail;
   }
   return std::nullopt;
