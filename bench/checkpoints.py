@@ -1,7 +1,7 @@
-"""The checkpoints that are measured: the bundled toy, and two random ones, made when needed.
+"""The checkpoints that are measured: the bundled toy, and random ones, made when needed.
 
-`mid` and `wide` have random weights: speed does not depend on what a model has learnt. They are
-kept in `build/bench/`, 1 GB and 0.8 GB.
+Weights that are made are random: speed does not depend on what a model has learnt. They are kept in
+`build/bench/`: 1 GB for `mid`, 0.8 GB for `wide`.
 """
 
 from __future__ import annotations
@@ -118,6 +118,30 @@ MID = Checkpoint("mid", 12, 32768, _e_type(12, 32768, width=1024, mlp=3072, head
 # 209 M parameters, of which the embedding has 134 M; the logits of one position have 1 MiB.
 WIDE = Checkpoint("wide", 6, 262144, _e_type(6, 262144, width=512, mlp=1536, heads=4, ple=32))
 CHECKPOINTS = (TOY, MID, WIDE)
+# As wide as a large model, with no per-layer embeddings: what it takes to embed a token is little
+# beside the 16 KiB that its embedding has. Rows that compute use the others.
+BROAD = Checkpoint(
+    "broad",
+    2,
+    8192,
+    {
+        "layer_types": [SLIDING, FULL],
+        "num_hidden_layers": 2,
+        "vocab_size": 8192,
+        "hidden_size": 4096,
+        "hidden_size_per_layer_input": 0,
+        "intermediate_size": 256,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "head_dim": 64,
+        "global_head_dim": 64,
+        "max_position_embeddings": 32768,
+        "bos_token_id": BOS,
+        "eos_token_id": SPECIAL.index("<eos>"),
+        "pad_token_id": SPECIAL.index("<pad>"),
+        "tie_word_embeddings": True,
+    },
+)
 
 
 @torch.no_grad()

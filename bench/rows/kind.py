@@ -8,6 +8,7 @@ from torch import Tensor
 
 from bench import agree, measure
 from bench.figures import Row, Series
+from bench.measure import Effort
 from bench.workbench import Workbench
 
 Measure = Callable[[Workbench], tuple[Row, ...]]
@@ -29,6 +30,7 @@ def compare(
     baselines: Mapping[str, Side],
     goals: Mapping[str, float] | None = None,
     note: str = "",
+    effort: Effort | None = None,
 ) -> tuple[Row, ...]:
     """Times Hookwire and its baselines in turn, after all of them returned the same outputs.
 
@@ -40,6 +42,7 @@ def compare(
         baselines: return the same, by the label of the row.
         goals: how many times as fast as the baseline Hookwire should be, by label.
         note: of the rows.
+        effort: instead of the workbench's.
 
     Returns:
         A row for each baseline.
@@ -51,7 +54,7 @@ def compare(
     for baseline in baselines.values():
         agree.require(expected, baseline())
     del expected
-    times = measure.durations({HOOKWIRE: ours, **baselines}, bench.effort)
+    times = measure.durations({HOOKWIRE: ours, **baselines}, effort or bench.effort)
     series = Series(HOOKWIRE, times[HOOKWIRE])
     return tuple(
         Row(

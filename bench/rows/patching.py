@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -49,6 +50,10 @@ def patching(checkpoint: Checkpoint, bench: Workbench) -> tuple[Row, ...]:
         )
         return {"difference": patched}
 
+    # A single sweep of TransformerLens's over `mid` takes half a minute; both sides were warmed up by
+    # the comparison of their outputs.
+    effort = replace(bench.effort, least=1 if bench.quick else 3, warm_up=0)
+
     return compare(
         bench,
         f"patching/{checkpoint.name}",
@@ -61,6 +66,7 @@ def patching(checkpoint: Checkpoint, bench: Workbench) -> tuple[Row, ...]:
             f"position; TransformerLens: get_act_patch_resid_pre, "
             f"{checkpoint.n_layers * N_POS} runs"
         ),
+        effort=effort,
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from bench import agree, measure
 from bench.bare import Load, bare_client
-from bench.checkpoints import MID
+from bench.checkpoints import BROAD
 from bench.figures import Kind, Row, Series, Unit
 from bench.pace import Pace, Stopwatch
 from bench.rows.kind import HOOKWIRE, Measure
@@ -24,13 +24,13 @@ ASSEMBLES = "bare gRPC stream, assembled"
 
 def stream(bench: Workbench) -> tuple[Row, ...]:
     """The embeddings of many prompts; the pass ends before the first layer."""
-    model = bench.daemon(MID).model
-    tokens = MID.prompts(N_ROWS, 512 if bench.quick else 4096)
+    model = bench.daemon(BROAD).model
+    tokens = BROAD.prompts(N_ROWS, 256 if bench.quick else 1024)
     total = model.plan(tokens, NAME, stop_at_layer=0, return_type=None).total_bytes
     load = Load(N_ROWS, total // N_ROWS, MESSAGE_BYTES)
 
     _, cache = model.run_with_cache(tokens, names_filter=NAME, stop_at_layer=0, return_type=None)
-    expected = bench.baselines(MID).transformers.embed(tokens)
+    expected = bench.baselines(BROAD).transformers.embed(tokens)
     agree.require({NAME: cache[NAME]}, {NAME: expected})
     del cache, expected
 
@@ -55,14 +55,14 @@ def stream(bench: Workbench) -> tuple[Row, ...]:
             bench.effort,
         )
 
-    what = f"mid: {NAME} of {N_ROWS} × {tokens.shape[1]} tokens ({total / 2**20:.0f} MiB)"
+    what = f"{BROAD.name}: {NAME} of {N_ROWS} × {tokens.shape[1]} tokens ({total / 2**20:.0f} MiB)"
 
     def row(how: str, rate: Callable[[Pace], float], label: str, goal: float | None) -> Row:
         ours, theirs = (
             Series(side, tuple(map(rate, paces[side])), Unit.BYTES_PER_SECOND)
             for side in (HOOKWIRE, label)
         )
-        return Row("stream/mid", f"{what}, {how}", ours, theirs, Kind.SPEED_UP, goal)
+        return Row(f"stream/{BROAD.name}", f"{what}, {how}", ours, theirs, Kind.SPEED_UP, goal)
 
     wire, whole = (lambda pace: pace.rate_after_first), (lambda pace: pace.rate)
     return (
@@ -72,4 +72,4 @@ def stream(bench: Workbench) -> tuple[Row, ...]:
     )
 
 
-ROWS: dict[str, Measure] = {"stream/mid": stream}
+ROWS: dict[str, Measure] = {f"stream/{BROAD.name}": stream}
