@@ -126,4 +126,5 @@ async def test_no_tokenizer() -> None:
         with pytest.raises(hookwire.NoTokenizerError):
             await twin("a small step")
         await twin([[1, 2], [3]])
+        assert server.calls.count("get_tokenizer") == 1
     server.stop()

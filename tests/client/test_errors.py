@@ -156,6 +156,7 @@ def test_no_tokenizer() -> None:
         with pytest.raises(hookwire.NoTokenizerError):
             model("a small step")
         model([[1, 2], [3]])  # token ids need none
+        assert server.calls.count("get_tokenizer") == 1
     server.stop()
 
 

@@ -193,7 +193,7 @@ class AsyncRemoteModel(Session):
 
     def _get_tokenizer(self) -> Tokenizer:
         if self._tokenizer is None:
-            raise errors.NoTokenizerError("the checkpoint has no tokenizer")
+            raise self._no_tokenizer or errors.NoTokenizerError("the checkpoint has no tokenizer")
         return self._tokenizer
 
     async def tokenizer(self) -> Tokenizer:
@@ -202,12 +202,14 @@ class AsyncRemoteModel(Session):
         Raises:
             NoTokenizerError: the checkpoint has none.
         """
+        if self._no_tokenizer is not None:
+            raise self._no_tokenizer
         if self._tokenizer is None:
-            self._tokenizer = Tokenizer(
-                await self._connection.get_tokenizer(),
-                n_ctx=self.cfg.n_ctx,
-                use_torch=self._use_torch,
-            )
+            try:
+                return self._keep_tokenizer(await self._connection.get_tokenizer())
+            except errors.NoTokenizerError as error:
+                self._no_tokenizer = error
+                raise
         return self._tokenizer
 
     async def to_tokens(

@@ -17,8 +17,6 @@ class ActivationCache(Mapping[str, Any]):
     `cache["embed"]`, `cache["scale", 2, "ln1"]`; and so is any other name of a captured hook point.
 
     Attributes:
-        mask: bool [batch, pos]: False where a captured position is padding; there, all tensors are
-            zero.
         receipt: what ran, where, on which weights.
         has_batch_dim: whether tensors have the batch in front.
     """
@@ -27,13 +25,15 @@ class ActivationCache(Mapping[str, Any]):
         self,
         tensors: dict[str, Any],
         *,
-        mask: Any,
+        mask: Callable[[], Any],
+        batch: int,
         receipt: config.Receipt,
         n_layers: int,
         hooks: Callable[[], catalogue.Catalogue],
     ) -> None:
         self.cache_dict = tensors
-        self.mask = mask
+        self._make_mask = mask
+        self._batch = batch
         self.receipt = receipt
         self.has_batch_dim = True
         self._n_layers = n_layers
@@ -80,6 +80,12 @@ class ActivationCache(Mapping[str, Any]):
             metadata={"hook": name, "suggestion": close[0] if close else ""},
         )
 
+    @property
+    def mask(self) -> Any:
+        """Bool [batch, pos]: False where a captured position is padding; there, all is zero."""
+        mask = self._make_mask()
+        return mask if self.has_batch_dim else mask[0]
+
     def __contains__(self, key: object) -> bool:
         return key in self.cache_dict
 
@@ -109,11 +115,10 @@ class ActivationCache(Mapping[str, Any]):
         """
         if not self.has_batch_dim:
             return self
-        if len(self.mask) != 1:
-            raise ValueError(f"the batch has {len(self.mask)} rows; its axis cannot be removed")
+        if self._batch != 1:
+            raise ValueError(f"the batch has {self._batch} rows; its axis cannot be removed")
         for name, tensor in self.cache_dict.items():
             self.cache_dict[name] = tensor[0]
-        self.mask = self.mask[0]
         self.has_batch_dim = False
         return self
 

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from hookwire import dtypes, rpc
+from hookwire import dtypes, errors, rpc
 from hookwire._proto import service_pb2
 from hookwire.catalogue import Catalogue
 from hookwire.connection import Connection
@@ -144,15 +144,21 @@ class RemoteModel(Session):
         return self._catalogue
 
     def _get_tokenizer(self) -> Tokenizer:
-        if self._tokenizer is None:
-            with self._lock:
-                if self._tokenizer is None:
-                    self._tokenizer = Tokenizer(
-                        self._connection.get_tokenizer(),
-                        n_ctx=self.cfg.n_ctx,
-                        use_torch=self._use_torch,
-                    )
-        return self._tokenizer
+        if self._tokenizer is not None:
+            return self._tokenizer
+        with self._lock:
+            return self._ask_for_tokenizer()
+
+    def _ask_for_tokenizer(self) -> Tokenizer:
+        if self._tokenizer is not None:
+            return self._tokenizer
+        if self._no_tokenizer is not None:
+            raise self._no_tokenizer
+        try:
+            return self._keep_tokenizer(self._connection.get_tokenizer())
+        except errors.NoTokenizerError as error:
+            self._no_tokenizer = error
+            raise
 
     @property
     def tokenizer(self) -> Tokenizer:

@@ -149,6 +149,12 @@ class Run:
             if entry.name == "log_probs" and entry.array is not None
         )
 
+    def _mask(self) -> Any:
+        mask = self.request.batch.mask()
+        if self.request.columns is not None:
+            mask = mask[:, self.request.columns]
+        return self._session.tensor(mask)
+
     def cache(self, remove_batch_dim: bool) -> ActivationCache:
         """What was captured."""
         session, made = self._session, self.request
@@ -158,14 +164,12 @@ class Run:
                 tensor = session.tensor(entry.array)
                 for name in entry.names:
                     tensors[name] = tensor
-        mask = made.batch.mask()
-        if made.columns is not None:
-            mask = mask[:, made.columns]
         assert self.assembly.receipt is not None
         cache = ActivationCache(
             tensors,
-            mask=session.tensor(mask),
+            mask=self._mask,
             receipt=self.assembly.receipt,
+            batch=len(made.batch),
             n_layers=session.cfg.n_layers,
             hooks=session.catalogue,
         )
@@ -202,6 +206,8 @@ class Session:
         self._use_torch = dtypes.wants_torch(tensors)
         self._catalogue: Catalogue | None = None
         self._tokenizer: Tokenizer | None = None
+        # That there is none, once the server has said so.
+        self._no_tokenizer: errors.NoTokenizerError | None = None
         self._warned_of_padding = False
         self._hooks: contextvars.ContextVar[tuple[tuple[Any, Any], ...]] = contextvars.ContextVar(
             "hooks", default=()
@@ -214,6 +220,10 @@ class Session:
 
     def _get_tokenizer(self) -> Tokenizer:
         raise NotImplementedError
+
+    def _keep_tokenizer(self, files: dict[str, bytes]) -> Tokenizer:
+        self._tokenizer = Tokenizer(files, n_ctx=self.cfg.n_ctx, use_torch=self._use_torch)
+        return self._tokenizer
 
     def _say_hello(self) -> None:
         """Says what this is connected to, on stderr."""
