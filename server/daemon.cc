@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "server/device.h"
+#include "server/errors/errors.h"
 #include "server/plan/dtypes.h"
 #include "server/rpc/describe_model.h"
 
@@ -142,7 +143,8 @@ bool Daemon::WaitUntilIdle(absl::Duration timeout) const {
 
 void Daemon::Stop() {
   scheduler_.Drain();
-  streams_.AbandonAll(absl::UnavailableError("the server is shutting down and has ended the run"));
+  streams_.AbandonAll(MakeError("the server is shutting down and has ended the run",
+                                {v1::ERROR_REASON_SHUTTING_DOWN, "", {}}));
   if (rpc_ == nullptr) return;
   streams_.WaitUntilEmpty(absl::InfiniteFuture());
   rpc_->Shutdown(kConnectionGrace);

@@ -105,7 +105,13 @@ void ResultStream::Cancel(const absl::Status& status) {
 
 void ResultStream::Abandon(const absl::Status& status) {
   Cancel(status);
-  writer_.Break(status);
+  bool outstanding = false;
+  {
+    absl::MutexLock lock(&mutex_);
+    outstanding = writing_;
+  }
+  // Otherwise the call ends as any other failed one, as soon as the producer has ended.
+  if (outstanding) writer_.Break(status);
 }
 
 void ResultStream::OnWritten(bool ok) {

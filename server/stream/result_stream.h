@@ -66,7 +66,7 @@ class ResultStream final : public TensorSink {
   // The reader is gone, or does not want the rest: what waits is dropped, and the run ends at its
   // next Emit or Progress.
   void Cancel(const absl::Status& status);
-  // Cancel, and break the call off even where the reader does not read.
+  // Cancel, and break the call off where the reader has not taken what it was given.
   void Abandon(const absl::Status& status);
 
   // The message that the writer was given last has been taken (or, not `ok`, never will be).

@@ -61,9 +61,8 @@ void StreamRegistry::Watch() {
   absl::Duration pause = absl::ZeroDuration();
   absl::MutexLock lock(&mutex_);
   const auto stop = [this]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return stop_; };
-  const auto awake = [this]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) {
-    return stop_ || !streams_.empty();
-  };
+  const auto awake = [this]()
+                         ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return stop_ || !streams_.empty(); };
   while (true) {
     if (mutex_.AwaitWithTimeout(absl::Condition(&stop), pause)) return;
     // Without streams there is nothing to look at, however long that lasts.

@@ -279,6 +279,15 @@ TEST_F(ResultStreamTest, AbandonBreaksTheCallOff) {
   EXPECT_TRUE(absl::IsDeadlineExceeded(Emit(0, 1)));
 }
 
+TEST_F(ResultStreamTest, AbandonLetsTheCallEndWhereTheReaderReads) {
+  Open();
+  reader_.TakeAll(*stream_);
+  stream_->Abandon(absl::UnavailableError("shutting down"));
+  EXPECT_FALSE(reader_.broken());
+  stream_->Fail(Emit(0, 1));
+  EXPECT_EQ(reader_.status(), absl::UnavailableError("shutting down"));
+}
+
 TEST_F(ResultStreamTest, ProgressIsForLongRunsAndNotTooOften) {
   Open();
   reader_.TakeAll(*stream_);

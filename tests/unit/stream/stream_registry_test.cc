@@ -74,8 +74,8 @@ TEST_F(StreamRegistryTest, AbandonAllEndsThoseThatComeLaterToo) {
   const auto before = MakeCall();
   registry_.AbandonAll(absl::UnavailableError("shutting down"));
   const auto after = MakeCall();
-  EXPECT_TRUE(before->reader.broken());
-  EXPECT_TRUE(after->reader.broken());
+  EXPECT_TRUE(absl::IsUnavailable(before->stream.status()));
+  EXPECT_TRUE(absl::IsUnavailable(after->stream.status()));
   registry_.Remove(&before->stream);
   registry_.Remove(&after->stream);
 }
