@@ -60,7 +60,7 @@ TEST(Client, CollectsTensorsThatInterleave) {
                      Chunk(0, 0, kFirst.substr(0, 3)), Chunk(1, 5, kSecond.substr(5)),
                      Chunk(0, 3, kFirst.substr(3)), Receipt()});
   auto result = server.Connect()->Collect({});
-  ASSERT_THAT(result, IsOk());
+  ASSERT_THAT(StatusOf(result), IsOk());
   ASSERT_EQ(result->tensors.size(), 2U);
   EXPECT_THAT(result->tensors[0].ToDoubles(), ElementsAre(1, 2));
   EXPECT_THAT(result->tensors[0].shape(), ElementsAre(2));
@@ -78,7 +78,7 @@ TEST(Client, HandsEachTensorOverBeforeTheReceipt) {
     order.push_back(tensor.index());
     return absl::OkStatus();
   });
-  EXPECT_THAT(receipt, IsOk());
+  EXPECT_THAT(StatusOf(receipt), IsOk());
   EXPECT_THAT(order, ElementsAre(1, 0));
 }
 
@@ -93,7 +93,7 @@ TEST(Client, GivesATensorWithoutElementsToo) {
     events.push_back(Receipt(2, 12));
     FakeServer server(events);
     auto result = server.Connect()->Collect({});
-    ASSERT_THAT(result, IsOk());
+    ASSERT_THAT(StatusOf(result), IsOk());
     EXPECT_EQ(result->tensors[0].size(), 0U);
     EXPECT_THAT(result->tensors[0].shape(), ElementsAre(0));
   }
@@ -112,7 +112,7 @@ TEST(Client, IgnoresFieldsAndEventsThatItDoesNotKnow) {
   FakeServer server({with_unknown({}), with_unknown(Accepted()), with_unknown(Chunk(0, 0, kFirst)),
                      with_unknown({}), with_unknown(Chunk(1, 0, kSecond)),
                      with_unknown(Receipt())});
-  EXPECT_THAT(server.Connect()->Collect({}), IsOk());
+  EXPECT_THAT(StatusOf(server.Connect()->Collect({})), IsOk());
 }
 
 struct BrokenStream {
@@ -154,7 +154,7 @@ TEST(Client, SaysDataLossWhereTheStreamIsNotWhatThePlanSaid) {
   for (const BrokenStream& stream : streams) {
     SCOPED_TRACE(stream.what);
     FakeServer server(stream.events);
-    EXPECT_THAT(server.Connect()->Collect({}), HasCode(absl::StatusCode::kDataLoss));
+    EXPECT_THAT(StatusOf(server.Connect()->Collect({})), HasCode(absl::StatusCode::kDataLoss));
   }
 }
 
@@ -163,7 +163,7 @@ TEST(Client, RefusesADtypeThatItDoesNotKnow) {
   accepted.mutable_accepted()->mutable_plan()->mutable_groups(0)->set_dtype(
       static_cast<v1::Dtype>(99));
   FakeServer server({accepted, Receipt()});
-  EXPECT_THAT(server.Connect()->Collect({}), HasCode(absl::StatusCode::kUnimplemented));
+  EXPECT_THAT(StatusOf(server.Connect()->Collect({})), HasCode(absl::StatusCode::kUnimplemented));
 }
 
 TEST(Client, SaysSoWhereThereIsNoMemoryForATensor) {
@@ -173,14 +173,15 @@ TEST(Client, SaysSoWhereThereIsNoMemoryForATensor) {
       0, elements);
   accepted.mutable_accepted()->mutable_plan()->set_total_bytes(8 + 4 * elements);
   FakeServer server({accepted, Chunk(1, 0, "x")});
-  EXPECT_THAT(server.Connect()->Collect({}), HasCode(absl::StatusCode::kResourceExhausted));
+  EXPECT_THAT(StatusOf(server.Connect()->Collect({})),
+              HasCode(absl::StatusCode::kResourceExhausted));
 }
 
 TEST(Client, AnErrorAfterAllTensorsIsAnError) {
   FakeServer server({Accepted(), Chunk(0, 0, kFirst), Chunk(1, 0, kSecond), Receipt()},
                     grpc::Status(grpc::StatusCode::INTERNAL, "the pass failed"));
   const auto result = server.Connect()->Collect({});
-  EXPECT_THAT(result, HasCode(absl::StatusCode::kInternal));
+  EXPECT_THAT(StatusOf(result), HasCode(absl::StatusCode::kInternal));
   EXPECT_EQ(result.status().message(), "the pass failed");
 }
 
@@ -217,7 +218,8 @@ TEST(Client, ReadsTheDetailsOfAnError) {
   FakeServer server({}, grpc::Status(grpc::StatusCode::NOT_FOUND, "no such hook point",
                                      details.SerializeAsString()));
   const auto result = server.Connect()->Collect({});
-  ASSERT_THAT(result, IsError(absl::StatusCode::kNotFound, v1::ERROR_REASON_HOOK_NOT_FOUND));
+  ASSERT_THAT(StatusOf(result),
+              IsError(absl::StatusCode::kNotFound, v1::ERROR_REASON_HOOK_NOT_FOUND));
   EXPECT_EQ(result.status().message(), "no such hook point");
   const auto detail = client::DetailOf(result.status());
   EXPECT_EQ(detail->reason_name, "HOOK_NOT_FOUND");
@@ -253,19 +255,20 @@ TEST(Client, SaysWhereNobodyAnswers) {
     address = server.address();
   }
   const auto connected = client::Client::Connect(address);
-  EXPECT_THAT(connected, HasCode(absl::StatusCode::kUnavailable));
+  EXPECT_THAT(StatusOf(connected), HasCode(absl::StatusCode::kUnavailable));
   EXPECT_THAT(std::string(connected.status().message()), HasSubstr(address));
 }
 
 TEST(Client, RefusesMessageSizesThatCannotWork) {
   FakeServer server;
   for (const uint32_t bytes : {0U, 1U << 20U, (1U << 30U) + 1}) {
-    EXPECT_THAT(client::Client::Connect(server.address(), {.max_message_bytes = bytes}),
+    EXPECT_THAT(StatusOf(client::Client::Connect(server.address(), {.max_message_bytes = bytes})),
                 HasCode(absl::StatusCode::kInvalidArgument));
   }
   v1::RunSpec spec;
   spec.set_max_message_bytes((64U << 20U) + 1);
-  EXPECT_THAT(server.Connect()->Collect(spec), HasCode(absl::StatusCode::kInvalidArgument));
+  EXPECT_THAT(StatusOf(server.Connect()->Collect(spec)),
+              HasCode(absl::StatusCode::kInvalidArgument));
 }
 
 }  // namespace

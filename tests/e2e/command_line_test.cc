@@ -119,7 +119,7 @@ TEST_F(CommandLine, RefusesWrongFlags) {
 TEST_F(CommandLine, RefusesAnAddressInUse) {
   const auto daemon = Daemon::Start();
   ExpectRefusal({"--model", ToyCheckpoint(), "--listen", daemon->address()}, daemon->address());
-  EXPECT_THAT(daemon->Connect()->Collect(GoodSpec()), IsOk());
+  EXPECT_THAT(StatusOf(daemon->Connect()->Collect(GoodSpec())), IsOk());
 }
 
 TEST_F(CommandLine, RefusesWhatIsNoCheckpoint) {
@@ -178,7 +178,7 @@ TEST_F(CommandLine, TheReadyLineIsAllThatGoesToStandardOutput) {
   ASSERT_NE(start, std::string::npos) << *line;
   const std::string address =
       line->substr(start, line->find_first_not_of("0123456789.:", start) - start);
-  EXPECT_THAT(Connect(address)->Collect(GoodSpec()), IsOk());
+  EXPECT_THAT(StatusOf(Connect(address)->Collect(GoodSpec())), IsOk());
   process->Signal(SIGTERM);
   EXPECT_EQ(process->Wait(absl::Seconds(20)), 0);
   EXPECT_EQ(process->ReadRest(), "");
@@ -186,7 +186,7 @@ TEST_F(CommandLine, TheReadyLineIsAllThatGoesToStandardOutput) {
 
 TEST_F(CommandLine, LogsAreJsonLinesWhereAskedFor) {
   const auto daemon = Daemon::Start({"--log-format", "json"});
-  EXPECT_THAT(daemon->Connect()->Collect(GoodSpec()), IsOk());
+  EXPECT_THAT(StatusOf(daemon->Connect()->Collect(GoodSpec())), IsOk());
   daemon->process().Signal(SIGTERM);
   EXPECT_EQ(daemon->process().Wait(absl::Seconds(20)), 0);
   const std::string log = daemon->process().Errors();
@@ -204,7 +204,7 @@ TEST_F(CommandLine, ComputesInTheDtypeThatIsAskedFor) {
   EXPECT_EQ(server.dtype(), v1::DTYPE_BFLOAT16);
   EXPECT_EQ(server.numerics(), v1::NUMERICS_REFERENCE);
   const auto result = connected->Collect(GoodSpec());
-  ASSERT_THAT(result, IsOk());
+  ASSERT_THAT(StatusOf(result), IsOk());
   EXPECT_EQ(result->tensors.at(0).dtype(), v1::DTYPE_BFLOAT16);
   EXPECT_EQ(result->receipt.dtype(), v1::DTYPE_BFLOAT16);
 }

@@ -86,7 +86,7 @@ std::vector<BadRequest> BadSequences() {
          *spec.add_sequences() = client::Tokens({2, 59});
        },
        StatusCode::kOutOfRange, v1::ERROR_REASON_TOKEN_OUT_OF_RANGE,
-       "spec.sequences[1].token_ids[1]", "59"},
+       "spec.sequences[1].token_ids[1]", absl::StrCat(VocabularySize())},
       {"the largest token id",
        [](v1::RunSpec& spec) { *spec.add_sequences() = client::Tokens({0xFFFFFFFFU}); },
        StatusCode::kOutOfRange, v1::ERROR_REASON_TOKEN_OUT_OF_RANGE,
@@ -104,13 +104,13 @@ std::vector<BadRequest> BadSequences() {
          for (int i = 0; i < 400; ++i) *spec.add_sequences() = client::Tokens({2});
          *spec.add_captures() = Capture("**");
        },
-       StatusCode::kResourceExhausted, v1::ERROR_REASON_TOO_MANY_TENSORS, "spec", "65536"},
+       StatusCode::kResourceExhausted, v1::ERROR_REASON_TOO_MANY_TENSORS, "spec.captures", "65536"},
       {"a capture of a sequence that is not there", With(Capture(kStream, {.sequences = {1}})),
        StatusCode::kOutOfRange, v1::ERROR_REASON_SEQUENCE_OUT_OF_RANGE,
-       "spec.captures[0].sequences[0]"},
+       "spec.captures[0].sequences"},
       {"a change of a sequence that is not there", With(Zero(kStream, {.sequences = {0, 7}})),
        StatusCode::kOutOfRange, v1::ERROR_REASON_SEQUENCE_OUT_OF_RANGE,
-       "spec.interventions[0].sequences[1]"},
+       "spec.interventions[0].sequences"},
       {"a copy from a sequence that is not there", With(Copy(kStream, 1)), StatusCode::kOutOfRange,
        v1::ERROR_REASON_SEQUENCE_OUT_OF_RANGE, "spec.interventions[0].copy.from_sequence"},
       {"a sequence named twice", With(Capture(kStream, {.sequences = {0, 0}})),
@@ -163,7 +163,8 @@ std::vector<BadRequest> BadSelections() {
          *spec.add_sequences() = client::Tokens({2, 5, 6});
          *spec.add_interventions() = Copy(kStream, 0, {.sequences = {1}});
        },
-       StatusCode::kInvalidArgument, v1::ERROR_REASON_BAD_SELECTION, "spec.interventions[0]"},
+       StatusCode::kInvalidArgument, v1::ERROR_REASON_VALUE_SHAPE, "spec.interventions[0].copy",
+       "equally many"},
   };
 }
 
@@ -176,13 +177,13 @@ std::vector<BadRequest> BadValues() {
   const std::vector<float> wide(64, kInf);
   return {
       {"a value of the wrong width", set(Float32(thirty, {30})), StatusCode::kInvalidArgument,
-       v1::ERROR_REASON_VALUE_SHAPE, "spec.interventions[0].set.value.tensor", "64"},
+       v1::ERROR_REASON_VALUE_SHAPE, "spec.interventions[0].set.value", "64"},
       {"a value with too many axes", set(Float32({1}, {1, 1, 1})), StatusCode::kInvalidArgument,
-       v1::ERROR_REASON_VALUE_SHAPE, "spec.interventions[0].set.value.tensor"},
+       v1::ERROR_REASON_VALUE_SHAPE, "spec.interventions[0].set.value"},
       {"fewer bytes than the shape says", set(short_bytes), StatusCode::kInvalidArgument,
-       v1::ERROR_REASON_VALUE_SHAPE, "spec.interventions[0].set.value.tensor"},
+       v1::ERROR_REASON_VALUE_SHAPE, "spec.interventions[0].set.value.tensor.data"},
       {"a shape whose size overflows", set(huge), StatusCode::kInvalidArgument,
-       v1::ERROR_REASON_VALUE_SHAPE, "spec.interventions[0].set.value.tensor"},
+       v1::ERROR_REASON_VALUE_SHAPE, "spec.interventions[0].set.value.tensor.data"},
       {"integers", set(client::Bytes(v1::DTYPE_INT64, std::vector<std::byte>(8), {1})),
        StatusCode::kInvalidArgument, v1::ERROR_REASON_VALUE_DTYPE,
        "spec.interventions[0].set.value.tensor.dtype"},
@@ -284,10 +285,10 @@ class EveryError : public Errors {
       spec.mutable_outputs()->mutable_logits();
       request.spoil(spec);
       const auto run = client().Collect(spec);
-      EXPECT_THAT(run, IsError(request.code, request.reason));
+      EXPECT_THAT(StatusOf(run), IsError(request.code, request.reason));
       CheckDetail(request, run.status());
       const auto plan = client().Plan(spec);
-      EXPECT_THAT(plan, IsError(request.code, request.reason));
+      EXPECT_THAT(StatusOf(plan), IsError(request.code, request.reason));
       EXPECT_EQ(plan.status().message(), run.status().message());
       ExpectGoodRunWorks();
     }
@@ -315,17 +316,18 @@ TEST_F(Errors, AResultOverTheLimitIsRefusedWithItsExactBytes) {
   v1::RunSpec spec = SpecOf({CleanPrompt(), LongPrompt(50)});
   *spec.add_captures() = Capture("**");
   const auto plan = client().Plan(spec);
-  ASSERT_THAT(plan, IsOk());
+  ASSERT_THAT(StatusOf(plan), IsOk());
   const uint64_t bytes = plan->total_bytes();
 
   spec.set_max_result_bytes(bytes);
   const auto whole = client().Collect(spec);
-  ASSERT_THAT(whole, IsOk());
+  ASSERT_THAT(StatusOf(whole), IsOk());
   EXPECT_EQ(whole->receipt.bytes(), bytes);
 
   spec.set_max_result_bytes(bytes - 1);
   const auto refused = client().Collect(spec);
-  ASSERT_THAT(refused, IsError(StatusCode::kResourceExhausted, v1::ERROR_REASON_RESULT_TOO_LARGE));
+  ASSERT_THAT(StatusOf(refused),
+              IsError(StatusCode::kResourceExhausted, v1::ERROR_REASON_RESULT_TOO_LARGE));
   auto detail = *client::DetailOf(refused.status());
   EXPECT_EQ(detail.metadata["bytes"], absl::StrCat(bytes));
   EXPECT_EQ(detail.metadata["limit"], absl::StrCat(bytes - 1));
@@ -354,7 +356,7 @@ TEST_F(Errors, MissingNamesCanBeSkipped) {
     spec.mutable_captures()->rbegin()->set_missing(v1::MISSING_SKIP);
   }
   const auto result = client().Collect(spec);
-  ASSERT_THAT(result, IsOk());
+  ASSERT_THAT(StatusOf(result), IsOk());
   EXPECT_EQ(result->tensors.size(), 1U);
   EXPECT_THAT(result->plan.skipped(),
               ::testing::ElementsAre("blocks.5.attn.hook_k", "no.such.hook", "no.such.*"));

@@ -5,6 +5,7 @@
 
 #include <fstream>
 #include <map>
+#include <nlohmann/json.hpp>
 #include <set>
 #include <sstream>
 
@@ -34,39 +35,53 @@ std::string ReadFile(const std::string& path) {
   return text.str();
 }
 
-TEST_F(ModelInfo, DescribesTheToy) {
+TEST_F(ModelInfo, DescribesTheToyAsItsConfigDoes) {
   const auto response = client().GetModel();
-  ASSERT_THAT(response, IsOk());
+  ASSERT_THAT(StatusOf(response), IsOk());
   const v1::Model& model = response->model();
+  const auto config = nlohmann::json::parse(ReadFile(ToyCheckpoint() + "/config.json"));
+  const auto& text = config.at("text_config");
   EXPECT_EQ(model.name(), "checkpoint");
-  EXPECT_EQ(model.architecture(), "Gemma4ForConditionalGeneration");
+  EXPECT_EQ(model.architecture(), config.at("architectures").at(0));
   EXPECT_EQ(model.variant(), "E");
-  EXPECT_EQ(model.n_layers(), 6U);
-  EXPECT_EQ(model.d_model(), 64U);
-  EXPECT_EQ(model.n_heads(), 4U);
-  EXPECT_EQ(model.n_key_value_heads(), 2U);
-  EXPECT_EQ(model.d_head(), 16U);
-  EXPECT_EQ(model.n_ctx(), 128U);
-  EXPECT_EQ(model.sliding_window(), 4U);
-  EXPECT_EQ(model.final_logit_softcap(), 30.0);
-  EXPECT_EQ(model.d_per_layer_input(), 8U);
-  EXPECT_EQ(model.n_key_value_shared_layers(), 2U);
+  EXPECT_EQ(model.n_layers(), text.at("num_hidden_layers"));
+  EXPECT_EQ(model.d_model(), text.at("hidden_size"));
+  EXPECT_EQ(model.n_heads(), text.at("num_attention_heads"));
+  EXPECT_EQ(model.n_key_value_heads(), text.at("num_key_value_heads"));
+  EXPECT_EQ(model.d_head(), text.at("head_dim"));
+  EXPECT_EQ(model.d_mlp(), text.at("intermediate_size"));
+  EXPECT_EQ(model.d_vocab(), text.at("vocab_size"));
+  EXPECT_EQ(model.n_ctx(), text.at("max_position_embeddings"));
+  EXPECT_EQ(model.eps(), text.at("rms_norm_eps"));
+  EXPECT_EQ(model.act_fn(), text.at("hidden_activation"));
+  EXPECT_EQ(model.sliding_window(), text.at("sliding_window"));
+  EXPECT_EQ(model.final_logit_softcap(), text.at("final_logit_softcapping"));
+  EXPECT_EQ(model.d_per_layer_input(), text.at("hidden_size_per_layer_input"));
+  EXPECT_EQ(model.n_key_value_shared_layers(), text.at("num_kv_shared_layers"));
   EXPECT_EQ(model.n_experts(), 0U);
   EXPECT_TRUE(model.tie_word_embeddings());
-  EXPECT_EQ(model.bos_token_id(), 2U);
+  EXPECT_EQ(model.bos_token_id(), text.at("bos_token_id"));
+  EXPECT_EQ(model.pad_token_id(), text.at("pad_token_id"));
+}
+
+// The last two of six layers reuse the keys and values of the last layer of their kind before them.
+TEST_F(ModelInfo, TellsTheLayersApart) {
+  const v1::Model model = client().GetModel()->model();
   ASSERT_EQ(model.layers_size(), 6);
   EXPECT_EQ(model.layers(2).attention_type(), v1::ATTENTION_TYPE_FULL);
   EXPECT_EQ(model.layers(2).d_head(), 32U);
   EXPECT_EQ(model.layers(3).attention_type(), v1::ATTENTION_TYPE_SLIDING);
   EXPECT_EQ(model.layers(3).d_head(), 16U);
   EXPECT_FALSE(model.layers(3).has_key_value_source());
+  EXPECT_EQ(model.layers(3).d_mlp(), model.d_mlp());
   EXPECT_EQ(model.layers(4).key_value_source(), 3U);
   EXPECT_EQ(model.layers(5).key_value_source(), 2U);
+  EXPECT_EQ(model.layers(5).d_mlp(), 2 * model.d_mlp());
 }
 
 TEST_F(ModelInfo, DescribesTheServer) {
   const auto response = client().GetModel();
-  ASSERT_THAT(response, IsOk());
+  ASSERT_THAT(StatusOf(response), IsOk());
   const v1::Server& server = response->server();
   EXPECT_THAT(server.build(), StartsWith("hookwired "));
   EXPECT_EQ(server.device(), "cpu");
@@ -81,7 +96,7 @@ TEST_F(ModelInfo, DescribesTheServer) {
 
 TEST_F(ModelInfo, ListsEveryHookPointOnce) {
   const auto hooks = client().ListHooks();
-  ASSERT_THAT(hooks, IsOk());
+  ASSERT_THAT(StatusOf(hooks), IsOk());
   std::set<std::string> names;
   for (const v1::HookPoint& hook : *hooks) {
     EXPECT_TRUE(names.insert(hook.name()).second) << hook.name();
@@ -100,7 +115,7 @@ TEST_F(ModelInfo, ListsEveryHookPointOnce) {
 
 TEST_F(ModelInfo, ListsWhatFiltersName) {
   const auto hooks = client().ListHooks({"blocks.*.hook_resid_post", "hook_embed"});
-  ASSERT_THAT(hooks, IsOk());
+  ASSERT_THAT(StatusOf(hooks), IsOk());
   ASSERT_EQ(hooks->size(), 7U);
   EXPECT_EQ(hooks->front().name(), "embed.hook_out");
   EXPECT_EQ(hooks->back().name(), "blocks.5.hook_out");
@@ -109,7 +124,7 @@ TEST_F(ModelInfo, ListsWhatFiltersName) {
 }
 
 TEST_F(ModelInfo, RefusesAFilterThatNamesNothing) {
-  EXPECT_THAT(client().ListHooks({"blocks.*.hook_resid_pots"}),
+  EXPECT_THAT(StatusOf(client().ListHooks({"blocks.*.hook_resid_pots"})),
               IsError(absl::StatusCode::kNotFound, v1::ERROR_REASON_GLOB_NO_MATCH));
 }
 

@@ -29,14 +29,14 @@ class Patch : public DaemonTest<Reference> {
  protected:
   client::RunResult Collect(const v1::RunSpec& spec) const {
     auto result = client().Collect(spec);
-    EXPECT_THAT(result, IsOk());
+    EXPECT_THAT(StatusOf(result), IsOk());
     return result.ok() ? *std::move(result) : client::RunResult{};
   }
 
   // The logits of every sequence at every position.
-  std::vector<std::string> Logits(v1::RunSpec spec) const {
+  std::vector<Bits> Logits(v1::RunSpec spec) const {
     spec.mutable_outputs()->mutable_logits();
-    std::vector<std::string> logits;
+    std::vector<Bits> logits;
     for (const Tensor& tensor : Collect(spec).tensors) logits.push_back(BytesOf(tensor));
     return logits;
   }
@@ -75,7 +75,7 @@ class Patch : public DaemonTest<Reference> {
 TEST_F(Patch, ASequenceHasTheSameBitsAloneAndBesideOthers) {
   const std::vector<std::vector<uint32_t>> sequences = {
       CleanPrompt(), LongPrompt(33), CorruptedPrompt(), {2}};
-  const std::vector<std::string> together = Logits(SpecOf(sequences));
+  const std::vector<Bits> together = Logits(SpecOf(sequences));
   ASSERT_EQ(together.size(), sequences.size());
   for (size_t i = 0; i < sequences.size(); ++i) {
     EXPECT_EQ(together[i], Logits(SpecOf({sequences[i]})).at(0)) << i;
@@ -84,32 +84,32 @@ TEST_F(Patch, ASequenceHasTheSameBitsAloneAndBesideOthers) {
 
 TEST_F(Patch, CopyOfAllThatEntersGivesTheLogitsOfTheSource) {
   v1::RunSpec spec = SpecOf({CleanPrompt(), CorruptedPrompt()});
-  const std::vector<std::string> unpatched = Logits(spec);
+  const std::vector<Bits> unpatched = Logits(spec);
   ASSERT_NE(unpatched[0], unpatched[1]);
 
   // The stream at layer 0 alone leaves the per-layer inputs, which come from the token ids.
   *spec.add_interventions() = Copy("blocks.0.hook_resid_pre", 0, {.sequences = {1}});
-  const std::vector<std::string> stream_alone = Logits(spec);
+  const std::vector<Bits> stream_alone = Logits(spec);
   EXPECT_EQ(stream_alone[0], unpatched[0]);
   EXPECT_NE(stream_alone[1], unpatched[0]);
   EXPECT_NE(stream_alone[1], unpatched[1]);
 
   *spec.add_interventions() = Copy("blocks.*.hook_per_layer_input", 0, {.sequences = {1}});
-  const std::vector<std::string> patched = Logits(spec);
+  const std::vector<Bits> patched = Logits(spec);
   EXPECT_EQ(patched[0], unpatched[0]);
   EXPECT_EQ(patched[1], unpatched[0]);
 }
 
 TEST_F(Patch, CopyOfTheLastStreamGivesTheLogitsOfTheSourceAtTheCopiedPositions) {
   v1::RunSpec spec = SpecOf({CleanPrompt(), CorruptedPrompt()});
-  const std::vector<std::string> unpatched = Logits(spec);
+  const std::vector<Bits> unpatched = Logits(spec);
   *spec.add_interventions() =
       Copy("blocks.5.hook_resid_post", 0, {.sequences = {1}, .pos = At(-1)});
-  const std::string patched = Logits(spec).at(1);
+  const std::string patched = Logits(spec).at(1).bytes;
   const size_t row = patched.size() / CleanPrompt().size();
   const size_t last = patched.size() - row;
-  EXPECT_EQ(patched.substr(last), unpatched[0].substr(last));
-  EXPECT_EQ(patched.substr(0, last), unpatched[1].substr(0, last));
+  EXPECT_EQ(Bits{patched.substr(last)}, Bits{unpatched[0].bytes.substr(last)});
+  EXPECT_EQ(Bits{patched.substr(0, last)}, Bits{unpatched[1].bytes.substr(0, last)});
 }
 
 TEST_F(Patch, TheGiverCausesTheAnswer) {

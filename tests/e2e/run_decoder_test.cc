@@ -36,10 +36,10 @@ TEST(RunDecoder, ReadsMessagesHoweverTheyAreCut) {
     };
     const client::RunOptions options;
     client::RunAssembler assembler(keep, options);
-    ASSERT_THAT(Decode(Accepted().SerializeAsString(), block, assembler), IsOk());
-    ASSERT_THAT(Decode(both.SerializeAsString(), block, assembler), IsOk());
-    ASSERT_THAT(Decode(Receipt().SerializeAsString(), block, assembler), IsOk());
-    EXPECT_THAT(std::move(assembler).Result(), IsOk());
+    ASSERT_THAT(StatusOf(Decode(Accepted().SerializeAsString(), block, assembler)), IsOk());
+    ASSERT_THAT(StatusOf(Decode(both.SerializeAsString(), block, assembler)), IsOk());
+    ASSERT_THAT(StatusOf(Decode(Receipt().SerializeAsString(), block, assembler)), IsOk());
+    EXPECT_THAT(StatusOf(std::move(assembler).Result()), IsOk());
     EXPECT_THAT(values, ElementsAre(1, 2, 3, 4, 5));
   }
 }
@@ -50,8 +50,8 @@ TEST(RunDecoder, SaysDataLossWhereAMessageIsCutShort) {
   const std::string whole = Chunk(1, 0, kSecond).SerializeAsString();
   for (size_t length = 1; length < whole.size(); ++length) {
     client::RunAssembler assembler(ignore, options);
-    ASSERT_THAT(Decode(Accepted().SerializeAsString(), -1, assembler), IsOk());
-    EXPECT_THAT(Decode(whole.substr(0, length), -1, assembler),
+    ASSERT_THAT(StatusOf(Decode(Accepted().SerializeAsString(), -1, assembler)), IsOk());
+    EXPECT_THAT(StatusOf(Decode(whole.substr(0, length), -1, assembler)),
                 HasCode(absl::StatusCode::kDataLoss))
         << length;
   }

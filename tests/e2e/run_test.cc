@@ -29,7 +29,7 @@ using RunStream = DaemonTest<Fast>;
 
 client::RunResult MustCollect(const client::Client& client, const v1::RunSpec& spec) {
   auto result = client.Collect(spec);
-  EXPECT_THAT(result, IsOk());
+  EXPECT_THAT(StatusOf(result), IsOk());
   return result.ok() ? *std::move(result) : client::RunResult{};
 }
 
@@ -55,7 +55,7 @@ TEST_F(RunStream, TensorsComeInTheOrderOfThePassAndBeforeTheReceipt) {
     return absl::OkStatus();
   });
   receipt_came = true;
-  ASSERT_THAT(receipt, IsOk());
+  ASSERT_THAT(StatusOf(receipt), IsOk());
   std::vector<std::string> expected;
   for (int layer = 0; layer < 6; ++layer) {
     for (int sequence : {0, 1}) {
@@ -75,7 +75,8 @@ TEST_F(RunStream, GivesTensorsUnderTheNamesThatWereAskedFor) {
   const auto names_of = [&](const std::string& hook) {
     v1::RunSpec spec = SpecOf({CleanPrompt()});
     *spec.add_captures() = Capture(hook);
-    const auto& names = MustCollect(client(), spec).plan.groups(0).names();
+    const client::RunResult result = MustCollect(client(), spec);
+    const auto& names = result.plan.groups(0).names();
     return std::vector<std::string>(names.begin(), names.end());
   };
   EXPECT_THAT(names_of("blocks.1.hook_in"), ElementsAre("blocks.1.hook_in"));
@@ -90,7 +91,7 @@ TEST_F(RunStream, EveryHookPointHasTheShapeAndDtypeThatTheCatalogueSays) {
   *spec.add_captures() = Capture("**");
   const client::RunResult result = MustCollect(client(), spec);
   const auto hooks = client().ListHooks();
-  ASSERT_THAT(hooks, IsOk());
+  ASSERT_THAT(StatusOf(hooks), IsOk());
   EXPECT_EQ(result.tensors.size(), hooks->size());
   for (const v1::HookPoint& hook : *hooks) {
     const Tensor& tensor = MustFind(result, hook.name());
@@ -233,7 +234,7 @@ TEST_F(RunStream, ThePlanIsWhatTheRunAccepts) {
   *spec.add_interventions() = client::Zero("blocks.2.hook_mlp_out");
   spec.mutable_outputs()->mutable_log_probs();
   const auto plan = client().Plan(spec);
-  ASSERT_THAT(plan, IsOk());
+  ASSERT_THAT(StatusOf(plan), IsOk());
   const client::RunResult result = MustCollect(client(), spec);
   EXPECT_TRUE(google::protobuf::util::MessageDifferencer::Equals(*plan, result.plan))
       << plan->DebugString() << result.plan.DebugString();
@@ -269,9 +270,7 @@ TEST_F(RunStream, BitsDoNotDependOnTheSizeOfMessages) {
     for (const std::string& message : raw.messages) EXPECT_LE(message.size(), limit);
     const client::RunResult same = MustCollect(client(), spec);
     ASSERT_EQ(same.tensors.size(), whole.tensors.size());
-    for (size_t i = 0; i < whole.tensors.size(); ++i) {
-      EXPECT_EQ(BytesOf(same.tensors[i]), BytesOf(whole.tensors[i]));
-    }
+    EXPECT_EQ(BytesOf(same), BytesOf(whole));
   }
 }
 
@@ -283,20 +282,15 @@ TEST_F(RunStream, ClientsAtTheSameTimeGetTheBitsThatEachGetsAlone) {
     return spec;
   };
   constexpr uint32_t kClients = 6;
-  std::vector<std::string> alone(kClients);
-  std::vector<std::string> together(kClients);
-  const auto all_bytes = [](const client::RunResult& result) {
-    std::string bytes;
-    for (const Tensor& tensor : result.tensors) bytes += BytesOf(tensor);
-    return bytes;
-  };
-  for (uint32_t i = 0; i < kClients; ++i) alone[i] = all_bytes(MustCollect(client(), spec_of(i)));
+  std::vector<Bits> alone(kClients);
+  std::vector<Bits> together(kClients);
+  for (uint32_t i = 0; i < kClients; ++i) alone[i] = BytesOf(MustCollect(client(), spec_of(i)));
   std::vector<std::thread> threads;
   for (uint32_t i = 0; i < kClients; ++i) {
     threads.emplace_back([&, i] {
       const auto own = daemon().Connect();
       for (int repeat = 0; repeat < 5; ++repeat) {
-        together[i] = all_bytes(MustCollect(*own, spec_of(i)));
+        together[i] = BytesOf(MustCollect(*own, spec_of(i)));
       }
     });
   }

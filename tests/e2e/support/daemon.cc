@@ -34,7 +34,14 @@ std::unique_ptr<Daemon> Daemon::Start(const std::vector<std::string>& arguments)
       new Daemon(std::move(process), match[1].str(), std::stoi(match[2].str())));
 }
 
-std::unique_ptr<client::Client> Daemon::Connect() const { return e2e::Connect(address_); }
+std::unique_ptr<client::Client> Daemon::Connect() const {
+  auto connected = client::Client::Connect(address_);
+  if (!connected.ok()) {
+    std::cerr << connected.status() << "\n--- hookwired said\n" << process_->Errors();
+    std::abort();
+  }
+  return *std::move(connected);
+}
 
 std::unique_ptr<client::Client> Connect(const std::string& address) {
   auto connected = client::Client::Connect(address);

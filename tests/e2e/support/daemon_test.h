@@ -4,12 +4,15 @@
 
 #include <gtest/gtest.h>
 
+#include <iostream>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "tests/e2e/support/daemon.h"
+#include "tests/e2e/support/matchers.h"
 #include "tests/e2e/support/prompts.h"
+#include "tests/e2e/support/slices.h"
 
 namespace hookwire::e2e {
 
@@ -20,7 +23,7 @@ class DaemonTest : public ::testing::Test {
  protected:
   static void SetUpTestSuite() {
     daemon_ = Daemon::Start(Arguments::Get()).release();
-    good_ = new std::string(GoodAnswer());
+    good_ = new Bits(GoodAnswer().value());
   }
   static void TearDownTestSuite() {
     delete daemon_;
@@ -28,7 +31,10 @@ class DaemonTest : public ::testing::Test {
   }
 
   void SetUp() override { client_ = daemon().Connect(); }
-  void TearDown() override { ExpectGoodRunWorks(); }
+  void TearDown() override {
+    ExpectGoodRunWorks();
+    if (HasFailure()) std::cerr << "--- hookwired said\n" << daemon().process().Errors();
+  }
 
   static Daemon& daemon() { return *daemon_; }
   const client::Client& client() const { return *client_; }
@@ -38,18 +44,25 @@ class DaemonTest : public ::testing::Test {
   }
 
   // Over a connection of its own, so that it says something about the server.
-  static void ExpectGoodRunWorks() { EXPECT_EQ(GoodAnswer(), *good_); }
+  static void ExpectGoodRunWorks() {
+    const auto answer = GoodAnswer();
+    EXPECT_THAT(StatusOf(answer), IsOk());
+    if (answer.ok()) {
+      EXPECT_EQ(*answer, *good_);
+    }
+  }
 
  private:
-  static std::string GoodAnswer() {
-    const auto result = daemon_->Connect()->Collect(GoodSpec(), {.timeout = absl::Seconds(60)});
-    if (!result.ok()) return result.status().ToString();
-    const auto bytes = result->tensors.front().bytes();
-    return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+  static absl::StatusOr<Bits> GoodAnswer() {
+    auto connected = client::Client::Connect(daemon_->address());
+    if (!connected.ok()) return connected.status();
+    const auto result = (*connected)->Collect(GoodSpec(), {.timeout = absl::Seconds(60)});
+    if (!result.ok()) return result.status();
+    return BytesOf(*result);
   }
 
   static inline Daemon* daemon_ = nullptr;
-  static inline std::string* good_ = nullptr;
+  static inline Bits* good_ = nullptr;
   std::unique_ptr<client::Client> client_;
 };
 

@@ -6,12 +6,14 @@
 #include <string>
 #include <vector>
 
-#include "hookwire/v1/run.pb.h"
+#include "hookwire/v1/service.pb.h"
 
 namespace hookwire::e2e {
 
 // The id of a word of the toy's vocabulary; aborts where there is none.
 uint32_t TokenId(const std::string& word);
+// The number of words in it.
+uint32_t VocabularySize();
 // A beginning-of-sequence token and the ids of space-separated words.
 std::vector<uint32_t> TokenIds(const std::string& text);
 
@@ -28,6 +30,8 @@ std::vector<uint32_t> LongPrompt(size_t length, uint32_t seed = 0);
 v1::RunSpec SpecOf(const std::vector<std::vector<uint32_t>>& sequences);
 // CleanPrompt with logits of its last position: the good request that must work after every error.
 v1::RunSpec GoodSpec();
+// A good request that has every message in it.
+v1::RunRequest FullRequest();
 
 }  // namespace hookwire::e2e
 

@@ -3,22 +3,43 @@
 #define HOOKWIRE_TESTS_E2E_SUPPORT_SLICES_H_
 
 #include <cstdint>
+#include <functional>
+#include <ostream>
 #include <string>
 #include <vector>
 
-#include "hookwire/tensor.h"
+#include "hookwire/client.h"
 
 namespace hookwire::e2e {
 
-inline std::string BytesOf(const client::Tensor& tensor) {
-  return {reinterpret_cast<const char*>(tensor.bytes().data()), tensor.bytes().size()};
+// Bytes that are compared and, where they differ, not printed.
+struct Bits {
+  std::string bytes;
+
+  Bits& operator+=(const Bits& other) {
+    bytes += other.bytes;
+    return *this;
+  }
+  friend bool operator==(const Bits&, const Bits&) = default;
+  friend void PrintTo(const Bits& bits, std::ostream* os) {
+    *os << bits.bytes.size() << " bytes with hash " << std::hash<std::string>()(bits.bytes);
+  }
+};
+
+inline Bits BytesOf(const client::Tensor& tensor) {
+  return {{reinterpret_cast<const char*>(tensor.bytes().data()), tensor.bytes().size()}};
+}
+inline Bits BytesOf(const client::RunResult& result) {
+  Bits bits;
+  for (const client::Tensor& tensor : result.tensors) bits += BytesOf(tensor);
+  return bits;
 }
 
 // The bytes of the elements that `picks` selects: the indices of each axis, outermost first; an
 // empty list means the whole axis.
-inline std::string PickBytes(const client::Tensor& tensor,
-                             const std::vector<std::vector<uint64_t>>& picks) {
-  const std::string bytes = BytesOf(tensor);
+inline Bits PickBytes(const client::Tensor& tensor,
+                      const std::vector<std::vector<uint64_t>>& picks) {
+  const std::string bytes = BytesOf(tensor).bytes;
   std::vector<uint64_t> offsets = {0};
   uint64_t stride = tensor.size();
   for (size_t axis = 0; axis < tensor.shape().size(); ++axis) {
@@ -35,8 +56,8 @@ inline std::string PickBytes(const client::Tensor& tensor,
     offsets = std::move(next);
   }
   const size_t element = client::ElementSize(tensor.dtype());
-  std::string picked;
-  for (const uint64_t offset : offsets) picked += bytes.substr(offset * element, element);
+  Bits picked;
+  for (const uint64_t offset : offsets) picked.bytes += bytes.substr(offset * element, element);
   return picked;
 }
 
