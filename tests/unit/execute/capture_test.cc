@@ -17,7 +17,7 @@ namespace hookwire::server {
 namespace {
 
 using hookwire::testing::Finished;
-using hookwire::testing::Run;
+using hookwire::testing::RunToEnd;
 using hookwire::testing::Spec;
 using hookwire::testing::TinyModel;
 using hookwire::testing::TinyVariant;
@@ -44,7 +44,8 @@ TEST(Execute, EmitsWhatThePassShows) {
   for (const TinyVariant variant :
        {TinyVariant::kEType, TinyVariant::kDense, TinyVariant::kMoe, TinyVariant::kUnified}) {
     const model::TextModel& model = TinyModel(variant);
-    const Finished run = Run(Spec("captures { hook: '**' }"), model, model::Numerics::kReference);
+    const Finished run =
+        RunToEnd(Spec("captures { hook: '**' }"), model, model::Numerics::kReference);
     CopyingTap tap;
     {
       const c10::InferenceMode inference;
@@ -66,7 +67,7 @@ TEST(Execute, EmitsWhatThePassShows) {
 }
 
 TEST(Execute, EmitsInTheOrderOfThePlan) {
-  const Finished run = Run(Spec("captures { hook: '**' } outputs { logits {} log_probs {} }"));
+  const Finished run = RunToEnd(Spec("captures { hook: '**' } outputs { logits {} log_probs {} }"));
   for (uint32_t i = 0; i < run.plan->n_tensors; ++i) EXPECT_EQ(run.sink.order.at(i), i);
   EXPECT_EQ(run.report.tensors, run.plan->n_tensors);
   EXPECT_EQ(run.report.bytes, run.plan->total_bytes);
@@ -74,7 +75,7 @@ TEST(Execute, EmitsInTheOrderOfThePlan) {
 }
 
 TEST(Execute, EmitsTensorsThatOwnExactlyTheirBytes) {
-  const Finished run = Run(Spec(R"pb(
+  const Finished run = RunToEnd(Spec(R"pb(
     captures { hook: "**" }
     captures {
       hook: "**.hook_out"
@@ -104,7 +105,7 @@ TEST(Execute, EmitsTensorsThatOwnExactlyTheirBytes) {
 }
 
 TEST(Execute, EmitsTheSelectedSlice) {
-  const Finished run = Run(Spec(R"pb(
+  const Finished run = RunToEnd(Spec(R"pb(
     captures { hook: "blocks.1.attn.hook_z" }
     captures {
       hook: "blocks.1.attn.hook_z"
@@ -125,7 +126,7 @@ TEST(Execute, EmitsTheSelectedSlice) {
 }
 
 TEST(Execute, ConvertsToTheDtypeOfTheWire) {
-  const Finished run = Run(Spec(R"pb(
+  const Finished run = RunToEnd(Spec(R"pb(
     captures { hook: "hook_embed" }
     captures { hook: "hook_embed" dtype: DTYPE_BFLOAT16 }
     captures { hook: "hook_embed" dtype: DTYPE_FLOAT16 }
@@ -143,7 +144,7 @@ TEST(Execute, ConvertsToTheDtypeOfTheWire) {
 
 TEST(Execute, RoundsWhatIsComputedInAWiderDtype) {
   const auto& model = TinyModel(TinyVariant::kEType, "bfloat16");
-  const Finished run = Run(Spec("captures { hook: '**.hook_scale' }"), model);
+  const Finished run = RunToEnd(Spec("captures { hook: '**.hook_scale' }"), model);
   for (const auto& [index, tensor] : run.sink.tensors) {
     EXPECT_EQ(tensor.scalar_type(), at::kBFloat16);
   }
@@ -151,20 +152,20 @@ TEST(Execute, RoundsWhatIsComputedInAWiderDtype) {
 
 TEST(Execute, ComputesOnlyTheLogitsThatAreWanted) {
   for (const auto numerics : {model::Numerics::kFast, model::Numerics::kReference}) {
-    const Finished whole = Run(Spec("outputs { logits {} }"), TinyModel(), numerics);
-    const Finished run = Run(Spec(R"pb(
-                               outputs {
-                                 logits { positions { indices { values: [ -1, 0 ] } } }
-                                 log_probs {
-                                   targets {
-                                     positions: [ 1, 1, 0 ]
-                                     token_ids: [ 5, 6, 5 ]
-                                   }
-                                   targets { positions: -1 token_ids: 47 }
-                                 }
-                               }
-                             )pb"),
-                             TinyModel(), numerics);
+    const Finished whole = RunToEnd(Spec("outputs { logits {} }"), TinyModel(), numerics);
+    const Finished run = RunToEnd(Spec(R"pb(
+                                    outputs {
+                                      logits { positions { indices { values: [ -1, 0 ] } } }
+                                      log_probs {
+                                        targets {
+                                          positions: [ 1, 1, 0 ]
+                                          token_ids: [ 5, 6, 5 ]
+                                        }
+                                        targets { positions: -1 token_ids: 47 }
+                                      }
+                                    }
+                                  )pb"),
+                                  TinyModel(), numerics);
     const at::Tensor& logits = whole[0];  // [5, 48]
     const auto near = [&](const at::Tensor& a, const at::Tensor& b) {
       return numerics == model::Numerics::kReference ? at::equal(a, b) : a.allclose(b, 1e-4, 1e-4);
@@ -181,9 +182,9 @@ TEST(Execute, ComputesOnlyTheLogitsThatAreWanted) {
 }
 
 TEST(Execute, ScoresTheNextTokens) {
-  const Finished run =
-      Run(Spec("sequences { token_ids: [3, 4, 5] } sequences { token_ids: 9 } outputs { logits {} "
-               "log_probs {} }"));
+  const Finished run = RunToEnd(
+      Spec("sequences { token_ids: [3, 4, 5] } sequences { token_ids: 9 } outputs { logits {} "
+           "log_probs {} }"));
   const at::Tensor expected = at::log_softmax(run[0], -1);
   EXPECT_EQ(run[2][0].item<float>(), expected[0][4].item<float>());
   EXPECT_EQ(run[2][1].item<float>(), expected[1][5].item<float>());
@@ -194,8 +195,8 @@ TEST(Execute, ScoresTheNextTokens) {
 TEST(Execute, ReturnsTheResidualWhereThePassEnds) {
   for (int stop = 0; stop < 6; ++stop) {
     const std::string k = std::to_string(stop);
-    const Finished run = Run(Spec("stop_at_layer: " + k + " outputs { residual: true }"));
-    const Finished whole = Run(Spec("captures { hook: 'blocks." + k + ".hook_in' }"));
+    const Finished run = RunToEnd(Spec("stop_at_layer: " + k + " outputs { residual: true }"));
+    const Finished whole = RunToEnd(Spec("captures { hook: 'blocks." + k + ".hook_in' }"));
     EXPECT_TRUE(at::equal(run[0], whole[0]));
     EXPECT_TRUE(at::equal(run[1], whole[1]));
     EXPECT_EQ(static_cast<int>(run.sink.progress.size()), stop);
@@ -203,7 +204,7 @@ TEST(Execute, ReturnsTheResidualWhereThePassEnds) {
 }
 
 TEST(Execute, ReportsARunThatReturnsNothing) {
-  const Finished run = Run(Spec(""));
+  const Finished run = RunToEnd(Spec(""));
   EXPECT_EQ(run.report.tensors, 0u);
   EXPECT_THAT(run.sink.order, IsEmpty());
 }

@@ -1,4 +1,5 @@
 // What a run changes, held against the same arithmetic on the tensors that it emits.
+#include <ATen/TensorOperators.h>
 #include <ATen/ops/equal.h>
 #include <ATen/ops/full_like.h>
 #include <ATen/ops/isneginf.h>
@@ -18,7 +19,7 @@ namespace hookwire::server {
 namespace {
 
 using hookwire::testing::Finished;
-using hookwire::testing::Run;
+using hookwire::testing::RunToEnd;
 using hookwire::testing::Spec;
 using hookwire::testing::TinyModel;
 using hookwire::testing::TinyVariant;
@@ -73,7 +74,7 @@ TEST(Execute, AppliesEachOperationToTheSelectedElementsAlone) {
   };
   for (const char* dtype : {"float32", "bfloat16"}) {
     for (const OpCase& one : cases) {
-      const Finished run = Run(
+      const Finished run = RunToEnd(
           Around("blocks.0.attn.hook_z", "interventions { " + std::string(kWhere) + one.op + " }"),
           TinyModel(TinyVariant::kEType, dtype));
       for (int s = 0; s < 2; ++s) {
@@ -87,7 +88,7 @@ TEST(Execute, AppliesEachOperationToTheSelectedElementsAlone) {
 }
 
 TEST(Execute, AppliesOperationsToListsOfIndices) {
-  const Finished run = Run(Around("blocks.0.attn.hook_z", R"pb(
+  const Finished run = RunToEnd(Around("blocks.0.attn.hook_z", R"pb(
     interventions {
       hook: "blocks.0.attn.hook_z"
       sequences: 0
@@ -107,24 +108,24 @@ TEST(Execute, AppliesOperationsToListsOfIndices) {
 TEST(Execute, AppliesOperationsInTheOrderOfTheRequest) {
   const std::string scale = "interventions { hook: 'hook_embed' scale { factor { scalar: 2 } } }";
   const std::string add = "interventions { hook: 'hook_embed' add { value { scalar: 1 } } }";
-  const Finished scale_first = Run(Around("hook_embed", scale + add));
+  const Finished scale_first = RunToEnd(Around("hook_embed", scale + add));
   EXPECT_TRUE(at::equal(scale_first.Captured(1, 0), scale_first.Captured(0, 0) * 2 + 1));
-  const Finished add_first = Run(Around("hook_embed", add + scale));
+  const Finished add_first = RunToEnd(Around("hook_embed", add + scale));
   EXPECT_TRUE(at::equal(add_first.Captured(1, 0), (add_first.Captured(0, 0) + 1) * 2));
 }
 
 TEST(Execute, LetsEveryLaterReaderSeeTheChange) {
-  const Finished run = Run(Around("blocks.1.hook_out",
-                                  "interventions { hook: 'blocks.1.hook_out' sequences: 0 "
-                                  "scale { factor { scalar: 3 } } }",
-                                  "captures { hook: 'blocks.2.hook_in' }"));
+  const Finished run = RunToEnd(Around("blocks.1.hook_out",
+                                       "interventions { hook: 'blocks.1.hook_out' sequences: 0 "
+                                       "scale { factor { scalar: 3 } } }",
+                                       "captures { hook: 'blocks.2.hook_in' }"));
   EXPECT_TRUE(at::equal(run.Captured(1, 0), run.Captured(0, 0) * 3));
   EXPECT_TRUE(at::equal(run.Captured(2, 0), run.Captured(1, 0)));
   EXPECT_TRUE(at::equal(run.Captured(2, 1), run.Captured(0, 1)));
 }
 
 TEST(Execute, ChangesLogitsThatAreReturned) {
-  const Finished run = Run(Spec(R"pb(
+  const Finished run = RunToEnd(Spec(R"pb(
     interventions {
       hook: "hook_logits"
       set { value { scalar: 0 } }
@@ -139,7 +140,7 @@ TEST(Execute, ChangesLogitsThatAreReturned) {
 }
 
 TEST(Execute, CopiesBetweenSequencesOfDifferentLengths) {
-  const Finished run = Run(Around("blocks.2.hook_out", R"pb(
+  const Finished run = RunToEnd(Around("blocks.2.hook_out", R"pb(
     interventions {
       hook: "blocks.2.hook_out"
       sequences: 0
@@ -159,9 +160,9 @@ TEST(Execute, CopiesWhatTheSourceIsAtThatPointOfTheList) {
       "interventions { hook: 'hook_embed' sequences: 1 scale { factor { scalar: 2 } } }";
   const std::string copy =
       "interventions { hook: 'hook_embed' " + last + " copy { from_sequence: 1 } }";
-  const Finished scaled = Run(Around("hook_embed", scale + copy));
+  const Finished scaled = RunToEnd(Around("hook_embed", scale + copy));
   EXPECT_TRUE(at::equal(scaled.Captured(1, 0)[4], scaled.Captured(0, 1)[2] * 2));
-  const Finished unscaled = Run(Around("hook_embed", copy + scale));
+  const Finished unscaled = RunToEnd(Around("hook_embed", copy + scale));
   EXPECT_TRUE(at::equal(unscaled.Captured(1, 0)[4], unscaled.Captured(0, 1)[2]));
   EXPECT_TRUE(at::equal(unscaled.Captured(1, 1), unscaled.Captured(0, 1) * 2));
 }
@@ -170,8 +171,9 @@ TEST(Execute, CopiesFromASequenceThatNobodyReads) {
   const std::string copy =
       "interventions { hook: 'blocks.0.hook_out' positions { indices { values: 0 } } sequences: 0 "
       "copy { from_sequence: 1 } }";
-  const Finished run = Run(Spec("captures { hook: 'blocks.0.hook_out' sequences: 0 } " + copy));
-  const Finished whole = Run(Spec("captures { hook: 'blocks.0.hook_out' }"));
+  const Finished run =
+      RunToEnd(Spec("captures { hook: 'blocks.0.hook_out' sequences: 0 } " + copy));
+  const Finished whole = RunToEnd(Spec("captures { hook: 'blocks.0.hook_out' }"));
   EXPECT_TRUE(at::equal(run.Captured(0, 0)[0], whole.Captured(0, 1)[0]));
 }
 
@@ -182,7 +184,7 @@ TEST(Execute, ChangesEveryWritableHookPointOfEveryVariant) {
       const model::TextModel& model = TinyModel(variant, dtype);
       for (const model::HookPoint& point : model.catalogue().points()) {
         if (!point.writable) continue;
-        const Finished run = Run(
+        const Finished run = RunToEnd(
             Around(point.name,
                    "interventions { hook: '" + point.name + "' scale { factor { scalar: 0.5 } } }",
                    "outputs { logits {} }"),
@@ -200,8 +202,8 @@ constexpr char kScores[] = "blocks.0.attn.hook_attn_scores";  // sliding window 
 TEST(Execute, LeavesMaskedScoresOut) {
   for (const char* op : {"zero {}", "scale { factor { scalar: 0 } }", "add { value { scalar: 5 } }",
                          "set { value { scalar: 7 } }"}) {
-    const Finished run =
-        Run(Around(kScores, "interventions { hook: '" + std::string(kScores) + "' " + op + " }"));
+    const Finished run = RunToEnd(
+        Around(kScores, "interventions { hook: '" + std::string(kScores) + "' " + op + " }"));
     const at::Tensor mask = at::isneginf(run.Captured(0, 0));
     // Above the diagonal, and one entry outside the window.
     EXPECT_EQ(mask[0].sum().item<int64_t>(), 10 + 1);
@@ -211,12 +213,12 @@ TEST(Execute, LeavesMaskedScoresOut) {
 }
 
 TEST(Execute, KnocksAttentionOut) {
-  const Finished run = Run(Around(kScores,
-                                  "interventions { hook: 'blocks.0.attn.hook_attn_scores' "
-                                  "sequences: 0 positions { indices { values: 4 } } "
-                                  "features { indices { values: 2 } } "
-                                  "set { value { scalar: -inf } } }",
-                                  "captures { hook: 'blocks.0.attn.hook_pattern' }"));
+  const Finished run = RunToEnd(Around(kScores,
+                                       "interventions { hook: 'blocks.0.attn.hook_attn_scores' "
+                                       "sequences: 0 positions { indices { values: 4 } } "
+                                       "features { indices { values: 2 } } "
+                                       "set { value { scalar: -inf } } }",
+                                       "captures { hook: 'blocks.0.attn.hook_pattern' }"));
   at::Tensor expected = run.Captured(0, 0).clone();
   expected.select(1, 4).select(1, 2).fill_(-INFINITY);
   EXPECT_TRUE(at::equal(run.Captured(1, 0), expected));
@@ -232,7 +234,7 @@ TEST(Execute, KnocksAttentionOut) {
 }
 
 TEST(Execute, CountsNonFiniteElements) {
-  const Finished run = Run(Spec(R"pb(
+  const Finished run = RunToEnd(Spec(R"pb(
     allow_non_finite: true
     interventions {
       hook: "blocks.5.hook_out"

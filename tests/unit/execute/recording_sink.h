@@ -69,8 +69,8 @@ struct Finished {
   }
 };
 
-inline Finished Run(const v1::RunSpec& spec, const model::TextModel& model = TinyModel(),
-                    model::Numerics numerics = model::Numerics::kFast) {
+inline Finished RunToEnd(const v1::RunSpec& spec, const model::TextModel& model = TinyModel(),
+                         model::Numerics numerics = model::Numerics::kFast) {
   Finished run;
   run.plan = MustPlan(spec, model);
   auto report = server::Executor(model, numerics).Execute(*run.plan, run.sink);
