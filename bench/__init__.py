@@ -7,11 +7,17 @@ See `bench/README.md` for the rooms of this package and `docs/performance.md` fo
 
 import os
 
-# OpenMP threads that spin after their work hold up the other side of an interleaved measurement.
-# The daemon gives itself the same setting. Has to be there before torch loads libgomp.
-os.environ.setdefault("GOMP_SPINCOUNT", "10000")
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
-os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-# TransformerLens's patching draws a progress bar of its own.
-os.environ.setdefault("TQDM_DISABLE", "1")
+SETTINGS = {
+    # OpenMP threads that spin after their work hold up the other side of an interleaved
+    # measurement. The daemon gives itself the same. Has to be there before torch loads libgomp.
+    "GOMP_SPINCOUNT": "10000",
+    "HF_HUB_OFFLINE": "1",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    # TransformerLens's patching draws a progress bar of its own.
+    "TQDM_DISABLE": "1",
+}
+"""Of this process; those that the user has set stay."""
+
+for name, value in SETTINGS.items():
+    os.environ.setdefault(name, value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import tempfile
@@ -11,6 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
+
+from bench import SETTINGS
 
 BINARIES = Path(__file__).resolve().parents[1] / "build" / "release" / "bin"
 START_SECONDS = 120
@@ -59,6 +62,11 @@ class Memory:
         return cls(int(found["VmRSS"]) * 1024, int(found["RssFile"]) * 1024)
 
 
+def environment() -> dict[str, str]:
+    """This process's environment, as it was before the package `bench` changed it."""
+    return {name: value for name, value in os.environ.items() if name not in SETTINGS}
+
+
 @contextmanager
 def running(command: Sequence[str | Path]) -> Iterator[Server]:
     """Starts a program that prints one line with its address on stdout; ends it with SIGTERM.
@@ -70,7 +78,9 @@ def running(command: Sequence[str | Path]) -> Iterator[Server]:
     if not Path(command[0]).exists():
         raise RuntimeError(f"{name} is not built: ./run build")
     with tempfile.TemporaryFile("w+") as log:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=log, text=True, env=environment()
+        )
         assert process.stdout is not None
         # Ends the wait for its first line where none comes.
         watchdog = threading.Timer(START_SECONDS, process.kill)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import subprocess
 import sys
 import time
@@ -17,13 +18,15 @@ from bench.checkpoints import MID
 from bench.daemon import command
 from bench.figures import Kind, Row, Series
 from bench.measure import Effort
-from bench.process import running
+from bench.process import environment, running
+from bench.report import amount
 from bench.rows.kind import HOOKWIRE, Measure
 from bench.workbench import Workbench
 
 GOAL = 1.1
 LOADED = "safetensors.torch.load_file, all pages touched"
 FRESH = "the same in a fresh Python"
+EMPTY = "an empty start"
 PAGE_BYTES = 4096
 SCRIPT = """
 import sys
@@ -65,18 +68,34 @@ def load(bench: Workbench) -> tuple[Row, ...]:
         subprocess.run([sys.executable, "-c", SCRIPT, *files], check=True)
         return _at_once(time.perf_counter() - begin)
 
+    def empty() -> Start:
+        begin = time.perf_counter()
+        with subprocess.Popen(start[0], stderr=subprocess.PIPE, env=environment()) as process:
+            assert process.stderr is not None
+            process.stderr.readline()  # that --model is missing
+            return _at_once(time.perf_counter() - begin)
+
     effort = Effort(bench.effort.seconds, least=3, most=9, warm_up=1)
-    starts = measure.collect({HOOKWIRE: daemon, LOADED: in_process, FRESH: fresh}, effort)
+    starts = measure.collect(
+        {HOOKWIRE: daemon, EMPTY: empty, LOADED: in_process, FRESH: fresh}, effort
+    )
     ready = Series(HOOKWIRE, tuple(start.ready for start in starts[HOOKWIRE]))
     answered = Series(HOOKWIRE, tuple(start.answered for start in starts[HOOKWIRE]))
-    loaded, anew = (
-        Series(label, tuple(start.ready for start in starts[label])) for label in (LOADED, FRESH)
+    loaded, anew, nothing = (
+        Series(label, tuple(start.ready for start in starts[label]))
+        for label in (LOADED, FRESH, EMPTY)
     )
+    # What a process that is linked with libtorch takes before it does anything is no loading.
+    load_alone = Series(HOOKWIRE, tuple(map(operator.sub, ready.values, nothing.values)))
+    note = f"{EMPTY} says that --model is missing after {amount(nothing.median, nothing.unit)}"
     what = f"mid: {MID.weight_bytes() / 2**20:.0f} MiB of weights"
     return (
-        Row("load/mid", f"{what}, ready", ready, loaded, Kind.COST, GOAL),
-        Row("load/mid", f"{what}, ready", ready, anew, Kind.COST),
-        Row("load/mid", f"{what}, first token's logits answered", answered, loaded, Kind.COST),
+        Row("load/mid", f"{what}, ready", ready, loaded, Kind.COST, GOAL, note),
+        Row("load/mid", f"{what}, ready less {EMPTY}", load_alone, loaded, Kind.COST, GOAL, note),
+        Row("load/mid", f"{what}, ready", ready, anew, Kind.COST, GOAL, note),
+        Row(
+            "load/mid", f"{what}, first token's logits there", answered, anew, Kind.COST, None, note
+        ),
     )
 
 

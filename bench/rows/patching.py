@@ -50,8 +50,8 @@ def patching(checkpoint: Checkpoint, bench: Workbench) -> tuple[Row, ...]:
         )
         return {"difference": patched}
 
-    # A single sweep of TransformerLens's over `mid` takes half a minute; both sides were warmed up by
-    # the comparison of their outputs.
+    # A single sweep of TransformerLens's over `mid` takes half a minute, and the comparison of the
+    # outputs has warmed up both sides.
     effort = replace(bench.effort, least=1 if bench.quick else 3, warm_up=0)
 
     return compare(
