@@ -34,7 +34,7 @@ numbers = itertools.count(1)
 
 def heading(text: str) -> None:
     """Begins a section."""
-    print(f"\n{bold(f'{next(numbers)}. {text}')}")
+    print(f"\n{bold(f'{next(numbers)}. {text}')}", flush=True)
 
 
 def show_model(model: hookwire.RemoteModel) -> None:
@@ -107,7 +107,10 @@ def compare(model: hookwire.RemoteModel, expected: dict[str, np.ndarray]) -> boo
     ours = {n: np.asarray(logits if n == "logits" else cache[n]) for n in expected}
     equal = sum(ours[n].tobytes() == expected[n].tobytes() for n in expected)
     worst = max(float(np.abs(ours[n] - expected[n]).max()) for n in expected)
-    print(f"  {equal} of {len(expected)} tensors equal bit for bit; largest difference {worst:.1e}")
+    print(
+        f"  {equal} of {len(expected)} tensors equal bit for bit (logits and every layer's output)"
+    )
+    print(f"  largest difference: {worst:.1e}")
     return equal == len(expected)
 
 
@@ -116,9 +119,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "demo" / "patching.png")
     out = parser.parse_args().out
+    options = ("--threads", str(THREADS), "--log-level", "warn")
     with (
-        daemon(TOY, "--threads", str(THREADS)) as fast,
-        daemon(TOY, "--threads", str(THREADS), "--numerics", "reference") as exact,
+        daemon(TOY, *options) as fast,
+        daemon(TOY, *options, "--numerics", "reference") as exact,
     ):
         heading("A model on the other side of a socket")
         model = hookwire.connect(fast)
@@ -134,7 +138,7 @@ def main() -> None:
         result = patch_everywhere(model)
         print_table(result, words)
         title = (
-            f"“{CORRUPTED}”, one vector of hook_resid_pre from the prompt in which {OTHER} gives"
+            f"“{CORRUPTED} …”\nwith hook_resid_pre copied from the prompt in which {OTHER} gives"
         )
         draw(result, words, title, f"logit({ANSWER}) − logit({OTHER})", out)
         print(f"  as a picture: {os.path.relpath(out)}")
@@ -142,9 +146,9 @@ def main() -> None:
         from reference import activations  # imports Transformers: seconds
 
         expected = activations(TOY, CLEAN, THREADS)
-        heading("Transformers and --numerics=fast: close")
+        heading("Parity with Transformers, --numerics=fast: to the rounding of float32")
         compare(model, expected)
-        heading("Transformers and --numerics=reference: the same bits")
+        heading("Parity with Transformers, --numerics=reference: to the bit")
         equal = compare(hookwire.connect(exact), expected)
     print("\nBoth daemons have stopped.")
     if not equal:
