@@ -55,7 +55,13 @@ int Main(const std::vector<std::string>& arguments) {
   const std::shared_ptr<spdlog::logger> logger =
       MakeLogger(options->log_format, options->log_level);
   CaptureLibraryLogs(logger);
+  // Loading may take minutes, and nothing is lost by ending it anywhere.
+  std::thread ends_loading([&signals] {
+    if (signals->Wait() != 0) _exit(0);
+  });
   const absl::StatusOr<std::unique_ptr<Daemon>> daemon = Daemon::Start(*options, logger);
+  signals->Wake();
+  ends_loading.join();
   if (!daemon.ok()) return Fail(daemon.status());
   std::printf("hookwired ready at %s\n", (*daemon)->address().c_str());
   std::fflush(stdout);

@@ -23,6 +23,9 @@ absl::StatusOr<std::unique_ptr<RpcServer>> RpcServer::Start(const Backend& backe
   builder.SetMaxReceiveMessageSize(kMaxRequestBytes);
   // Otherwise two servers could share a port, each with some of the clients.
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  // Reflection alone is served by threads of its own.
+  builder.SetSyncServerOption(grpc::ServerBuilder::NUM_CQS, 1);
+  builder.SetSyncServerOption(grpc::ServerBuilder::MAX_POLLERS, 1);
   builder.RegisterService(&rpc->service_);
   rpc->server_ = builder.BuildAndStart();
   if (rpc->server_ == nullptr || port == 0) {
