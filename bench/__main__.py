@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 
 from bench import machine, report
+from bench.agree import DisagreementError
 from bench.figures import Row
 from bench.rows import ROWS
 from bench.workbench import Workbench
@@ -52,25 +53,33 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     return options
 
 
-def run(options: argparse.Namespace) -> list[Row]:
-    """Measures row after row; what is done goes to stderr."""
+def run(options: argparse.Namespace) -> tuple[list[Row], list[str]]:
+    """Measures row after row; how far it is goes to stderr.
+
+    Returns:
+        The rows, and what kept others from being measured: sides that return different outputs.
+    """
     rows: list[Row] = []
+    failures: list[str] = []
     with Workbench(threads=options.threads, quick=options.quick) as bench:
-        for name in options.rows:
-            print(f"measuring {name}", file=sys.stderr, flush=True)
-            rows += ROWS[name](bench)
-    return rows
+        for number, name in enumerate(options.rows, 1):
+            print(f"{number} of {len(options.rows)}: {name}", file=sys.stderr, flush=True)
+            try:
+                rows += ROWS[name](bench)
+            except DisagreementError as error:
+                failures.append(f"{name}: {error}")
+    return rows, failures
 
 
 def main() -> None:
-    """Prints the machine and the table."""
+    """Prints the machine and the table; exit status 1 if sides return different outputs."""
     options = parse()
     warnings.filterwarnings("ignore")
     logging.disable(logging.WARNING)
     torch.set_num_threads(options.threads)
     torch.set_grad_enabled(False)
     described = machine.describe(options.threads)
-    rows = run(options)
+    rows, failures = run(options)
     if options.markdown:
         print("\n".join(f"- {what}: {value}" for what, value in described.items()))
         print(f"\n{report.markdown(rows)}")
@@ -80,6 +89,8 @@ def main() -> None:
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(json.dumps(report.as_json(described, rows), indent=2) + "\n")
+    if failures:
+        sys.exit("\n".join(["Not measured, because both sides do not agree:", *failures]))
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ def describe(threads: int) -> dict[str, str]:
         "CPU": f"{model or platform.processor()} ({', '.join(wide)})",
         "cores": str(len(os.sched_getaffinity(0))),
         "memory": f"{int(kilobytes) / 2**20:.0f} GiB" if kilobytes else "unknown",
-        "system": f"{platform.system()} {platform.release()}",
+        "system": f"{platform.system()} {'.'.join(platform.release().split('.')[:2])}",
         "Python": platform.python_version(),
         **{name: importlib.metadata.version(name) for name in PACKAGES},
         "threads": f"{threads} on either side",
