@@ -82,13 +82,18 @@ TEST(Client, HandsEachTensorOverBeforeTheReceipt) {
   EXPECT_THAT(order, ElementsAre(1, 0));
 }
 
+// The same run, with no element in the first tensor.
+v1::RunResponse AcceptedWithoutFirst() {
+  v1::RunResponse event = Accepted();
+  v1::Plan& plan = *event.mutable_accepted()->mutable_plan();
+  plan.mutable_groups(0)->mutable_tensors(0)->set_shape(0, 0);
+  plan.set_total_bytes(12);
+  return event;
+}
+
 TEST(Client, GivesATensorWithoutElementsToo) {
-  v1::RunResponse accepted = Accepted();
-  accepted.mutable_accepted()->mutable_plan()->mutable_groups(0)->mutable_tensors(0)->set_shape(0,
-                                                                                                0);
-  accepted.mutable_accepted()->mutable_plan()->set_total_bytes(12);
   for (const bool with_chunk : {false, true}) {
-    Events events = {accepted, Chunk(1, 0, kSecond)};
+    Events events = {AcceptedWithoutFirst(), Chunk(1, 0, kSecond)};
     if (with_chunk) events.push_back(Chunk(0, 0, ""));
     events.push_back(Receipt(2, 12));
     FakeServer server(events);
@@ -126,6 +131,7 @@ TEST(Client, SaysDataLossWhereTheStreamIsNotWhatThePlanSaid) {
       0, std::numeric_limits<uint64_t>::max() / 2);
   v1::RunResponse wrong_total = Accepted();
   wrong_total.mutable_accepted()->mutable_plan()->set_total_bytes(24);
+  const v1::RunResponse empty = AcceptedWithoutFirst();
   const auto first = Chunk(0, 0, kFirst);
   const auto second = Chunk(1, 0, kSecond);
   const std::vector<BrokenStream> streams = {
@@ -138,6 +144,9 @@ TEST(Client, SaysDataLossWhereTheStreamIsNotWhatThePlanSaid) {
       {"an overlap",
        {Accepted(), first, Chunk(1, 0, kSecond.substr(0, 8)), Chunk(1, 4, kSecond.substr(4)),
         Receipt()}},
+      {"a piece in the wrong place",
+       {Accepted(), first, Chunk(1, 0, kSecond.substr(0, 8)), Chunk(1, 4, kSecond.substr(8)),
+        Receipt()}},
       {"the same tensor twice", {Accepted(), first, first, second, Receipt()}},
       {"bytes beyond the tensor", {Accepted(), first, Chunk(1, 0, kSecond + "x"), Receipt()}},
       {"a tensor that is not planned", {Accepted(), first, second, Chunk(2, 0, "x"), Receipt()}},
@@ -149,7 +158,9 @@ TEST(Client, SaysDataLossWhereTheStreamIsNotWhatThePlanSaid) {
       {"a receipt of fewer tensors", {Accepted(), first, second, Receipt(1, 20)}},
       {"a receipt of fewer bytes", {Accepted(), first, second, Receipt(2, 8)}},
       {"sizes that overflow", {overflow, Receipt()}},
-      {"a total that is not the sum", {wrong_total, first, second, Receipt()}},
+      {"a total that is not the sum", {wrong_total, first, second, Receipt(2, 24)}},
+      {"a tensor without elements twice",
+       {empty, Chunk(0, 0, ""), Chunk(0, 0, ""), second, Receipt(2, 12)}},
   };
   for (const BrokenStream& stream : streams) {
     SCOPED_TRACE(stream.what);

@@ -157,6 +157,7 @@ TEST_F(Lifetime, ClientsThatDisappearWhileTheyWaitLeaveTheQueue) {
   std::vector<std::thread> threads;
   std::atomic<int> accepted = 0;
   absl::Notification all_accepted;
+  absl::Notification cut;
   for (int i = 0; i < 4; ++i) {
     threads.emplace_back([&] {
       client::RunOptions options;
@@ -164,9 +165,9 @@ TEST_F(Lifetime, ClientsThatDisappearWhileTheyWaitLeaveTheQueue) {
         if (++accepted == 4) all_accepted.Notify();
         return absl::OkStatus();
       };
+      // The first of them runs; it must not be through before the connection is cut.
       const auto hold = [&](const Tensor&) {
-        all_accepted.WaitForNotificationWithTimeout(absl::Seconds(30));
-        absl::SleepFor(absl::Milliseconds(100));
+        cut.WaitForNotificationWithTimeout(absl::Seconds(60));
         return absl::OkStatus();
       };
       EXPECT_THAT(StatusOf(Connect(proxy.address())->Run(LargeSpec(60), hold, options)),
@@ -175,6 +176,7 @@ TEST_F(Lifetime, ClientsThatDisappearWhileTheyWaitLeaveTheQueue) {
   }
   EXPECT_TRUE(all_accepted.WaitForNotificationWithTimeout(absl::Seconds(30)));
   proxy.Cut();
+  cut.Notify();
   for (std::thread& thread : threads) thread.join();
 }
 

@@ -190,12 +190,12 @@ TEST_F(CheckpointMutation, OfSafetensorsHeadersGivesAModelOrAStatus) {
   EXPECT_LT(loaded, kCheckpoints * 9 / 10);
 }
 
-TEST_F(CheckpointMutation, FilesOfAnyLengthGiveAStatus) {
+TEST_F(CheckpointMutation, FilesThatAreCutShortGiveAStatus) {
   ASSERT_TRUE(Try());
   const fs::path path = directory_ / "model.safetensors";
   const uint64_t whole = fs::file_size(path);
   for (uint64_t size : {uint64_t{0}, uint64_t{1}, uint64_t{7}, uint64_t{8}, uint64_t{9},
-                        8 + header_.size() - 1, 8 + header_.size(), whole - 1, whole + 1}) {
+                        8 + header_.size() - 1, 8 + header_.size(), whole - 1}) {
     WriteWeights(header_.size(), header_);
     fs::resize_file(path, size);
     EXPECT_FALSE(Try()) << size;

@@ -25,7 +25,7 @@ namespace client = hookwire::client;
 namespace v1 = hookwire::v1;
 
 [[noreturn]] void Fail(const absl::Status& status) {
-  std::fprintf(stderr, "%s\n", status.ToString().c_str());
+  std::fprintf(stderr, "%s\n", status.ToString(absl::StatusToStringMode::kWithNoExtraData).c_str());
   std::exit(1);
 }
 
