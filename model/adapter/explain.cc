@@ -187,8 +187,8 @@ absl::Status Catalogue::ExplainGlob(absl::string_view pattern) const {
           const std::string cause(*absent.GetPayload(kErrorCausePayload));
           const auto instead = absent.GetPayload(kErrorSuggestionPayload);
           return NameError("GLOB_NO_MATCH", pattern,
-                           absl::StrCat("no hook point matches ", pattern, ": ", absent.message()),
-                           cause, instead ? std::string(*instead) : "");
+                           absl::StrCat("no hook point matches ", pattern, ": ", cause), cause,
+                           instead ? std::string(*instead) : "");
         }
       }
     }
