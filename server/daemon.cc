@@ -105,9 +105,7 @@ Daemon::Daemon(const Options& options, std::shared_ptr<spdlog::logger> logger,
       digest_(checkpoint_->weight_files()),
       planner_(*model_, LimitsOf(options)),
       executor_(*model_, options.numerics),
-      // A slow reader's results leave room for the next run's.
-      budget_(
-          ByteBudget::Create(options.result_buffer_mb * kMiB, options.result_buffer_mb * kMiB / 2)),
+      budget_(ByteBudget::Create(options.result_buffer_mb * kMiB)),
       streams_(options.stall_timeout, clock_),
       scheduler_(
           {.max_queue = options.max_queue,

@@ -30,8 +30,8 @@ void RunCall::Begin(const grpc::ByteBuffer& request, const std::shared_ptr<RunCa
 
   ResultStream::Options options;
   options.max_message_bytes = plan_->max_message_bytes;
-  stream_.emplace(options, backend_.budget.Open(), static_cast<MessageWriter&>(*this),
-                  backend_.clock);
+  stream_.emplace(options, backend_.budget.Open(plan_->total_bytes),
+                  static_cast<MessageWriter&>(*this), backend_.clock);
   backend_.streams.Add(&*stream_);
 
   auto run = std::make_unique<QueuedRun>();

@@ -4,12 +4,13 @@
 
 namespace hookwire::server {
 
-std::shared_ptr<ByteBudget> ByteBudget::Create(uint64_t limit, uint64_t share) {
-  return std::shared_ptr<ByteBudget>(new ByteBudget(limit, std::min(share, limit)));
+std::shared_ptr<ByteBudget> ByteBudget::Create(uint64_t limit) {
+  return std::shared_ptr<ByteBudget>(new ByteBudget(limit));
 }
 
-std::shared_ptr<ByteBudget::Account> ByteBudget::Open() {
-  return std::make_shared<Account>(shared_from_this());
+std::shared_ptr<ByteBudget::Account> ByteBudget::Open(uint64_t total) {
+  const uint64_t share = total <= limit_ / 2 ? limit_ / 2 : limit_ / 4;
+  return std::make_shared<Account>(shared_from_this(), share);
 }
 
 uint64_t ByteBudget::held() const {
@@ -23,7 +24,7 @@ uint64_t ByteBudget::peak() const {
 }
 
 bool ByteBudget::Fits(const Account& account, uint64_t bytes) const {
-  const bool in_share = account.held_ == 0 || account.held_ + bytes <= share_;
+  const bool in_share = account.held_ == 0 || account.held_ + bytes <= account.share_;
   const bool in_limit = held_ == 0 || held_ + bytes <= limit_;
   return in_share && in_limit;
 }

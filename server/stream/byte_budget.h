@@ -45,12 +45,14 @@ class ByteBudget : public std::enable_shared_from_this<ByteBudget> {
     uint64_t bytes_;
   };
 
-  // At most `limit` bytes in all accounts together, and at most `share` in one of them. Whatever is
-  // larger than that passes alone: an account that holds nothing may take more than its share, and
-  // more than the limit while nobody holds anything.
-  static std::shared_ptr<ByteBudget> Create(uint64_t limit, uint64_t share);
+  // At most `limit` bytes in all accounts together.
+  static std::shared_ptr<ByteBudget> Create(uint64_t limit);
 
-  std::shared_ptr<Account> Open();
+  // An account for a result of `total` bytes. A result that fits into half of the limit may wait
+  // whole, so that its run does not wait for its reader. A larger one has to wait anyway, and gets
+  // a quarter. Whatever is larger than that passes alone: an account that holds nothing may take
+  // more than its share, and more than the limit while nobody holds anything.
+  std::shared_ptr<Account> Open(uint64_t total);
 
   uint64_t limit() const { return limit_; }
   uint64_t held() const;
@@ -58,12 +60,11 @@ class ByteBudget : public std::enable_shared_from_this<ByteBudget> {
   uint64_t peak() const;
 
  private:
-  ByteBudget(uint64_t limit, uint64_t share) : limit_(limit), share_(share) {}
+  explicit ByteBudget(uint64_t limit) : limit_(limit) {}
   bool Fits(const Account& account, uint64_t bytes) const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
   void Take(Account& account, uint64_t bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const uint64_t limit_;
-  const uint64_t share_;
   mutable absl::Mutex mutex_;
   uint64_t held_ ABSL_GUARDED_BY(mutex_) = 0;
   uint64_t peak_ ABSL_GUARDED_BY(mutex_) = 0;
@@ -72,7 +73,10 @@ class ByteBudget : public std::enable_shared_from_this<ByteBudget> {
 // What one stream holds of a budget. Thread-safe.
 class ByteBudget::Account : public std::enable_shared_from_this<Account> {
  public:
-  explicit Account(std::shared_ptr<ByteBudget> budget) : budget_(std::move(budget)) {}
+  Account(std::shared_ptr<ByteBudget> budget, uint64_t share)
+      : budget_(std::move(budget)), share_(share) {}
+
+  uint64_t share() const { return share_; }
 
   // Nothing where the bytes do not fit now.
   std::optional<Lease> TryAcquire(uint64_t bytes);
@@ -92,6 +96,7 @@ class ByteBudget::Account : public std::enable_shared_from_this<Account> {
   void Release(uint64_t bytes);
 
   const std::shared_ptr<ByteBudget> budget_;
+  const uint64_t share_;
   uint64_t held_ = 0;  // guarded by budget_->mutex_
 };
 

@@ -145,7 +145,7 @@ class ServiceTest : public ::testing::Test {
 
   struct Parts {
     explicit Parts(Settings settings)
-        : budget(ByteBudget::Create(settings.budget, settings.budget)),
+        : budget(ByteBudget::Create(settings.budget)),
           streams(settings.stall_timeout, clock),
           scheduler(
               {.max_queue = settings.max_queue, .on_worker_start = [] {}},

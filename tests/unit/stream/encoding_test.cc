@@ -57,8 +57,8 @@ class EncodingTest : public testing::Test {
     return bytes;
   }
 
-  const std::shared_ptr<ByteBudget> budget_ = ByteBudget::Create(1u << 30, 1u << 30);
-  const std::shared_ptr<ByteBudget::Account> account_ = budget_->Open();
+  const std::shared_ptr<ByteBudget> budget_ = ByteBudget::Create(1u << 30);
+  const std::shared_ptr<ByteBudget::Account> account_ = budget_->Open(0);
 };
 
 TEST_F(EncodingTest, OnePieceIsTheSameBytesAsTheGeneratedCodes) {

@@ -36,8 +36,9 @@ class ResultStreamTest : public testing::Test {
 
   void Make(const ResultStream::Options& options, uint64_t budget) {
     stream_.reset();
-    budget_ = ByteBudget::Create(budget, budget);
-    stream_.emplace(options, budget_->Open(), reader_, clock_);
+    // A small result: half of the limit is its own.
+    budget_ = ByteBudget::Create(2 * budget);
+    stream_.emplace(options, budget_->Open(0), reader_, clock_);
   }
 
   void Open() {

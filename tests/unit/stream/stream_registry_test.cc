@@ -15,7 +15,7 @@ namespace {
 class StreamRegistryTest : public testing::Test {
  protected:
   struct Call {
-    Call(ByteBudget& budget, const Clock& clock) : stream({}, budget.Open(), reader, clock) {}
+    Call(ByteBudget& budget, const Clock& clock) : stream({}, budget.Open(0), reader, clock) {}
     FakeReader reader;
     ResultStream stream;
   };
@@ -27,7 +27,7 @@ class StreamRegistryTest : public testing::Test {
   }
 
   FakeClock clock_;
-  const std::shared_ptr<ByteBudget> budget_ = ByteBudget::Create(1000, 1000);
+  const std::shared_ptr<ByteBudget> budget_ = ByteBudget::Create(2000);
   StreamRegistry registry_{absl::Seconds(60), clock_};
 };
 
@@ -91,10 +91,10 @@ TEST_F(StreamRegistryTest, WaitsUntilItIsEmpty) {
 
 TEST(StreamRegistry, ItsThreadEndsStalledStreamsByItself) {
   const RealClock clock;
-  const auto budget = ByteBudget::Create(1000, 1000);
+  const auto budget = ByteBudget::Create(2000);
   StreamRegistry registry(absl::Milliseconds(20), clock);
   FakeReader reader;
-  ResultStream stream({}, budget->Open(), reader, clock);
+  ResultStream stream({}, budget->Open(0), reader, clock);
   registry.Add(&stream);
   stream.Open({});
   const absl::Time end = absl::Now() + absl::Seconds(10);
