@@ -61,8 +61,8 @@ class Change:
     where: Selection
     value: Tensor | None = None
 
-    def op(self, ops: Any, *, row: int, from_row: int) -> Any:
-        """As a Hookwire op on one row; `copy` takes from another."""
+    def op(self, ops: Any, *, row: int | None, from_row: int) -> Any:
+        """As a Hookwire op on one row, or on all; `copy` takes from another."""
         where = {**self.where.arguments(), "row": row}
         match self.kind:
             case "set":

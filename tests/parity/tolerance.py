@@ -1,17 +1,18 @@
 """How far `--numerics=fast` may be from the truth: no farther than 1.5 times Transformers itself.
 
 The truth is the oracle, the direct computation in the next wider dtype (float64 for float32,
-float32 for bfloat16). For one hook point, or the logits, all elements over all the prompts of a
-test are pooled, and two figures are compared with Transformers' own at the same place:
+float32 for bfloat16). For one hook point, or the logits, the error is the root mean square of the
+distance to the oracle over all elements of all prompts of a test, and it may be `FACTOR` times that
+of Transformers at the same place. Where Transformers is (nearly) exact a ratio means nothing, so
+its error counts as no less than what rounding to the dtype alone explains: a quarter of a unit in
+the last place at the tensor's root mean square (rounding within ±½ ulp has a root mean square of
+0.29 ulp, and an ulp is between half and all of eps × value).
 
-- the root mean square of the error, which says how good the arithmetic is;
-- the largest error, which catches one wrong element among many right ones.
-
-Each may be up to `FACTOR` times the reference's. Where the reference is (nearly) exact, a ratio
-means nothing, so the reference's error counts as no less than a floor that one rounding to the
-dtype explains: for the largest error, one unit in the last place at the tensor's largest value;
-for the root mean square, a quarter of a unit at its root mean square (uniform rounding within
-±½ ulp has a root mean square of 0.29 ulp, and an ulp is between half and all of eps × value).
+One wrong element among ten thousand right ones hardly moves a root mean square, so the largest
+error is held too: to `OUTLIER` times Transformers' largest. This is a guard and not the tolerance.
+The largest error stands in the one row that a norm amplifies most and is there the outcome of a
+few roundings: of two computations that are equally good, one is easily twice the other, while an
+element that is wrong is off by its own size, thousands of times as much.
 
 Masked attention scores must be −inf on both sides and are left out. Experts are chosen by
 comparing shares, and a near tie may fall out either way: each side is held against an oracle that
@@ -27,6 +28,7 @@ import torch
 from torch import Tensor
 
 FACTOR = 1.5
+OUTLIER = 4.0
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ def assert_within(
     theirs = error_of(reference, reference_oracle or oracle)
     floor = floor_of(oracle, reference[0].dtype)
     rms = FACTOR * max(theirs.rms, floor.rms)
-    largest = FACTOR * max(theirs.largest, floor.largest)
+    largest = OUTLIER * max(theirs.largest, floor.largest)
     assert ours.rms <= rms, f"{name}: rms error {ours.rms:.3g}, allowed {rms:.3g} ({theirs})"
     assert ours.largest <= largest, (
         f"{name}: largest error {ours.largest:.3g}, allowed {largest:.3g} ({theirs})"
