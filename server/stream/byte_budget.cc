@@ -54,6 +54,15 @@ std::optional<ByteBudget::Lease> ByteBudget::Account::Acquire(uint64_t bytes,
   return Lease(shared_from_this(), bytes);
 }
 
+bool ByteBudget::Account::WaitUntilWithinShare(absl::FunctionRef<bool()> given_up) {
+  absl::MutexLock lock(&budget_->mutex_);
+  const auto ready = [&]() ABSL_SHARED_LOCKS_REQUIRED(budget_->mutex_) {
+    return given_up() || held_ <= share_;
+  };
+  budget_->mutex_.Await(absl::Condition(&ready));
+  return !given_up();
+}
+
 void ByteBudget::Account::Wake() {
   // Conditions of waiting threads are looked at when the mutex is released.
   absl::MutexLock lock(&budget_->mutex_);

@@ -85,7 +85,10 @@ class ByteBudget::Account : public std::enable_shared_from_this<Account> {
   // Wake after that.
   std::optional<Lease> Acquire(uint64_t bytes, absl::FunctionRef<bool()> given_up);
 
-  // Lets a blocked Acquire look at `given_up` again.
+  // Blocks while the account holds more than its share; false once `given_up` says true.
+  bool WaitUntilWithinShare(absl::FunctionRef<bool()> given_up);
+
+  // Lets a blocked call look at `given_up` again.
   void Wake();
 
   uint64_t held() const;

@@ -33,19 +33,16 @@ void ResultStream::Open(const v1::Accepted& accepted) {
 }
 
 absl::Status ResultStream::Emit(uint32_t index, at::Tensor tensor) {
+  const auto given_up = [this] { return failed_.load(); };
   const uint64_t bytes = tensor.nbytes();
   std::optional<ByteBudget::Lease> lease = account_->TryAcquire(bytes);
   if (!lease.has_value()) {
-    {
-      absl::MutexLock lock(&mutex_);
-      blocked_ = true;
-    }
-    Pump();
-    lease = account_->Acquire(bytes, [this] { return failed_.load(); });
+    SetBlocked(true);
+    lease = account_->Acquire(bytes, given_up);
+    SetBlocked(false);
   }
   {
     absl::MutexLock lock(&mutex_);
-    blocked_ = false;
     if (!failure_.ok()) return failure_;
     auto held =
         std::make_shared<const HeldTensor>(HeldTensor{*std::move(lease), std::move(tensor)});
@@ -55,7 +52,21 @@ absl::Status ResultStream::Emit(uint32_t index, at::Tensor tensor) {
     bytes_ += bytes;
   }
   Pump();
+  // What was let through because it was alone leaves before the pass makes more.
+  if (bytes > account_->share()) {
+    SetBlocked(true);
+    account_->WaitUntilWithinShare(given_up);
+    SetBlocked(false);
+  }
   return absl::OkStatus();
+}
+
+void ResultStream::SetBlocked(bool blocked) {
+  {
+    absl::MutexLock lock(&mutex_);
+    blocked_ = blocked;
+  }
+  if (blocked) Pump();
 }
 
 absl::Status ResultStream::Progress(int layers_done) {

@@ -53,7 +53,8 @@ class ResultStream final : public TensorSink {
   // Sends the first event.
   void Open(const v1::Accepted& accepted);
 
-  // Blocks while the budget has no room. Fails as soon as the stream has failed.
+  // Blocks while the budget has no room, and after a tensor that is larger than the stream's share
+  // until the reader has taken it. Fails as soon as the stream has failed.
   absl::Status Emit(uint32_t index, at::Tensor tensor) override;
   absl::Status Progress(int layers_done) override;
 
@@ -94,6 +95,8 @@ class ResultStream final : public TensorSink {
     absl::Status status;
   };
 
+  // While the producer waits for its reader, whatever waits is due.
+  void SetBlocked(bool blocked);
   // Gives the writer the next message, if it waits for one and there is one that is due.
   void Pump();
   Step NextStep() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

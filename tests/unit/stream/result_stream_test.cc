@@ -199,6 +199,21 @@ TEST_F(ResultStreamTest, WhatIsHeldBackLeavesBeforeEmitBlocks) {
   run.join();
 }
 
+TEST_F(ResultStreamTest, AfterATensorLargerThanItsShareEmitWaitsForTheReader) {
+  Make({}, 1000);
+  Open();
+  absl::Notification emitted;
+  std::thread run([&] {
+    EXPECT_TRUE(Emit(0, 5000).ok());
+    emitted.Notify();
+  });
+  while (!reader_.Take(*stream_)) std::this_thread::yield();  // accepted
+  EXPECT_FALSE(emitted.WaitForNotificationWithTimeout(absl::Milliseconds(20)));
+  while (!reader_.Take(*stream_)) std::this_thread::yield();
+  run.join();
+  EXPECT_EQ(budget_->held(), 0u);
+}
+
 TEST_F(ResultStreamTest, MemoryStaysWithinTheBudgetWhateverTheResult) {
   constexpr size_t kBudget = 1 << 20;
   Make({.max_message_bytes = 64 << 10}, kBudget);
