@@ -44,11 +44,16 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every repetition there")
     parser.add_argument("--markdown", action="store_true", help="print the table as Markdown")
+    parser.add_argument(
+        "--into", type=Path, metavar="FILE", help="put it between a document's marks"
+    )
     parser.add_argument("--threads", type=int, default=2, help="of either side (default 2)")
     options = parser.parse_args(arguments)
     try:
         options.rows = chosen(options.only)
-    except ValueError as error:
+        if options.into:  # now rather than after the measurements
+            report.put_into(options.into.read_text(), "")
+    except (ValueError, OSError) as error:
         parser.error(str(error))
     return options
 
@@ -80,12 +85,10 @@ def main() -> None:
     torch.set_grad_enabled(False)
     described = machine.describe(options.threads)
     rows, failures = run(options)
-    if options.markdown:
-        print("\n".join(f"- {what}: {value}" for what, value in described.items()))
-        print(f"\n{report.markdown(rows)}")
-    else:
-        print("\n".join(f"{what + ':':18} {value}" for what, value in described.items()))
-        print(f"\n{report.table(rows)}")
+    print(report.markdown(described, rows) if options.markdown else report.text(described, rows))
+    if options.into:
+        document = options.into.read_text()
+        options.into.write_text(report.put_into(document, report.markdown(described, rows)))
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(json.dumps(report.as_json(described, rows), indent=2) + "\n")

@@ -1,13 +1,16 @@
-"""Rows as a table for the terminal, as Markdown, and as JSON."""
+"""Rows as text for a terminal, as Markdown, and as JSON."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bench.figures import Kind, Row, Series, Unit
 
 HEADINGS = ("row", "what", "Hookwire", "against", "", "ratio", "goal", "")
+BEGIN, END = "<!-- figures: ./run bench --into -->", "<!-- end of the figures -->"
+"""What `put_into` looks for."""
+
 _LEFT = (0, 1, 3)
 _MARKS = {True: "✓", False: "✗", None: ""}
 _STEPS = {
@@ -68,26 +71,49 @@ def cells(row: Row) -> tuple[str, ...]:
     )
 
 
-def table(rows: Sequence[Row]) -> str:
-    """Aligned columns for a terminal, with the notes below."""
+def text(machine: Mapping[str, str], rows: Sequence[Row]) -> str:
+    """The machine, aligned columns for a terminal, and the notes."""
+    width = max(map(len, machine), default=0) + 1
+    about = [f"{what + ':':{width}} {value}" for what, value in machine.items()]
+    told = [f"{name}: {note}" for name, note in notes(rows)]
+    return "\n".join([*about, "", *table(rows), "", *told])
+
+
+def table(rows: Sequence[Row]) -> list[str]:
+    """The lines of a table whose columns are aligned."""
     lines = [HEADINGS, *(cells(row) for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(HEADINGS))]
-    text = []
+    aligned = []
     for line in lines:
         padded = (
             cell.ljust(width) if column in _LEFT else cell.rjust(width)
             for column, (cell, width) in enumerate(zip(line, widths, strict=True))
         )
-        text.append("  ".join(padded).rstrip())
-    return "\n".join([*text, "", *(f"{name}: {note}" for name, note in notes(rows))])
+        aligned.append("  ".join(padded).rstrip())
+    return aligned
 
 
-def markdown(rows: Sequence[Row]) -> str:
-    """A Markdown table, with the notes below."""
+def markdown(machine: Mapping[str, str], rows: Sequence[Row]) -> str:
+    """The same as Markdown."""
     rule = tuple(":--" if column in _LEFT else "--:" for column in range(len(HEADINGS)))
     body = [HEADINGS, rule, *(cells(row) for row in rows)]
     lines = [f"| {' | '.join(line)} |" for line in body]
-    return "\n".join([*lines, "", *(f"- `{name}`: {note}" for name, note in notes(rows))])
+    about = ", ".join(f"{what} {value}" for what, value in machine.items())
+    told = [f"- `{name}`: {note}" for name, note in notes(rows)]
+    return "\n".join([f"Measured on: {about}.", "", *lines, "", *told])
+
+
+def put_into(document: str, figures: str) -> str:
+    """A document with the figures between its marks, in place of those that were there.
+
+    Raises:
+        ValueError: it does not have the marks.
+    """
+    before, begin, rest = document.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"the document has no {BEGIN} … {END}")
+    return f"{before}{begin}\n\n{figures.rstrip()}\n\n{end}{after}"
 
 
 def notes(rows: Sequence[Row]) -> list[tuple[str, str]]:
@@ -95,9 +121,9 @@ def notes(rows: Sequence[Row]) -> list[tuple[str, str]]:
     return list(dict.fromkeys((row.name, row.note) for row in rows if row.note))
 
 
-def as_json(machine: dict[str, Any], rows: Sequence[Row]) -> dict[str, Any]:
+def as_json(machine: Mapping[str, str], rows: Sequence[Row]) -> dict[str, Any]:
     """Everything, every repetition included."""
-    return {"machine": machine, "rows": [_row_as_json(row) for row in rows]}
+    return {"machine": dict(machine), "rows": [_row_as_json(row) for row in rows]}
 
 
 def _row_as_json(row: Row) -> dict[str, Any]:

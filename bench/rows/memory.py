@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 import warnings
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from hookwire.errors import ResultSizeWarning
+from torch import Tensor
 
-from bench.checkpoints import MID
-from bench.daemon import Daemon, daemon
+from bench.checkpoints import MID, WIDE, Checkpoint
+from bench.daemon import daemon
 from bench.figures import Kind, Row, Series, Unit
 from bench.process import Memory, Server
 from bench.rows.kind import HOOKWIRE, Measure
@@ -30,7 +33,6 @@ class Sampler:
     Attributes:
         peak_own: the most that was in no file.
         peak_total: the most of all.
-        samples: how many were taken.
     """
 
     def __init__(self, server: Server, interval: float = 0.01) -> None:
@@ -38,14 +40,13 @@ class Sampler:
         self._interval = interval
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._sample)
-        self.peak_own = self.peak_total = self.samples = 0
+        self.peak_own = self.peak_total = 0
 
     def _sample(self) -> None:
         while not self._ended.wait(self._interval):
             memory = self._server.memory()
             self.peak_own = max(self.peak_own, memory.own)
             self.peak_total = max(self.peak_total, memory.total)
-            self.samples += 1
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -56,40 +57,68 @@ class Sampler:
         self._thread.join()
 
 
-def read_slowly(served: Daemon, n_pos: int, bytes_per_second: float) -> int:
-    """Takes every hook point of a prompt, one tensor after another; returns the bytes."""
-    received, start = 0, time.perf_counter()
-    with warnings.catch_warnings():
+@dataclass(frozen=True)
+class Growth:
+    """What a result did to a daemon's memory.
+
+    Attributes:
+        received: bytes of the result.
+        idle: before it.
+        peak_own: the most that was in no file.
+        peak_total: the most of all.
+    """
+
+    received: int
+    idle: Memory
+    peak_own: int
+    peak_total: int
+
+    def row(self, name: str, what: str, goal: int | None) -> Row:
+        """The growth of what is in no file."""
+        mebi = 2**20
+        note = (
+            f"{what}: idle {self.idle.total / mebi:.0f} MiB, of which {self.idle.files / mebi:.0f} "
+            f"MiB are pages of files; at most {self.peak_total / mebi:.0f} MiB"
+        )
+        series = Series(HOOKWIRE, (max(0, self.peak_own - self.idle.own),), Unit.BYTES)
+        size = f"{self.received / 2**30:.1f} GiB"
+        return Row(name, f"{what}, {size}", series, None, Kind.BOUND, goal, note)
+
+
+def stream(
+    bench: Workbench, checkpoint: Checkpoint, tokens: Tensor, rate: float, **wanted: Any
+) -> Growth:
+    """Streams a result from a new daemon to a client that takes `rate` bytes a second."""
+    with daemon(checkpoint.directory(), bench.threads) as served, warnings.catch_warnings():
         warnings.simplefilter("ignore", ResultSizeWarning)
-        for activation in served.model.stream(MID.prompt(n_pos), EVERYTHING, progress=False):
-            received += activation.tensor.nbytes
-            time.sleep(max(0.0, received / bytes_per_second - (time.perf_counter() - start)))
-    return received
-
-
-def memory(bench: Workbench) -> tuple[Row, ...]:
-    """What grows over the idle daemon, weights and libraries left out."""
-    n_pos, rate = (256, 256e6) if bench.quick else (1024, 128e6)
-    with daemon(MID.directory(), bench.threads) as served:
-        served.model(MID.prompt(1))  # so that what every run needs is there
-        idle: Memory = served.server.memory()
+        served.model(checkpoint.prompt(1))  # so that what every run needs is there
+        idle = served.server.memory()
+        received, start = 0, time.perf_counter()
         with Sampler(served.server) as sampler:
-            received = read_slowly(served, n_pos, rate)
-    what = f"mid: {received / 2**30:.1f} GiB to a reader of {rate / 1e6:.0f} MB/s"
-    note = (
-        f"idle {idle.total / 2**20:.0f} MiB, of which {idle.files / 2**20:.0f} MiB are pages of "
-        f"files; at most {sampler.peak_total / 2**20:.0f} MiB; weights "
-        f"{MID.weight_bytes() / 2**20:.0f} MiB, mapped; {sampler.samples} samples"
-    )
+            for activation in served.model.stream(tokens, progress=False, **wanted):
+                received += activation.tensor.nbytes
+                time.sleep(max(0.0, received / rate - (time.perf_counter() - start)))
+    return Growth(received, idle, sampler.peak_own, sampler.peak_total)
 
-    def row(how: str, value: int, goal: int | None) -> Row:
-        series = Series(HOOKWIRE, (value,), Unit.BYTES)
-        return Row("memory/mid", f"{what}, {how}", series, None, Kind.BOUND, goal, note)
 
+def everything(bench: Workbench) -> tuple[Row, ...]:
+    """Every hook point of one prompt: to a slow reader, and to one that takes all at once."""
+    tokens = MID.prompt(256 if bench.quick else 1024)
+    slow = stream(bench, MID, tokens, 256e6 if bench.quick else 128e6, names_filter=EVERYTHING)
+    quick = stream(bench, MID, tokens, math.inf, names_filter=EVERYTHING)
+    what = f"mid: everything of {tokens.shape[1]} tokens"
     return (
-        row("growth", sampler.peak_own - idle.own, BUDGET),
-        row("all but pages of files", sampler.peak_own, None),
+        slow.row("memory/mid", f"{what} to a slow reader", BUDGET),
+        quick.row("memory/mid", f"{what} to a fast reader", None),
     )
 
 
-ROWS: dict[str, Measure] = {"memory/mid": memory}
+def logits(bench: Workbench) -> tuple[Row, ...]:
+    """All logits of many prompts."""
+    tokens = WIDE.prompts(4 if bench.quick else 16, 64)
+    growth = stream(bench, WIDE, tokens, 256e6, names_filter=[], return_type="logits")
+    what = f"wide: all logits of {len(tokens)} × {tokens.shape[1]} tokens to a slow reader"
+    return (growth.row("memory/wide", what, BUDGET),)
+
+
+ROWS: dict[str, Measure] = {"memory/mid": everything, "memory/wide": logits}

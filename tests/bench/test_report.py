@@ -58,17 +58,21 @@ def test_a_bound_has_no_ratio_but_a_limit():
 
 
 def test_the_columns_of_the_table_are_aligned():
-    head, *body = report.table([FASTER, SLOWER, BOUND]).split("\n\n")[0].splitlines()
+    head, *body = report.table([FASTER, SLOWER, BOUND])
     for line, row in zip(body, (FASTER, SLOWER, BOUND), strict=True):
         assert line.index(row.what) == head.index("what")
 
 
 def test_a_note_is_printed_once():
-    assert report.table([FASTER, FASTER]).count("16 tokens") == 1
+    assert report.text({}, [FASTER, FASTER]).count("16 tokens") == 1
+
+
+def test_the_text_begins_with_the_machine():
+    assert report.text({"cores": "2"}, [FASTER]).startswith("cores: 2\n\nrow ")
 
 
 def test_markdown_has_as_many_cells_in_each_line():
-    lines = report.markdown([FASTER, SLOWER]).split("\n\n")[0].splitlines()
+    lines = report.markdown({"cores": "2"}, [FASTER, SLOWER]).split("\n\n")[1].splitlines()
     assert {line.count("|") for line in lines} == {len(report.HEADINGS) + 1}
     assert len(lines) == 4
 
@@ -79,3 +83,15 @@ def test_json_holds_every_repetition_and_the_verdict():
     assert faster["ours"]["values"] == [0.001, 0.002, 0.003]
     assert (faster["figure"], faster["goal"], faster["met"]) == (pytest.approx(10.0), 5.0, True)
     assert bound["baseline"] is None
+
+
+def test_figures_take_the_place_of_older_ones():
+    document = f"# Speed\n{report.BEGIN}\n\nold\n\n{report.END}\nThe end\n"
+    expected = f"# Speed\n{report.BEGIN}\n\nnew\n\n{report.END}\nThe end\n"
+    assert report.put_into(document, "new\n") == expected
+    assert report.put_into(expected, "new") == expected
+
+
+def test_a_document_without_marks_stays_as_it_is():
+    with pytest.raises(ValueError, match="has no"):
+        report.put_into("# Speed\n", "new")
