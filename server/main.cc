@@ -108,7 +108,7 @@ HOOKWIRE_NOT_SANITIZED void LimitSpinning(int, char** arguments, char** environm
 
 // Called by the dynamic loader before the initialisers of all libraries.
 __attribute__((section(".preinit_array"),
-               used)) void (*const limit_spinning)(int, char**, char**) = &LimitSpinning;
+               used)) void (*const kLimitSpinning)(int, char**, char**) = &LimitSpinning;
 
 }  // namespace
 }  // namespace hookwire::server

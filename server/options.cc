@@ -183,6 +183,7 @@ const Flag* Find(std::string_view name) {
 
 std::string Nearest(std::string_view name) {
   std::vector<std::string> names;
+  names.reserve(kFlags.size());
   for (const Flag& flag : kFlags) names.emplace_back(flag.name);
   return model::NearestName(std::string(name), names);
 }

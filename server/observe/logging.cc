@@ -21,13 +21,13 @@
 namespace hookwire::server {
 namespace {
 
-using json = nlohmann::ordered_json;
+using Json = nlohmann::ordered_json;
 
 // Between an event's message and its fields, on their way through spdlog.
 constexpr char kFieldsFollow = '\x1e';
 
-std::string Dump(const json& value) {
-  return value.dump(-1, ' ', false, json::error_handler_t::replace);
+std::string Dump(const Json& value) {
+  return value.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
 // One line's worth of `text`: as in JSON, without the quotation marks around it.
@@ -45,7 +45,7 @@ std::string Escape(std::string_view text) {
 }
 
 // A value as text: quoted where it would not be one word.
-std::string Word(const json& value) {
+std::string Word(const Json& value) {
   if (!value.is_string()) return Dump(value);
   const std::string& text = value.get_ref<const std::string&>();
   const bool plain = !text.empty() && std::all_of(text.begin(), text.end(), [](unsigned char c) {
@@ -66,10 +66,10 @@ class LineFormatter final : public spdlog::formatter {
     const std::string_view payload(record.payload.data(), record.payload.size());
     const size_t split = payload.find(kFieldsFollow);
     const std::string_view message = payload.substr(0, split);
-    json fields = json::object();
+    Json fields = Json::object();
     if (split != std::string_view::npos) {
-      fields = json::parse(payload.substr(split + 1), nullptr, /*allow_exceptions=*/false);
-      if (!fields.is_object()) fields = json::object();
+      fields = Json::parse(payload.substr(split + 1), nullptr, /*allow_exceptions=*/false);
+      if (!fields.is_object()) fields = Json::object();
     }
     const std::string time = absl::FormatTime("%Y-%m-%dT%H:%M:%E3SZ", absl::FromChrono(record.time),
                                               absl::UTCTimeZone());
@@ -78,7 +78,7 @@ class LineFormatter final : public spdlog::formatter {
 
     std::string line;
     if (format_ == LogFormat::kJson) {
-      json object = {{"time", time}, {"level", level}, {"message", std::string(message)}};
+      Json object = {{"time", time}, {"level", level}, {"message", std::string(message)}};
       // A field cannot take the place of these three.
       for (auto& [key, value] : fields.items()) object.emplace(key, std::move(value));
       line = Dump(object);
@@ -171,7 +171,7 @@ std::shared_ptr<spdlog::logger> MakeLogger(LogFormat format, spdlog::level::leve
 }
 
 void LogEvent(spdlog::logger& logger, spdlog::level::level_enum level, std::string_view message,
-              const json& fields) {
+              const Json& fields) {
   if (!logger.should_log(level)) return;
   // A string, not a format: braces in it mean nothing.
   std::string payload(message);

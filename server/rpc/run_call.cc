@@ -98,13 +98,13 @@ void RunCall::OnDone() {
   const std::shared_ptr<RunCall> self = std::move(self_);
 }
 
-void RunCall::Write(grpc::ByteBuffer message) {
-  message_ = std::move(message);
+void RunCall::Write(const grpc::ByteBuffer& message) {
+  message_ = message;
   StartWrite(&message_);
 }
 
-void RunCall::WriteAndClose(grpc::ByteBuffer message) {
-  message_ = std::move(message);
+void RunCall::WriteAndClose(const grpc::ByteBuffer& message) {
+  message_ = message;
   StartWriteAndFinish(&message_, grpc::WriteOptions(), grpc::Status::OK);
 }
 

@@ -46,8 +46,8 @@ class RunCall final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   void OnDone() override;
 
   // MessageWriter
-  void Write(grpc::ByteBuffer message) override;
-  void WriteAndClose(grpc::ByteBuffer message) override;
+  void Write(const grpc::ByteBuffer& message) override;
+  void WriteAndClose(const grpc::ByteBuffer& message) override;
   void Close(const absl::Status& status) override;
   void Break(const absl::Status& status) override;
 

@@ -16,9 +16,9 @@ class MessageWriter {
 
   // Sends a message. The stream waits for ResultStream::OnWritten before the next call, Break
   // apart.
-  virtual void Write(grpc::ByteBuffer message) = 0;
+  virtual void Write(const grpc::ByteBuffer& message) = 0;
   // Sends the last message and an OK status. No call follows.
-  virtual void WriteAndClose(grpc::ByteBuffer message) = 0;
+  virtual void WriteAndClose(const grpc::ByteBuffer& message) = 0;
   // Ends the call. No call follows.
   virtual void Close(const absl::Status& status) = 0;
 

@@ -186,10 +186,10 @@ void ResultStream::Pump() {
     case Step::kNothing:
       break;
     case Step::kWrite:
-      writer_.Write(std::move(step.message));
+      writer_.Write(step.message);
       break;
     case Step::kWriteAndClose:
-      writer_.WriteAndClose(std::move(step.message));
+      writer_.WriteAndClose(step.message);
       break;
     case Step::kClose:
       writer_.Close(step.status);

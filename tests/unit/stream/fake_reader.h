@@ -21,10 +21,10 @@ namespace hookwire::server {
 // Thread-safe. Checks that the stream keeps to MessageWriter's rules.
 class FakeReader final : public MessageWriter {
  public:
-  void Write(grpc::ByteBuffer message) override { Put(std::move(message)); }
+  void Write(const grpc::ByteBuffer& message) override { Put(message); }
 
-  void WriteAndClose(grpc::ByteBuffer message) override {
-    Put(std::move(message));
+  void WriteAndClose(const grpc::ByteBuffer& message) override {
+    Put(message);
     absl::MutexLock lock(&mutex_);
     closed_ = true;
   }
@@ -116,7 +116,7 @@ class FakeReader final : public MessageWriter {
   }
 
  private:
-  void Put(grpc::ByteBuffer message) {
+  void Put(const grpc::ByteBuffer& message) {
     absl::MutexLock lock(&mutex_);
     EXPECT_FALSE(outstanding_) << "two writes at a time";
     EXPECT_FALSE(closed_) << "a write after the last call";
