@@ -26,7 +26,7 @@ std::string BytesOf(uint32_t index, size_t size) {
 at::Tensor TensorOf(uint32_t index, size_t size) {
   at::Tensor tensor = at::empty({static_cast<int64_t>(size)}, at::kByte);
   const std::string bytes = BytesOf(index, size);
-  std::memcpy(tensor.mutable_data_ptr(), bytes.data(), size);
+  if (size > 0) std::memcpy(tensor.mutable_data_ptr(), bytes.data(), size);
   return tensor;
 }
 
