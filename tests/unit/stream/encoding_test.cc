@@ -75,8 +75,11 @@ TEST_F(EncodingTest, OnePieceIsTheSameBytesAsTheGeneratedCodes) {
 
 TEST_F(EncodingTest, PiecesOfOneTensorCarryTheirOffsets) {
   const auto held = Held(*account_, 100'000);
-  const std::vector<Piece> pieces = {
-      {3, 0, 100, held}, {3, 100, 5000, held}, {3, 5100, 1, held}, {3, 70'000, 30'000, held}};
+  const std::vector<Piece> pieces = {{3, 0, 1, held},
+                                     {3, 1, 99, held},
+                                     {3, 100, 5000, held},
+                                     {3, 5100, 1, held},
+                                     {3, 70'000, 30'000, held}};
   EXPECT_EQ(Encode(pieces), Reference(pieces));
 }
 

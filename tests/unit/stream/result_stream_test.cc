@@ -250,6 +250,22 @@ TEST_F(ResultStreamTest, CancelWakesABlockedEmitAndDropsWhatWaits) {
   EXPECT_TRUE(absl::IsCancelled(reader_.status()));
 }
 
+TEST_F(ResultStreamTest, CancelWakesABlockedEmitWhileTheTransportHoldsEverything) {
+  Make({}, 1000);
+  Open();
+  reader_.TakeAll(*stream_);
+  ASSERT_TRUE(Emit(0, 900).ok());
+  ASSERT_TRUE(reader_.outstanding());
+  absl::Notification ended;
+  std::thread run([&] {
+    EXPECT_TRUE(absl::IsCancelled(Emit(1, 900)));
+    ended.Notify();
+  });
+  EXPECT_FALSE(ended.WaitForNotificationWithTimeout(absl::Milliseconds(20)));
+  stream_->Cancel(absl::CancelledError("gone"));
+  run.join();
+}
+
 TEST_F(ResultStreamTest, CancelWhileItDrainsEndsTheCall) {
   Open();
   ASSERT_TRUE(Emit(0, 900).ok());
