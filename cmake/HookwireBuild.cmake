@@ -60,16 +60,13 @@ endfunction()
 
 # hookwire_test(<target> SOURCES <file>... LINK <target>... [LABELS <label>...])
 #
-# One GoogleTest executable, each of its cases a test of ctest. Tests run with the root of the repository as working directory.
+# One GoogleTest executable, a test of ctest as a whole: loading libtorch for each case would take longer than the cases. Tests run with the
+# root of the repository as working directory, and with one thread each, so that those that run side by side do not wait for each
+# other's cores.
 function(hookwire_test target)
   cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "SOURCES;LINK;LABELS")
   add_executable(${target} ${arg_SOURCES})
   target_link_libraries(${target} PRIVATE ${arg_LINK} hookwire_options GTest::gmock GTest::gtest_main)
-  gtest_discover_tests(
-    ${target}
-    WORKING_DIRECTORY ${CMAKE_SOURCE_DIR}
-    DISCOVERY_MODE PRE_TEST
-    DISCOVERY_TIMEOUT 60
-    PROPERTIES LABELS "${arg_LABELS}"
-  )
+  add_test(NAME ${target} COMMAND ${target} --gtest_brief=1 WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+  set_tests_properties(${target} PROPERTIES LABELS "${arg_LABELS}" ENVIRONMENT OMP_NUM_THREADS=1 TIMEOUT 900)
 endfunction()

@@ -1,0 +1,97 @@
+// A tap that keeps what it is shown and writes what a test tells it to, and passes under it.
+#ifndef HOOKWIRE_TESTS_UNIT_MODEL_RECORDING_TAP_H_
+#define HOOKWIRE_TESTS_UNIT_MODEL_RECORDING_TAP_H_
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/types/span.h"
+#include "model/tap/tap.h"
+#include "model/text/text_model.h"
+
+namespace hookwire::testing {
+
+// Same shape, dtype and bytes.
+bool SameBits(const at::Tensor& a, const at::Tensor& b);
+
+class RecordingTap final : public model::Tap {
+ public:
+  // What a later reader sees in place of the value.
+  using Write = std::function<at::Tensor(const at::Tensor&)>;
+
+  explicit RecordingTap(const model::Catalogue& catalogue) : catalogue_(catalogue) {}
+
+  // All of these return *this. Names must exist. Without a list of sequences: all of them.
+  RecordingTap& Read(const std::string& name, std::set<int> sequences = {});
+  RecordingTap& ReadEverything();
+  // Reads too. Writes at one place apply in the order in which they were told.
+  RecordingTap& WriteAt(const std::string& name, Write write, std::set<int> sequences = {});
+  // Ends the pass at this hook point, or after this layer.
+  RecordingTap& FailAt(const std::string& name, absl::Status status);
+  RecordingTap& FailAfter(int layer, absl::Status status);
+
+  bool Wants(model::HookId hook) const override { return wanted_.count(hook) > 0; }
+  bool Wants(model::HookId hook, int sequence) const override;
+  absl::Status Visit(model::HookId hook, absl::Span<at::Tensor> values) override;
+  absl::Status LayerDone(int layer) override;
+
+  // Hook points in the order of their visits, and layers in the order in which they were done.
+  const std::vector<model::HookId>& visited() const { return visited_; }
+  const std::vector<int>& layers_done() const { return layers_done_; }
+  // What the hook point had for later readers; undefined where the sequence was not shown.
+  const at::Tensor& Seen(const std::string& name, int sequence = 0) const;
+  const std::map<model::HookId, std::vector<at::Tensor>>& seen() const { return seen_; }
+  // The very tensors that were shown, beside their copies.
+  const std::vector<std::pair<at::Tensor, at::Tensor>>& shown() const { return shown_; }
+
+ private:
+  struct WriteRule {
+    Write write;
+    std::set<int> sequences;
+  };
+
+  const model::Catalogue& catalogue_;
+  // Hook point to the sequences that want it; all of them where the set is empty.
+  std::map<model::HookId, std::set<int>> wanted_;
+  std::map<model::HookId, std::vector<WriteRule>> writes_;
+  std::map<model::HookId, absl::Status> failures_;
+  std::map<int, absl::Status> layer_failures_;
+  std::vector<model::HookId> visited_;
+  std::vector<int> layers_done_;
+  std::map<model::HookId, std::vector<at::Tensor>> seen_;
+  std::vector<std::pair<at::Tensor, at::Tensor>> shown_;
+};
+
+using Sequences = std::vector<std::vector<int64_t>>;
+
+// Several lengths: longer than the window, shorter, and one token.
+inline const Sequences& ThreeSequences() {
+  static const auto* sequences = new Sequences{{5, 17, 3, 40, 8}, {2, 30, 30, 1, 12, 6, 9}, {7}};
+  return *sequences;
+}
+
+// A whole pass. Returns the logits of all positions.
+absl::StatusOr<std::vector<at::Tensor>> TryPass(const model::TextModel& model,
+                                                const Sequences& sequences,
+                                                model::Numerics numerics, model::Tap& tap);
+// The same where it must not fail.
+std::vector<at::Tensor> Pass(const model::TextModel& model, const Sequences& sequences,
+                             model::Numerics numerics, model::Tap& tap);
+// With nobody watching.
+std::vector<at::Tensor> Pass(const model::TextModel& model, const Sequences& sequences,
+                             model::Numerics numerics);
+
+// All positions of all sequences.
+std::vector<std::vector<int64_t>> AllRows(const Sequences& sequences);
+
+}  // namespace hookwire::testing
+
+#endif  // HOOKWIRE_TESTS_UNIT_MODEL_RECORDING_TAP_H_
