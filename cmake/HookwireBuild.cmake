@@ -68,5 +68,8 @@ function(hookwire_test target)
   add_executable(${target} ${arg_SOURCES})
   target_link_libraries(${target} PRIVATE ${arg_LINK} hookwire_options GTest::gmock GTest::gtest_main)
   add_test(NAME ${target} COMMAND ${target} --gtest_brief=1 WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
-  set_tests_properties(${target} PROPERTIES LABELS "${arg_LABELS}" ENVIRONMENT OMP_NUM_THREADS=1 TIMEOUT 900)
+  set_tests_properties(
+    ${target}
+    PROPERTIES LABELS "${arg_LABELS}" ENVIRONMENT OMP_NUM_THREADS=1 TIMEOUT 900
+  )
 endfunction()
