@@ -112,9 +112,15 @@ TEST_P(Bits, AWriteInOneSequenceChangesItAlone) {
     write.WriteAt(point->name, Disturb, {1});
     const auto before = Pass(Model(), ThreeSequences(), numerics(), read);
     const auto after = Pass(Model(), ThreeSequences(), numerics(), write);
-    EXPECT_TRUE(SameBits(after[0], before[0])) << point->name;
     EXPECT_FALSE(SameBits(after[1], before[1])) << point->name << " has no effect";
-    EXPECT_TRUE(SameBits(after[2], before[2])) << point->name;
+    for (const size_t other : {0, 2}) {
+      // Batched, an expert computes the rows of all sequences together, and its bits depend on how
+      // many there are.
+      if (reference() || !Model().config().has_experts()) {
+        EXPECT_TRUE(SameBits(after[other], before[other])) << point->name;
+      }
+      EXPECT_LT(MaxDifference(after[other], before[other]), 1e-4) << point->name;
+    }
   }
 }
 
