@@ -9,7 +9,6 @@ namespace hookwire::model {
 namespace {
 
 at::Tensor Add(const at::Tensor& a, const at::Tensor& b) { return a + b; }
-at::Tensor Multiply(const at::Tensor& a, const at::Tensor& b) { return a * b; }
 
 // x [rows, d_model] -> [rows, d_model].
 Ragged GatedMlp(const LayerWeights& weights, int layer, Ragged x, const Probe& probe) {
@@ -97,7 +96,7 @@ void RunDecoderLayer(const Config& config, const LayerWeights& weights, int laye
     stream =
         Map(stream, PerLayerInput(config, weights.per_layer, layer, stream, state, probe), Add);
   }
-  stream = Map(stream, [&](const at::Tensor& x) { return Multiply(x, weights.scalar); });
+  stream = Map(stream, [&](const at::Tensor& x) { return x * weights.scalar; });
   state.hidden = probe.Visit(Site::kBlockOut, layer, std::move(stream));
 }
 

@@ -1,5 +1,6 @@
 #include "server/rpc/describe_model.h"
 
+#include "server/plan/describe.h"
 #include "server/plan/dtypes.h"
 
 namespace hookwire::server {
@@ -13,22 +14,6 @@ v1::AttentionType ToWire(model::LayerType type) {
       return v1::ATTENTION_TYPE_FULL;
   }
   return v1::ATTENTION_TYPE_UNSPECIFIED;
-}
-
-v1::Axis::Kind ToWire(model::AxisKind kind) {
-  switch (kind) {
-    case model::AxisKind::kPosition:
-      return v1::Axis::KIND_POSITION;
-    case model::AxisKind::kKeyPosition:
-      return v1::Axis::KIND_KEY_POSITION;
-    case model::AxisKind::kHead:
-      return v1::Axis::KIND_HEAD;
-    case model::AxisKind::kKeyValueHead:
-      return v1::Axis::KIND_KEY_VALUE_HEAD;
-    case model::AxisKind::kFeature:
-      return v1::Axis::KIND_FEATURE;
-  }
-  return v1::Axis::KIND_UNSPECIFIED;
 }
 
 uint32_t U32(int64_t value) { return static_cast<uint32_t>(value); }

@@ -430,7 +430,7 @@ class AsyncRemoteModel(Session):
     async def _prepare(self, value: Any, options: Options, hooks: Hooks, **wanted: Any) -> Run:
         if inputs.needs_tokenizer(value, options.padding_side):
             await self._try_tokenizer()
-        return self._run(self._ask(options, hooks, **wanted), value, options)
+        return self._run(value, options, hooks, **wanted)
 
     async def _try_tokenizer(self) -> None:
         """Gets the tokenizer; what needs one that is not there says so itself."""

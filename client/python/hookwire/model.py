@@ -263,7 +263,8 @@ class RemoteModel(Session):
             attention_mask=attention_mask,
             **options,
         )
-        ask = self._ask(
+        run = self._run(
+            input,
             chosen,
             (),
             stop_at_layer=stop_at_layer,
@@ -271,7 +272,7 @@ class RemoteModel(Session):
             loss_per_token=loss_per_token,
             logits_pos=logits_pos,
         )
-        return self._execute(self._run(ask, input, chosen)).output()
+        return self._execute(run).output()
 
     forward = __call__
 
@@ -323,7 +324,8 @@ class RemoteModel(Session):
             start_at_layer=start_at_layer,
         )
         chosen = Options(**options)
-        ask = self._ask(
+        run = self._run(
+            input,
             chosen,
             fwd_hooks,
             stop_at_layer=stop_at_layer,
@@ -331,7 +333,7 @@ class RemoteModel(Session):
             loss_per_token=loss_per_token,
             logits_pos=logits_pos,
         )
-        return self._execute(self._run(ask, input, chosen)).output()
+        return self._execute(run).output()
 
     def run_with_cache(
         self,
@@ -395,7 +397,8 @@ class RemoteModel(Session):
             reset_hooks_end=not reset_hooks_end,
         )
         chosen = Options(**options)
-        ask = self._ask(
+        run = self._run(
+            input,
             chosen,
             fwd_hooks,
             names_filter=names_filter,
@@ -405,9 +408,8 @@ class RemoteModel(Session):
             loss_per_token=loss_per_token,
             logits_pos=logits_pos,
         )
-        prepared = self._run(ask, input, chosen)
-        self._check_batch_dim(prepared, remove_batch_dim)
-        run = self._execute(prepared)
+        self._check_batch_dim(run, remove_batch_dim)
+        self._execute(run)
         cache = run.cache(remove_batch_dim)
         return run.output(), cache if return_cache_object else cache.cache_dict
 
@@ -429,7 +431,8 @@ class RemoteModel(Session):
             Names, shapes, dtypes and exact bytes. Printing it shows a table.
         """
         chosen = Options(**options)
-        ask = self._ask(
+        run = self._run(
+            input,
             chosen,
             fwd_hooks,
             names_filter=names_filter,
@@ -438,7 +441,6 @@ class RemoteModel(Session):
             return_type=return_type,
             logits_pos=logits_pos,
         )
-        run = self._run(ask, input, chosen)
         message = service_pb2.PlanRequest(spec=run.request.message.spec)
         return self._plan(run, self._connection.plan(message, chosen.timeout))
 
@@ -466,7 +468,8 @@ class RemoteModel(Session):
             An iterator that can be closed, which cancels the run.
         """
         chosen = Options(**options)
-        ask = self._ask(
+        run = self._run(
+            input,
             chosen,
             fwd_hooks,
             names_filter=names_filter,
@@ -475,7 +478,7 @@ class RemoteModel(Session):
             return_type=return_type,
             logits_pos=logits_pos,
         )
-        return ResultStream(self._connection, self._run(ask, input, chosen))
+        return ResultStream(self._connection, run)
 
     def log_probs(
         self,
@@ -501,10 +504,16 @@ class RemoteModel(Session):
             [batch, targets], or without targets [batch, pos - 1], with zeros at padding.
         """
         chosen = Options(**options)
-        ask = self._ask(
-            chosen, fwd_hooks, return_type=None, targets=targets, pos=pos, wants_log_probs=True
+        run = self._run(
+            input,
+            chosen,
+            fwd_hooks,
+            return_type=None,
+            targets=targets,
+            pos=pos,
+            wants_log_probs=True,
         )
-        return self._execute(self._run(ask, input, chosen)).log_probs()
+        return self._execute(run).log_probs()
 
     def _execute(self, run: Run) -> Run:
         events = self._connection.run(run.request.message, run.timeout)

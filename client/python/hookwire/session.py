@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextvars
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
@@ -299,40 +299,39 @@ class Session:
         self._warned_of_padding |= made.looks_padded
         return made
 
-    def _run(self, ask: Callable[..., request.Ask], value: Any, options: Options) -> Run:
+    def _run(
+        self,
+        value: Any,
+        options: Options,
+        fwd_hooks: Sequence[tuple[Any, Any]],
+        *,
+        targets: Any = None,
+        pos: Any = None,
+        **wanted: Any,
+    ) -> Run:
         """The run that is asked for, ready to be sent."""
         batch = self._batch(value, options)
+        if targets is not None:
+            wanted["targets"] = request.targets(
+                targets, pos, batch, lambda text: self._get_tokenizer().to_single_token(text)
+            )
+        ask = request.Ask(
+            hooks=(*self._hooks.get(), *fwd_hooks),
+            missing=options.missing,
+            allow_non_finite=options.allow_non_finite,
+            max_result_bytes=options.max_result_bytes,
+            dtype=options.dtype,
+            moment=options.moment,
+            **wanted,
+        )
         made = request.build(
-            ask(batch),
+            ask,
             batch,
             n_layers=self.cfg.n_layers,
             max_request_bytes=self.server.max_request_bytes,
             catalogue=self.catalogue,
         )
         return Run(self, made, options)
-
-    def _ask(
-        self, options: Options, fwd_hooks: Sequence[tuple[Any, Any]], **wanted: Any
-    ) -> Callable[[inputs.Batch], request.Ask]:
-        targets = wanted.pop("targets", None)
-        pos = wanted.pop("pos", None)
-
-        def ask(batch: inputs.Batch) -> request.Ask:
-            if targets is not None:
-                wanted["targets"] = request.targets(
-                    targets, pos, batch, lambda text: self._get_tokenizer().to_single_token(text)
-                )
-            return request.Ask(
-                hooks=(*self._hooks.get(), *fwd_hooks),
-                missing=options.missing,
-                allow_non_finite=options.allow_non_finite,
-                max_result_bytes=options.max_result_bytes,
-                dtype=options.dtype,
-                moment=options.moment,
-                **wanted,
-            )
-
-        return ask
 
     @staticmethod
     def _check_batch_dim(run: Run, remove_batch_dim: bool) -> None:
