@@ -34,7 +34,8 @@ Routing ChooseExperts(const at::Tensor& probabilities, const RouterWeights& weig
   return {shares * weights.per_expert_scale.index({indices}), indices};
 }
 
-at::Tensor RunExperts(const at::Tensor& x, const Routing& routing, const ExpertWeights& weights) {
+at::Tensor RunExperts(const at::Tensor& x, const Routing& routing, const ExpertWeights& weights,
+                      Numerics numerics) {
   const int64_t rows = x.size(0);
   const int64_t n_experts = weights.gate_up.size(0);
   const int64_t k = routing.indices.size(1);
@@ -52,7 +53,7 @@ at::Tensor RunExperts(const at::Tensor& x, const Routing& routing, const ExpertW
   const at::Tensor gate_up =
       at::_grouped_mm(inputs, weights.gate_up.transpose(-2, -1), ends);  // [rows × k, 2 × d_expert]
   const auto halves = gate_up.chunk(2, -1);
-  const at::Tensor activated = GeluTanh(halves[0]) * halves[1];  // [rows × k, d_expert]
+  const at::Tensor activated = GatedGelu(halves[0], halves[1], numerics);  // [rows × k, d_expert]
   const at::Tensor outputs =
       at::_grouped_mm(activated, weights.down.transpose(-2, -1), ends);  // [rows × k, d_model]
 

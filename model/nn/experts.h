@@ -36,7 +36,8 @@ struct Routing {
 Routing ChooseExperts(const at::Tensor& probabilities, const RouterWeights& weights, int64_t k);
 
 // x [rows, d_model] -> [rows, d_model]: the weighted sum of the chosen experts' outputs.
-at::Tensor RunExperts(const at::Tensor& x, const Routing& routing, const ExpertWeights& weights);
+at::Tensor RunExperts(const at::Tensor& x, const Routing& routing, const ExpertWeights& weights,
+                      Numerics numerics);
 
 }  // namespace hookwire::model
 

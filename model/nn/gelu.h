@@ -2,12 +2,15 @@
 #define HOOKWIRE_MODEL_NN_GELU_H_
 
 #include <ATen/core/Tensor.h>
-#include <ATen/ops/gelu.h>
+
+#include "model/numerics.h"
 
 namespace hookwire::model {
 
-// The tanh approximation of the Gaussian error linear unit (Hendrycks & Gimpel 2016).
-inline at::Tensor GeluTanh(const at::Tensor& x) { return at::gelu(x, "tanh"); }
+// gelu(gate) × up, where gelu is the tanh approximation of the Gaussian error linear unit
+// (Hendrycks & Gimpel 2016). In bfloat16, `reference` rounds after each of the two, as Transformers
+// does, and `fast` once.
+at::Tensor GatedGelu(const at::Tensor& gate, const at::Tensor& up, Numerics numerics);
 
 }  // namespace hookwire::model
 

@@ -17,8 +17,10 @@ Ragged GatedMlp(const LayerWeights& weights, int layer, Ragged x, const Probe& p
       probe.Visit(Site::kGateOut, layer, Map(probe.Visit(Site::kGateIn, layer, x), weights.gate));
   const Ragged up =
       probe.Visit(Site::kUpOut, layer, Map(probe.Visit(Site::kUpIn, layer, x), weights.up));
-  Ragged inner =
-      Map(gate, up, [](const at::Tensor& g, const at::Tensor& u) { return GeluTanh(g) * u; });
+  const Numerics numerics = probe.layout().numerics();
+  Ragged inner = Map(gate, up, [numerics](const at::Tensor& g, const at::Tensor& u) {
+    return GatedGelu(g, u, numerics);
+  });
   inner = probe.Visit(Site::kDownIn, layer, std::move(inner));  // [rows, d_mlp]
   Ragged out = probe.Visit(Site::kDownOut, layer, Map(inner, weights.down));
   return probe.Visit(Site::kMlpOut, layer, std::move(out));
@@ -49,7 +51,7 @@ Ragged Mixture(const Config& config, const MixtureWeights& weights, int layer, c
   Ragged x = HookedNorm(config, weights.pre_norm_2, Site::kPreFf2In, layer, stream, probe);
   x = probe.Visit(Site::kExpertsIn, layer, std::move(x));
   for (size_t i = 0; i < x.size(); ++i) {
-    x[i] = RunExperts(x[i], {routing_weights[i], routing_indices[i]}, weights.experts);
+    x[i] = RunExperts(x[i], {routing_weights[i], routing_indices[i]}, weights.experts, numerics);
   }
   x = probe.Visit(Site::kExpertsOut, layer, std::move(x));
   return HookedNorm(config, weights.post_norm_2, Site::kPostFf2In, layer, std::move(x), probe);
@@ -64,8 +66,10 @@ Ragged PerLayerInput(const Config& config, const PerLayerWeights& weights, int l
   const Ragged signal = probe.Visit(
       Site::kPerLayerInput, layer,
       Map(state.per_layer_inputs, [layer](const at::Tensor& x) { return x.select(1, layer); }));
-  Ragged x =
-      Map(gate, signal, [](const at::Tensor& g, const at::Tensor& s) { return GeluTanh(g) * s; });
+  const Numerics numerics = probe.layout().numerics();
+  Ragged x = Map(gate, signal, [numerics](const at::Tensor& g, const at::Tensor& s) {
+    return GatedGelu(g, s, numerics);
+  });
   x = probe.Visit(Site::kPleProjectionIn, layer, std::move(x));
   x = probe.Visit(Site::kPleProjectionOut, layer, Map(x, weights.projection));
   return HookedNorm(config, weights.post_norm, Site::kPleNormIn, layer, std::move(x), probe);
@@ -90,13 +94,20 @@ void RunDecoderLayer(const Config& config, const LayerWeights& weights, int laye
     mlp = Map(mlp, Mixture(config, weights.mixture, layer, stream, probe), Add);
   }
   mlp = HookedNorm(config, weights.ln2_post, Site::kLn2PostIn, layer, std::move(mlp), probe);
-  stream = Map(stream, mlp, Add);
 
+  // Until the layer's end nobody sees the stream itself. `fast` carries it in float32 and rounds
+  // once; `reference` rounds at each step, as Transformers does.
+  const at::ScalarType dtype = stream.front().scalar_type();
+  const bool wide = probe.layout().numerics() == Numerics::kFast;
+  if (wide) stream = Map(stream, [](const at::Tensor& x) { return x.to(at::kFloat); });
+  const auto narrow = [dtype](const at::Tensor& x) { return x.to(dtype); };
+  stream = Map(stream, mlp, Add);
   if (config.has_per_layer_inputs()) {
-    stream =
-        Map(stream, PerLayerInput(config, weights.per_layer, layer, stream, state, probe), Add);
+    stream = Map(stream,
+                 PerLayerInput(config, weights.per_layer, layer, Map(stream, narrow), state, probe),
+                 Add);
   }
-  stream = Map(stream, [&](const at::Tensor& x) { return x * weights.scalar; });
+  stream = Map(stream, [&](const at::Tensor& x) { return narrow(x * weights.scalar); });
   state.hidden = probe.Visit(Site::kBlockOut, layer, std::move(stream));
 }
 

@@ -114,7 +114,9 @@ Ragged TextModel::Impl::PerLayerInputs(const Ragged& ids, const Ragged& embedded
     const at::Tensor context =
         RmsNorm(by_layer(weights.per_layer_projection(part) * projection_scale),
                 weights.per_layer_projection_norm, config.eps, numerics);
-    return (context + token) * mix_scale;
+    if (numerics == Numerics::kReference) return (context + token) * mix_scale;
+    // Rounded once, where bfloat16 would be rounded after the sum and after the product.
+    return ((context.to(at::kFloat) + token) * mix_scale).to(part.scalar_type());
   });
 }
 

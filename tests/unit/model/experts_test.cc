@@ -111,7 +111,7 @@ TEST_P(RunExpertsWith, ChosenExpertsIsTheNaiveLoop) {
         ChooseExperts(RouterProbabilities(RouterScores(x, router, 1e-6, Numerics::kReference)),
                       router, GetParam());
     const at::Tensor before = x.clone();
-    const at::Tensor out = RunExperts(x, routing, experts);
+    const at::Tensor out = RunExperts(x, routing, experts, Numerics::kReference);
     EXPECT_EQ(out.scalar_type(), at::kFloat);
     EXPECT_LT(MaxDifference(out, Oracle(x, routing, experts)), 1e-5) << rows;
     EXPECT_TRUE(at::equal(x, before));
@@ -125,7 +125,9 @@ TEST(RunExperts, RowsMayAllGoToOneExpertAndLeaveOthersIdle) {
   const at::Tensor x = RandomTensor({7, kModel}, 4);
   for (const int64_t expert : {int64_t{0}, int64_t{3}, kExperts - 1}) {
     const Routing routing = {at::full({7, 1}, 0.5f), at::full({7, 1}, expert, at::kLong)};
-    EXPECT_LT(MaxDifference(RunExperts(x, routing, experts), Oracle(x, routing, experts)), 1e-5);
+    EXPECT_LT(MaxDifference(RunExperts(x, routing, experts, Numerics::kReference),
+                            Oracle(x, routing, experts)),
+              1e-5);
   }
 }
 
@@ -134,7 +136,9 @@ TEST(RunExperts, WeightsBelongToTheirRowAndExpert) {
   const at::Tensor x = RandomTensor({3, kModel}, 5);
   const Routing routing = {at::tensor({0.0f, 1.0f, 2.0f, 0.25f, -1.0f, 0.5f}).view({3, 2}),
                            at::tensor({5, 0, 1, 4, 4, 2}, at::kLong).view({3, 2})};
-  EXPECT_LT(MaxDifference(RunExperts(x, routing, experts), Oracle(x, routing, experts)), 1e-5);
+  EXPECT_LT(MaxDifference(RunExperts(x, routing, experts, Numerics::kReference),
+                          Oracle(x, routing, experts)),
+            1e-5);
 }
 
 TEST(RunExperts, InBfloat16) {
@@ -143,15 +147,15 @@ TEST(RunExperts, InBfloat16) {
                                  Experts().down.to(at::kBFloat16)};
   const at::Tensor x = RandomTensor({9, kModel}, 6, at::kBFloat16);
   const Routing routing = ChooseExperts(RandomTensor({9, kExperts}, 7).softmax(-1), router, 2);
-  const at::Tensor out = RunExperts(x, routing, experts);
+  const at::Tensor out = RunExperts(x, routing, experts, Numerics::kReference);
   EXPECT_EQ(out.scalar_type(), at::kBFloat16);
   EXPECT_LT(MaxDifference(out, Oracle(x, routing, experts)), 0.05);
 }
 
 TEST(RunExperts, NoRows) {
   const at::Tensor x = RandomTensor({0, kModel}, 8);
-  const at::Tensor out =
-      RunExperts(x, {at::zeros({0, 2}), at::zeros({0, 2}, at::kLong)}, Experts());
+  const at::Tensor out = RunExperts(x, {at::zeros({0, 2}), at::zeros({0, 2}, at::kLong)}, Experts(),
+                                    Numerics::kReference);
   EXPECT_THAT(out.sizes(), ElementsAre(0, kModel));
 }
 
