@@ -2,7 +2,6 @@
 //
 // Exit status: 0 after a signal, 2 where it could not start (one line on stderr says why).
 
-#include <alloca.h>
 #include <unistd.h>
 
 #include <csignal>
@@ -74,43 +73,6 @@ int Main(const std::vector<std::string>& arguments) {
   LogEvent(*logger, spdlog::level::info, "stopped", {});
   return 0;
 }
-
-#define HOOKWIRE_NOT_SANITIZED __attribute__((no_sanitize("address", "thread", "undefined")))
-
-// Whether `variable` is "<name>=…".
-HOOKWIRE_NOT_SANITIZED bool Sets(const char* variable, const char* name) {
-  while (*name != '\0' && *variable == *name) ++variable, ++name;
-  return *name == '\0' && *variable == '=';
-}
-
-// Starts the program again with GOMP_SPINCOUNT=1000, unless the environment says already how
-// OpenMP's threads wait: with their default spinning, a pass on a machine with as many compute
-// threads as cores takes several times as long when anything else wants a core. Seen on two cores
-// with one more busy thread: a pass of 101 ms with 1000 rounds of spinning, of 164 ms with 10000;
-// a toy's of 1 ms, with nobody else about, takes 0.1 ms longer. libgomp reads the environment when
-// it is loaded, so it has to be there from the start.
-//
-// Runs before any library has been set up, so that this is not done twice (libtorch takes some 0.3
-// s), and therefore calls the system alone.
-HOOKWIRE_NOT_SANITIZED void LimitSpinning(int, char** arguments, char** environment) {
-  size_t variables = 0;
-  for (; environment[variables] != nullptr; ++variables) {
-    const char* const variable = environment[variables];
-    // Being set, it also keeps the second start from a third.
-    if (Sets(variable, "GOMP_SPINCOUNT") || Sets(variable, "OMP_WAIT_POLICY")) return;
-  }
-  static char setting[] = "GOMP_SPINCOUNT=1000";
-  auto** const extended = static_cast<char**>(alloca((variables + 2) * sizeof(char*)));
-  for (size_t i = 0; i < variables; ++i) extended[i] = environment[i];
-  extended[variables] = setting;
-  extended[variables + 1] = nullptr;
-  execve("/proc/self/exe", arguments, extended);
-  // Where that fails everything works, only slower.
-}
-
-// Called by the dynamic loader before the initialisers of all libraries.
-__attribute__((section(".preinit_array"),
-               used)) void (*const kLimitSpinning)(int, char**, char**) = &LimitSpinning;
 
 }  // namespace
 }  // namespace hookwire::server

@@ -142,6 +142,12 @@ constexpr std::array kFlags = {
          [](const std::string& value, Options& options) {
            return SetNumber(value, 1, std::numeric_limits<uint32_t>::max(), options.max_tokens);
          }},
+    Flag{"max-batch-tokens", "N",
+         "most tokens of one forward pass; a run with more takes several (default 2048)",
+         [](const std::string& value, Options& options) {
+           return SetNumber(value, 1, std::numeric_limits<uint32_t>::max(),
+                            options.max_batch_tokens);
+         }},
     Flag{"max-queue", "N", "most runs that wait for their turn (default 64)",
          [](const std::string& value, Options& options) {
            return SetNumber(value, 1, 1'000'000, options.max_queue);

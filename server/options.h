@@ -36,7 +36,10 @@ struct Options {
 
   // Of one run; 0 means no limit.
   uint64_t max_result_mb = 8192;
+  // Of one run.
   uint64_t max_tokens = 65'536;
+  // Of one forward pass.
+  uint64_t max_batch_tokens = 2048;
   // Runs that wait.
   size_t max_queue = 64;
   // Bytes of results that wait for slow readers, of all runs together.

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <iterator>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -57,22 +58,33 @@ constexpr RotarySites kRotarySites[] = {
     {LayerType::kFull, Site::kRotaryFullIn, Site::kRotaryFullCos, Site::kRotaryFullSin},
 };
 
-// The sites that come after the blocks, in the order of the pass.
-constexpr Site kFinalSites[] = {Site::kLnFinalIn,  Site::kLnFinalScale, Site::kLnFinalNormalized,
-                                Site::kLnFinalOut, Site::kUnembedIn,    Site::kUnembedOut,
-                                Site::kLogits};
+// The sites after the blocks as wide as the residual stream, and those as wide as the vocabulary.
+constexpr Site kFinalNormSites[] = {Site::kLnFinalIn, Site::kLnFinalScale, Site::kLnFinalNormalized,
+                                    Site::kLnFinalOut, Site::kUnembedIn};
+constexpr Site kVocabularySites[] = {Site::kUnembedOut, Site::kLogits};
+
+template <size_t n>
+bool WantsAny(const Probe& probe, const Site (&sites)[n], int sequence) {
+  return std::any_of(std::begin(sites), std::end(sites),
+                     [&](Site site) { return probe.Wants(site, -1, sequence); });
+}
+
+at::Tensor SelectRows(const at::Tensor& x, const std::vector<int64_t>& rows) {
+  return x.index_select(0, at::tensor(rows, at::kLong).to(x.device()));
+}
 
 }  // namespace
 
 struct TextModel::Impl {
   Impl(std::shared_ptr<const Checkpoint> checkpoint_in, TextWeights weights_in,
-       at::ScalarType dtype_in, at::Device device_in)
+       at::ScalarType dtype_in, const Options& options)
       : checkpoint(std::move(checkpoint_in)),
         config(checkpoint->config()),
         catalogue(config),
         weights(std::move(weights_in)),
         dtype(dtype_in),
-        device(device_in) {
+        device(options.device),
+        max_logits_bytes(options.max_logits_bytes) {
     for (const LayerConfig& layer : config.layers) {
       at::Tensor& frequencies = inverse_frequencies[static_cast<size_t>(layer.type)];
       if (!frequencies.defined()) {
@@ -86,6 +98,9 @@ struct TextModel::Impl {
 
   Ragged PerLayerInputs(const Ragged& ids, const Ragged& embedded, Numerics numerics) const;
   void VisitRotary(const Ragged& positions, PassState& state, const Probe& probe) const;
+  Ragged VisitLogits(const Ragged& x, const Probe& probe) const;
+  at::Tensor Logits(const at::Tensor& x) const;
+  void LogitsInBlocks(const std::vector<at::Tensor>& x, LogitsSink sink) const;
 
   const std::shared_ptr<const Checkpoint> checkpoint;
   const Config& config;
@@ -93,6 +108,7 @@ struct TextModel::Impl {
   const TextWeights weights;
   const at::ScalarType dtype;
   const at::Device device;
+  const int64_t max_logits_bytes;
   // By layer type: float32 [d_head / 2].
   std::array<at::Tensor, kNumLayerTypes> inverse_frequencies;
   std::vector<double> layer_scalars;
@@ -137,6 +153,56 @@ void TextModel::Impl::VisitRotary(const Ragged& positions, PassState& state,
   }
 }
 
+// x [rows, d_model] -> [rows, d_vocab], where every step is shown.
+Ragged TextModel::Impl::VisitLogits(const Ragged& x, const Probe& probe) const {
+  Ragged logits = probe.Visit(Site::kUnembedOut, -1, Map(x, weights.unembed));
+  if (config.final_logit_softcap) {
+    const double cap = *config.final_logit_softcap;
+    logits = Map(logits, [cap](const at::Tensor& raw) { return (raw / cap).tanh_().mul_(cap); });
+  }
+  return probe.Visit(Site::kLogits, -1, std::move(logits));
+}
+
+// The same where nobody looks: one tensor, changed in place.
+at::Tensor TextModel::Impl::Logits(const at::Tensor& x) const {
+  at::Tensor logits = weights.unembed(x);
+  if (config.final_logit_softcap) {
+    const double cap = *config.final_logit_softcap;
+    logits.div_(cap).tanh_().mul_(cap);
+  }
+  return logits;
+}
+
+// Sequences that are short share a block, so that the unembedding is read once for them all; a long
+// one gets blocks of its own.
+void TextModel::Impl::LogitsInBlocks(const std::vector<at::Tensor>& x, LogitsSink sink) const {
+  const int64_t row_bytes = config.d_vocab * static_cast<int64_t>(at::elementSize(dtype));
+  const int64_t limit = std::max<int64_t>(1, max_logits_bytes / row_bytes);
+  for (size_t s = 0; s < x.size();) {
+    if (x[s].size(0) > limit) {
+      for (int64_t row = 0; row < x[s].size(0); row += limit) {
+        const int64_t count = std::min(limit, x[s].size(0) - row);
+        ThrowIfError(sink(static_cast<int>(s), row, Logits(x[s].narrow(0, row, count))));
+      }
+      ++s;
+      continue;
+    }
+    const size_t first = s;
+    int64_t rows = 0;
+    while (s < x.size() && rows + x[s].size(0) <= limit) rows += x[s++].size(0);
+    if (rows == 0) continue;
+    const at::Tensor together =
+        s - first == 1 ? x[first] : at::cat(at::TensorList(x.data() + first, s - first), 0);
+    const at::Tensor logits = Logits(together);
+    int64_t row = 0;
+    for (size_t i = first; i < s; ++i) {
+      const int64_t count = x[i].size(0);
+      if (count > 0) ThrowIfError(sink(static_cast<int>(i), 0, logits.narrow(0, row, count)));
+      row += count;
+    }
+  }
+}
+
 TextModel::TextModel(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 TextModel::~TextModel() = default;
 
@@ -152,8 +218,7 @@ absl::StatusOr<std::unique_ptr<const TextModel>> TextModel::Load(
   auto weights = LoadWeights(*checkpoint, *dtype, options.device);
   if (!weights.ok()) return weights.status();
   return Guarded<absl::StatusOr<std::unique_ptr<const TextModel>>>([&] {
-    auto impl =
-        std::make_unique<Impl>(std::move(checkpoint), *std::move(weights), *dtype, options.device);
+    auto impl = std::make_unique<Impl>(std::move(checkpoint), *std::move(weights), *dtype, options);
     return std::unique_ptr<const TextModel>(new TextModel(std::move(impl)));
   });
 }
@@ -193,7 +258,7 @@ absl::StatusOr<PassState> TextModel::Begin(std::vector<std::vector<int64_t>> seq
         probe.Visit(Site::kEmbedIn, -1, ToParts(state.layout, sequences, model.device));
     const TextWeights& weights = model.weights;
     Ragged embedded = Map(ids, [&weights](const at::Tensor& part) {
-      return at::embedding(weights.embed, part) * weights.embed_scale;  // [rows, d_model]
+      return at::embedding(weights.embed, part).mul_(weights.embed_scale);  // [rows, d_model]
     });
     state.hidden = probe.Visit(Site::kEmbedOut, -1, std::move(embedded));
     if (model.config.has_per_layer_inputs()) {
@@ -218,10 +283,9 @@ absl::Status TextModel::RunLayers(PassState& state, int end_layer, Tap& tap) con
   });
 }
 
-absl::StatusOr<std::vector<at::Tensor>> TextModel::Finish(
-    PassState& state, const std::vector<std::vector<int64_t>>& rows, Tap& tap) const {
-  using Result = absl::StatusOr<std::vector<at::Tensor>>;
-  return Guarded<Result>([&]() -> Result {
+absl::Status TextModel::Finish(PassState& state, const std::vector<std::vector<int64_t>>& rows,
+                               Tap& tap, LogitsSink sink) const {
+  return Guarded<absl::Status>([&] {
     const Impl& model = *impl_;
     const Layout& layout = state.layout;
     const Numerics numerics = layout.numerics();
@@ -229,18 +293,18 @@ absl::StatusOr<std::vector<at::Tensor>> TextModel::Finish(
 
     // A sequence goes on with all its rows where somebody looks at what follows, or where bits
     // depend on the number of rows; else with those whose logits are wanted.
-    std::vector<std::vector<int64_t>> picked = rows;
+    std::vector<bool> narrowed;
     std::vector<at::Tensor> entering;
     std::vector<int64_t> lengths;
+    bool vocabulary_wanted = false;
     for (int s = 0; s < layout.n_sequences(); ++s) {
+      const std::vector<int64_t>& pick = rows[static_cast<size_t>(s)];
+      const bool logits_wanted = WantsAny(asked, kVocabularySites, s);
+      const bool looked_at = logits_wanted || WantsAny(asked, kFinalNormSites, s);
+      vocabulary_wanted |= logits_wanted;
+      narrowed.push_back(!looked_at && (numerics == Numerics::kFast || pick.empty()));
       at::Tensor x = layout.Rows(state.hidden, s);
-      std::vector<int64_t>& pick = picked[static_cast<size_t>(s)];
-      const bool looked_at = std::any_of(std::begin(kFinalSites), std::end(kFinalSites),
-                                         [&](Site site) { return asked.Wants(site, -1, s); });
-      if (!looked_at && (numerics == Numerics::kFast || pick.empty())) {
-        x = x.index_select(0, at::tensor(pick, at::kLong).to(model.device));
-        pick.clear();
-      }
+      if (narrowed.back()) x = SelectRows(x, pick);
       lengths.push_back(x.size(0));
       entering.push_back(std::move(x));
     }
@@ -250,22 +314,29 @@ absl::StatusOr<std::vector<at::Tensor>> TextModel::Finish(
     x = HookedNorm(model.config, model.weights.final_norm, Site::kLnFinalIn, -1, std::move(x),
                    probe);
     x = probe.Visit(Site::kUnembedIn, -1, std::move(x));
-    x = probe.Visit(Site::kUnembedOut, -1, Map(x, model.weights.unembed));  // [rows, d_vocab]
-    if (model.config.final_logit_softcap) {
-      const double cap = *model.config.final_logit_softcap;
-      x = Map(x, [cap](const at::Tensor& raw) { return (raw / cap).tanh() * cap; });
-    }
-    x = probe.Visit(Site::kLogits, -1, std::move(x));
 
-    std::vector<at::Tensor> logits = finish.Split(x);
-    for (size_t s = 0; s < logits.size(); ++s) {
-      if (rows[s].empty()) {
-        logits[s] = at::Tensor();
-      } else if (!picked[s].empty()) {
-        logits[s] = logits[s].index_select(0, at::tensor(picked[s], at::kLong).to(model.device));
+    const auto picked = [&](const at::Tensor& all, size_t s) {
+      return narrowed[s] ? all : SelectRows(all, rows[s]);
+    };
+    if (vocabulary_wanted) {
+      const std::vector<at::Tensor> logits = finish.Split(model.VisitLogits(x, probe));
+      for (size_t s = 0; s < rows.size(); ++s) {
+        if (!rows[s].empty()) ThrowIfError(sink(static_cast<int>(s), 0, picked(logits[s], s)));
       }
+      return absl::OkStatus();
     }
-    return logits;
+    std::vector<at::Tensor> inputs = finish.Split(x);
+    x.clear();
+    if (numerics == Numerics::kFast) {
+      for (size_t s = 0; s < rows.size(); ++s) inputs[s] = picked(inputs[s], s);
+      model.LogitsInBlocks(inputs, sink);
+      return absl::OkStatus();
+    }
+    for (size_t s = 0; s < rows.size(); ++s) {
+      if (rows[s].empty()) continue;
+      ThrowIfError(sink(static_cast<int>(s), 0, picked(model.Logits(inputs[s]), s)));
+    }
+    return absl::OkStatus();
   });
 }
 

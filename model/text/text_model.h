@@ -8,10 +8,13 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "model/adapter/catalogue.h"
 #include "model/checkpoint/checkpoint.h"
@@ -27,6 +30,8 @@ class TextModel {
     std::optional<at::ScalarType> dtype;
     // Where the weights are put. Weights on the CPU whose dtype fits stay in the mapped file.
     at::Device device = at::kCPU;
+    // The most bytes of logits that Finish makes at once.
+    int64_t max_logits_bytes = int64_t{64} << 20;
   };
 
   // InvalidArgument or NotFound where a weight is missing or has another shape than config.json
@@ -52,12 +57,19 @@ class TextModel {
   // Runs layers state.next_layer() … end_layer - 1.
   absl::Status RunLayers(PassState& state, int end_layer, Tap& tap) const;
 
-  // Final norm and unembedding. `rows[s]` are the positions of sequence s whose logits are wanted
-  // (possibly none). Returns, for each sequence, [rows[s].size(), d_vocab] in the compute dtype,
-  // after the softcap; an undefined tensor where rows[s] is empty.
-  absl::StatusOr<std::vector<at::Tensor>> Finish(PassState& state,
-                                                 const std::vector<std::vector<int64_t>>& rows,
-                                                 Tap& tap) const;
+  // Takes `logits`, [n, d_vocab] in the compute dtype after the softcap: those of the rows
+  // rows[sequence][first] and the n - 1 that follow there. It may be a view into a batch's storage.
+  // An error ends the pass, which returns it.
+  using LogitsSink =
+      absl::FunctionRef<absl::Status(int sequence, int64_t first, const at::Tensor& logits)>;
+
+  // Final norm and unembedding. `rows[s]` are the positions of sequence s whose logits are wanted,
+  // in any order, possibly none. The sink gets them sequence by sequence, and each sequence's in
+  // the order of rows[s]. At most Options::max_logits_bytes of logits exist at once, or one row;
+  // more only where someone looks at the unembedding's own hook points, and in `reference`, where
+  // the bits of a row depend on how many rows there are: a sequence's logits then exist as a whole.
+  absl::Status Finish(PassState& state, const std::vector<std::vector<int64_t>>& rows, Tap& tap,
+                      LogitsSink sink) const;
 
   // The residual stream of each sequence as it enters state.next_layer(): [pos, d_model].
   static std::vector<at::Tensor> Residual(const PassState& state);

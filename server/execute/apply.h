@@ -1,17 +1,19 @@
-// One intervention at one hook point, applied to the tensors of all sequences.
+// One intervention at one hook point, applied to the tensors of a pass.
 #ifndef HOOKWIRE_SERVER_EXECUTE_APPLY_H_
 #define HOOKWIRE_SERVER_EXECUTE_APPLY_H_
 
 #include <ATen/core/Tensor.h>
 
 #include "absl/types/span.h"
+#include "server/execute/pass.h"
 #include "server/plan/run_plan.h"
 
 namespace hookwire::server {
 
-// Changes the targets' slices of values[sequence] in place, in the tensors' own dtype; `copy` reads
-// values[source sequence] as it is now. The targets' tensors must be the caller's own.
-void ApplyOp(const OpPlan& op, absl::Span<const at::Tensor> values);
+// Changes the targets' slices in place, in the tensors' own dtype; `copy` reads its sources as they
+// are now. values[s] is the tensor of the pass's sequence s; the targets' must be the caller's own.
+// Targets in other passes are left out. REQUIRES: the pass has a target.
+void ApplyOp(const OpPlan& op, const Pass& pass, absl::Span<const at::Tensor> values);
 
 }  // namespace hookwire::server
 

@@ -11,6 +11,7 @@
 
 #include "absl/status/status.h"
 #include "server/execute/executor.h"
+#include "server/execute/non_finite.h"
 #include "server/execute/tensor_sink.h"
 #include "server/plan/run_plan.h"
 
@@ -19,7 +20,7 @@ namespace hookwire::server {
 class Emitter {
  public:
   // Both must outlive the emitter.
-  Emitter(const RunPlan& plan, TensorSink& sink) : sink_(sink), emitted_(plan.n_tensors, false) {}
+  Emitter(const RunPlan& plan, TensorSink& sink) : sink_(sink), emitted_(plan.n_tensors) {}
 
   // Gives `selected`, the slice that `tensor` plans, to the sink in `dtype`. It may be a view into
   // anything, and is copied unless it is alone in its storage; nobody may write to it any more.
@@ -27,6 +28,11 @@ class Emitter {
   // not count as non-finite. `hook` is the name in the report.
   absl::Status Emit(const TensorPlan& tensor, at::ScalarType dtype, const std::string& hook,
                     const at::Tensor& selected, uint64_t masked = 0);
+
+  // The same for a tensor that comes piece by piece: its rows from `first` on. The pieces come in
+  // order.
+  absl::Status EmitRows(const TensorPlan& tensor, at::ScalarType dtype, const std::string& hook,
+                        int64_t first, const at::Tensor& rows);
 
   absl::Status Progress(int layers_done) { return FromSink(sink_.Progress(layers_done)); }
 
@@ -37,10 +43,21 @@ class Emitter {
   absl::StatusOr<ExecutionReport> Finish() &&;
 
  private:
+  // Of one tensor of the plan.
+  struct Emitted {
+    int64_t rows = 0;
+    bool whole = false;
+  };
+
   absl::Status FromSink(absl::Status status);
+  // `selected`, which fits, begins at row `first`.
+  absl::Status Give(const TensorPlan& tensor, at::ScalarType dtype, const std::string& hook,
+                    int64_t first, const at::Tensor& selected, uint64_t masked);
+  void Report(const TensorPlan& tensor, const std::string& hook, int64_t first,
+              const NonFiniteElements& found);
 
   TensorSink& sink_;
-  std::vector<bool> emitted_;
+  std::vector<Emitted> emitted_;
   absl::Status sink_status_;
   ExecutionReport report_;
 };

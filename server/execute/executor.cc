@@ -1,132 +1,57 @@
 #include "server/execute/executor.h"
 
-#include <ATen/ops/empty.h>
-#include <ATen/ops/index_select.h>
-#include <ATen/ops/tensor.h>
 #include <c10/core/InferenceMode.h>
-#include <c10/util/Exception.h>
 
-#include <algorithm>
-#include <exception>
-#include <new>
+#include <cstddef>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "model/guard.h"
 #include "server/errors/errors.h"
 #include "server/errors/status_macros.h"
 #include "server/execute/emitter.h"
-#include "server/execute/log_probs.h"
+#include "server/execute/outputs.h"
+#include "server/execute/pass.h"
 #include "server/execute/run_tap.h"
 #include "server/plan/describe.h"
 
 namespace hookwire::server {
 namespace {
 
-using Rows = std::vector<std::vector<int64_t>>;
-
-const OutputPlan* Find(const RunPlan& plan, v1::TensorGroup::Source source) {
-  for (const OutputPlan& output : plan.outputs) {
-    if (output.source == source) return &output;
-  }
-  return nullptr;
-}
-
-// The positions that a pick names, in its order.
-std::vector<int64_t> Indices(const AxisPick& pick) {
-  std::vector<int64_t> indices(static_cast<size_t>(pick.count));
-  for (int64_t i = 0; i < pick.count; ++i) {
-    indices[static_cast<size_t>(i)] =
-        pick.IsRange() ? pick.start + i * pick.step : pick.indices.const_data_ptr<int64_t>()[i];
-  }
-  return indices;
-}
-
-// By sequence: the positions whose logits anyone wants, ascending.
-Rows WantedRows(const RunPlan& plan, const OutputPlan* logits, const OutputPlan* log_probs) {
-  Rows rows(plan.sequences.size());
-  for (size_t s = 0; s < rows.size(); ++s) {
-    if (logits != nullptr) rows[s] = Indices(logits->tensors[s].slice.picks[0]);
-    if (log_probs != nullptr) {
-      rows[s].insert(rows[s].end(), log_probs->positions[s].begin(), log_probs->positions[s].end());
-    }
-    std::sort(rows[s].begin(), rows[s].end());
-    rows[s].erase(std::unique(rows[s].begin(), rows[s].end()), rows[s].end());
-  }
-  return rows;
-}
-
-// Where each position lies among `rows`, which are ascending and hold them all.
-std::vector<int64_t> PlacesIn(const std::vector<int64_t>& rows,
-                              const std::vector<int64_t>& positions) {
-  std::vector<int64_t> places;
-  places.reserve(positions.size());
-  for (const int64_t position : positions) {
-    places.push_back(std::lower_bound(rows.begin(), rows.end(), position) - rows.begin());
-  }
-  return places;
-}
-
-// Rows `positions` of logits whose rows are `rows`: the tensor itself where these are the same.
-at::Tensor PickRows(const at::Tensor& logits, const std::vector<int64_t>& rows,
-                    const std::vector<int64_t>& positions) {
-  if (rows == positions) return logits;
-  return logits.index_select(0,
-                             at::tensor(PlacesIn(rows, positions), at::kLong).to(logits.device()));
-}
-
-absl::Status EmitLogits(const OutputPlan* logits_plan, const OutputPlan* log_probs_plan,
-                        const Rows& rows, std::vector<at::Tensor> logits, Emitter& emitter) {
-  std::vector<at::Tensor> log_probs(rows.size());  // [targets] a sequence
-  for (size_t s = 0; log_probs_plan != nullptr && s < rows.size(); ++s) {
-    const std::vector<int64_t>& positions = log_probs_plan->positions[s];
-    log_probs[s] = positions.empty() ? at::empty({0}, at::kFloat)
-                                     : TargetLogProbs(logits[s], PlacesIn(rows[s], positions),
-                                                      log_probs_plan->targets[s]);
-  }
-  for (size_t s = 0; logits_plan != nullptr && s < rows.size(); ++s) {
-    const TensorPlan& tensor = logits_plan->tensors[s];
-    // Let go of before the sink may wait: logits are the largest tensors of all.
-    const at::Tensor picked =
-        PickRows(std::exchange(logits[s], {}), rows[s], Indices(tensor.slice.picks[0]));
-    HOOKWIRE_RETURN_IF_ERROR(
-        emitter.Emit(tensor, logits_plan->dtype, OutputName(logits_plan->source), picked));
-  }
-  for (size_t s = 0; log_probs_plan != nullptr && s < rows.size(); ++s) {
-    HOOKWIRE_RETURN_IF_ERROR(emitter.Emit(log_probs_plan->tensors[s], log_probs_plan->dtype,
-                                          OutputName(log_probs_plan->source), log_probs[s]));
-  }
-  return absl::OkStatus();
-}
-
-absl::Status EmitResidual(const OutputPlan& plan, const model::PassState& state, Emitter& emitter) {
+absl::Status EmitResidual(const OutputPlan& plan, const Pass& pass, const model::PassState& state,
+                          Emitter& emitter) {
   const std::vector<at::Tensor> residual = model::TextModel::Residual(state);
-  for (const TensorPlan& tensor : plan.tensors) {
-    HOOKWIRE_RETURN_IF_ERROR(emitter.Emit(tensor, plan.dtype, OutputName(plan.source),
-                                          residual[static_cast<size_t>(tensor.slice.sequence)]));
+  for (size_t s = 0; s < residual.size(); ++s) {
+    const TensorPlan& tensor = plan.tensors[static_cast<size_t>(pass.sequences[s])];
+    HOOKWIRE_RETURN_IF_ERROR(
+        emitter.Emit(tensor, plan.dtype, OutputName(plan.source), residual[s]));
   }
   return absl::OkStatus();
 }
 
-absl::StatusOr<ExecutionReport> RunPass(const model::TextModel& model, model::Numerics numerics,
-                                        const RunPlan& plan, Emitter& emitter) {
-  const c10::InferenceMode inference;
-  RunTap tap(plan, model.catalogue(), emitter);
-  HOOKWIRE_ASSIGN_OR_RETURN(model::PassState state, model.Begin(plan.sequences, numerics, tap));
+absl::Status RunPass(const model::TextModel& model, model::Numerics numerics, const RunPlan& plan,
+                     const Pass& pass, Emitter& emitter) {
+  RunTap tap(plan, pass, model.catalogue(), emitter);
+  std::vector<std::vector<int64_t>> sequences;
+  sequences.reserve(pass.sequences.size());
+  for (const int s : pass.sequences) sequences.push_back(plan.sequences[static_cast<size_t>(s)]);
+  HOOKWIRE_ASSIGN_OR_RETURN(model::PassState state,
+                            model.Begin(std::move(sequences), numerics, tap));
   HOOKWIRE_RETURN_IF_ERROR(model.RunLayers(state, plan.n_layers_run, tap));
   if (plan.finish) {
-    const OutputPlan* logits = Find(plan, v1::TensorGroup::SOURCE_LOGITS);
-    const OutputPlan* log_probs = Find(plan, v1::TensorGroup::SOURCE_LOG_PROBS);
-    const Rows rows = WantedRows(plan, logits, log_probs);
-    HOOKWIRE_ASSIGN_OR_RETURN(std::vector<at::Tensor> made, model.Finish(state, rows, tap));
-    HOOKWIRE_RETURN_IF_ERROR(EmitLogits(logits, log_probs, rows, std::move(made), emitter));
+    LogitsOutputs outputs(plan, pass, emitter);
+    HOOKWIRE_RETURN_IF_ERROR(model.Finish(
+        state, outputs.rows(), tap, [&](int sequence, int64_t first, const at::Tensor& logits) {
+          return outputs.Take(sequence, first, logits);
+        }));
+    HOOKWIRE_RETURN_IF_ERROR(outputs.Finish());
   }
-  if (const OutputPlan* residual = Find(plan, v1::TensorGroup::SOURCE_RESIDUAL)) {
-    HOOKWIRE_RETURN_IF_ERROR(EmitResidual(*residual, state, emitter));
+  if (const OutputPlan* residual = FindOutput(plan, v1::TensorGroup::SOURCE_RESIDUAL)) {
+    HOOKWIRE_RETURN_IF_ERROR(EmitResidual(*residual, pass, state, emitter));
   }
-  HOOKWIRE_RETURN_IF_ERROR(tap.CheckComplete());
-  return std::move(emitter).Finish();
+  return tap.CheckComplete();
 }
 
 absl::Status OutOfMemory(const std::string& what) {
@@ -160,21 +85,15 @@ absl::Status Explain(const absl::Status& status, const absl::Status& sink_status
 
 absl::StatusOr<ExecutionReport> Executor::Execute(const RunPlan& plan, TensorSink& sink) const {
   Emitter emitter(plan, sink);
-  try {
-    absl::StatusOr<ExecutionReport> report = RunPass(model_, numerics_, plan, emitter);
-    if (report.ok()) return report;
-    return Explain(report.status(), emitter.sink_status());
-  } catch (const c10::OutOfMemoryError& error) {
-    return OutOfMemory(error.what_without_backtrace());
-  } catch (const c10::Error& error) {
-    return FromException(error.what_without_backtrace());
-  } catch (const std::bad_alloc&) {
-    return OutOfMemory("std::bad_alloc");
-  } catch (const std::exception& error) {
-    return FromException(error.what());
-  } catch (...) {
-    return FromException("an exception of an unknown type");
-  }
+  const absl::Status status = model::Guarded<absl::Status>([&] {
+    const c10::InferenceMode inference;
+    for (const Pass& pass : SplitIntoPasses(plan, options_.max_batch_tokens)) {
+      HOOKWIRE_RETURN_IF_ERROR(RunPass(model_, options_.numerics, plan, pass, emitter));
+    }
+    return absl::OkStatus();
+  });
+  if (!status.ok()) return Explain(status, emitter.sink_status());
+  return std::move(emitter).Finish();
 }
 
 }  // namespace hookwire::server

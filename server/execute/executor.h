@@ -33,9 +33,15 @@ struct ExecutionReport {
 
 class Executor {
  public:
+  struct Options {
+    model::Numerics numerics = model::Numerics::kFast;
+    // A run with more tokens goes through the layers in several passes (execute/pass.h).
+    int64_t max_batch_tokens = 2048;
+  };
+
   // `model` must outlive the executor.
-  Executor(const model::TextModel& model, model::Numerics numerics)
-      : model_(model), numerics_(numerics) {}
+  Executor(const model::TextModel& model, const Options& options)
+      : model_(model), options_(options) {}
 
   // Returns what the sink returned where it failed, an Internal or ResourceExhausted error where
   // the pass did, and an Internal error where an intervention of the plan did not run or a tensor
@@ -44,7 +50,7 @@ class Executor {
 
  private:
   const model::TextModel& model_;
-  const model::Numerics numerics_;
+  const Options options_;
 };
 
 }  // namespace hookwire::server

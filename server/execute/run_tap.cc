@@ -3,6 +3,7 @@
 #include <ATen/ops/clone.h>
 #include <ATen/ops/isneginf.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <string>
@@ -24,20 +25,28 @@ constexpr double kMasked = -std::numeric_limits<double>::infinity();
 
 }  // namespace
 
-RunTap::RunTap(const RunPlan& plan, const model::Catalogue& catalogue, Emitter& emitter)
+RunTap::RunTap(const RunPlan& plan, const Pass& pass, const model::Catalogue& catalogue,
+               Emitter& emitter)
     : plan_(plan),
+      pass_(pass),
       catalogue_(catalogue),
       emitter_(emitter),
       work_of_(static_cast<size_t>(catalogue.size()), kNoWork) {
-  const auto want = [](Work& work, const Slice& slice) {
-    work.wanted[static_cast<size_t>(slice.sequence)] = true;
+  const auto has = [&pass](const Slice& slice) { return pass.Has(slice); };
+  const auto want = [&pass](Work& work, const Slice& slice) {
+    if (pass.Has(slice)) work.wanted[static_cast<size_t>(pass.place(slice))] = true;
   };
   for (const CapturePlan& capture : plan.captures) {
+    if (!std::any_of(capture.tensors.begin(), capture.tensors.end(),
+                     [&](const TensorPlan& tensor) { return has(tensor.slice); })) {
+      continue;
+    }
     Work& work = WorkAt(capture.hook);
     work.captures.push_back(&capture);
     for (const TensorPlan& tensor : capture.tensors) want(work, tensor.slice);
   }
   for (const OpPlan& op : plan.ops) {
+    if (!std::any_of(op.targets.begin(), op.targets.end(), has)) continue;
     Work& work = WorkAt(op.hook);
     work.ops.push_back(&op);
     for (const Slice& target : op.targets) want(work, target);
@@ -49,7 +58,7 @@ RunTap::Work& RunTap::WorkAt(model::HookId hook) {
   int32_t& work = work_of_[static_cast<size_t>(hook)];
   if (work == kNoWork) {
     work = static_cast<int32_t>(work_.size());
-    work_.emplace_back().wanted.resize(plan_.sequences.size());
+    work_.emplace_back().wanted.resize(pass_.sequences.size());
   }
   return work_[static_cast<size_t>(work)];
 }
@@ -76,23 +85,23 @@ absl::Status RunTap::Visit(model::HookId hook, absl::Span<at::Tensor> values) {
 
 absl::Status RunTap::CheckValues(const model::HookPoint& point, const Work& work,
                                  absl::Span<const at::Tensor> values) const {
-  if (values.size() != plan_.sequences.size()) {
+  if (values.size() != pass_.sequences.size()) {
     return Internal(absl::StrCat(point.name, " was shown for ", values.size(),
-                                 " sequences, not for ", plan_.sequences.size()));
+                                 " sequences, not for ", pass_.sequences.size()));
   }
   for (size_t s = 0; s < values.size(); ++s) {
     if (!work.wanted[s]) continue;
+    const std::vector<int64_t>& sequence = plan_.sequences[static_cast<size_t>(pass_.sequences[s])];
     bool fits = values[s].defined() && values[s].dim() == static_cast<int64_t>(point.axes.size());
     for (size_t i = 0; fits && i < point.axes.size(); ++i) {
       const model::Axis& axis = point.axes[i];
       const bool counts_tokens =
           axis.kind == model::AxisKind::kPosition || axis.kind == model::AxisKind::kKeyPosition;
-      const int64_t size =
-          counts_tokens ? static_cast<int64_t>(plan_.sequences[s].size()) : axis.size;
+      const int64_t size = counts_tokens ? static_cast<int64_t>(sequence.size()) : axis.size;
       fits = values[s].size(static_cast<int64_t>(i)) == size;
     }
     if (!fits) {
-      return Internal(absl::StrCat(point.name, " of sequence ", s,
+      return Internal(absl::StrCat(point.name, " of sequence ", pass_.sequences[s],
                                    " has not the axes that the catalogue gives"));
     }
   }
@@ -105,7 +114,8 @@ absl::Status RunTap::EmitCaptures(const model::HookPoint& point, const Work& wor
   for (const CapturePlan* capture : work.captures) {
     if (capture->before_interventions != before) continue;
     for (const TensorPlan& tensor : capture->tensors) {
-      const auto s = static_cast<size_t>(tensor.slice.sequence);
+      if (!pass_.Has(tensor.slice)) continue;
+      const auto s = static_cast<size_t>(pass_.place(tensor.slice));
       uint64_t masked = 0;
       if (!masks.empty()) {
         masked =
@@ -119,20 +129,22 @@ absl::Status RunTap::EmitCaptures(const model::HookPoint& point, const Work& wor
 }
 
 void RunTap::Apply(const Work& work, const std::vector<at::Tensor>& masks,
-                   absl::Span<at::Tensor> values) {
+                   absl::Span<at::Tensor> values) const {
   std::vector<bool> own(values.size(), false);
   for (const OpPlan* op : work.ops) {
     for (const Slice& target : op->targets) {
-      const auto s = static_cast<size_t>(target.sequence);
+      if (!pass_.Has(target)) continue;
+      const auto s = static_cast<size_t>(pass_.place(target));
       if (own[s]) continue;
       // Never into the tensor that was shown: others may hold it.
       values[s] = values[s].clone(at::MemoryFormat::Contiguous);
       own[s] = true;
     }
-    ApplyOp(*op, values);
+    ApplyOp(*op, pass_, values);
     if (masks.empty()) continue;
     for (const Slice& target : op->targets) {
-      const auto s = static_cast<size_t>(target.sequence);
+      if (!pass_.Has(target)) continue;
+      const auto s = static_cast<size_t>(pass_.place(target));
       values[s].masked_fill_(masks[s], kMasked);
     }
   }

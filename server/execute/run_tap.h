@@ -12,15 +12,18 @@
 #include "model/adapter/catalogue.h"
 #include "model/tap/tap.h"
 #include "server/execute/emitter.h"
+#include "server/execute/pass.h"
 #include "server/plan/run_plan.h"
 
 namespace hookwire::server {
 
-// For one pass of one plan, on the thread that runs it.
+// For one pass of one plan, on the thread that runs it. Of the plan it does what concerns the
+// pass's sequences.
 class RunTap final : public model::Tap {
  public:
   // All must outlive the tap.
-  RunTap(const RunPlan& plan, const model::Catalogue& catalogue, Emitter& emitter);
+  RunTap(const RunPlan& plan, const Pass& pass, const model::Catalogue& catalogue,
+         Emitter& emitter);
 
   bool Wants(model::HookId hook) const override {
     return work_of_[static_cast<size_t>(hook)] != kNoWork;
@@ -36,7 +39,10 @@ class RunTap final : public model::Tap {
   // each change.
   absl::Status Visit(model::HookId hook, absl::Span<at::Tensor> values) override;
 
-  absl::Status LayerDone(int layer) override { return emitter_.Progress(layer + 1); }
+  // With several passes, progress is their mean.
+  absl::Status LayerDone(int layer) override {
+    return emitter_.Progress((pass_.number * plan_.n_layers_run + layer + 1) / pass_.count);
+  }
 
   // Internal error where the pass did not come to an intervention.
   absl::Status CheckComplete() const;
@@ -48,7 +54,7 @@ class RunTap final : public model::Tap {
   struct Work {
     std::vector<const CapturePlan*> captures;
     std::vector<const OpPlan*> ops;
-    // By sequence: read, changed or copied from.
+    // By sequence of the pass: read, changed or copied from.
     std::vector<bool> wanted;
     bool visited = false;
   };
@@ -60,10 +66,11 @@ class RunTap final : public model::Tap {
   absl::Status EmitCaptures(const model::HookPoint& point, const Work& work, bool before,
                             absl::Span<const at::Tensor> values,
                             const std::vector<at::Tensor>& masks);
-  static void Apply(const Work& work, const std::vector<at::Tensor>& masks,
-                    absl::Span<at::Tensor> values);
+  void Apply(const Work& work, const std::vector<at::Tensor>& masks,
+             absl::Span<at::Tensor> values) const;
 
   const RunPlan& plan_;
+  const Pass& pass_;
   const model::Catalogue& catalogue_;
   Emitter& emitter_;
   // By hook point: the place in work_.

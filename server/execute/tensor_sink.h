@@ -14,10 +14,12 @@ class TensorSink {
  public:
   virtual ~TensorSink() = default;
 
-  // Tensor number `index` of the plan: on the CPU, contiguous, in its wire dtype and shape, and the
-  // only user of its storage. Called on the thread that runs the pass; may block while the reader
-  // is behind (back-pressure). An error (the client is gone, the run was cancelled) ends the run.
-  virtual absl::Status Emit(uint32_t index, at::Tensor tensor) = 0;
+  // Tensor number `index` of the plan from its byte `offset` on: all of it, or some rows (along the
+  // first axis) of a tensor that is made piece by piece, in order. On the CPU, contiguous, in its
+  // wire dtype, and the only user of its storage. Called on the thread that runs the pass; may
+  // block while the reader is behind (back-pressure). An error (the client is gone, the run was
+  // cancelled) ends the run.
+  virtual absl::Status Emit(uint32_t index, uint64_t offset, at::Tensor tensor) = 0;
 
   // `layers_done` layers have run. An error ends the run.
   virtual absl::Status Progress(int layers_done) = 0;

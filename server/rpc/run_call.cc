@@ -119,8 +119,8 @@ void RunCall::Break(const absl::Status& status) {
                                told.error_message().c_str(), nullptr);
 }
 
-absl::Status RunCall::Emit(uint32_t index, at::Tensor tensor) {
-  return stream_->Emit(index, std::move(tensor));
+absl::Status RunCall::Emit(uint32_t index, uint64_t offset, at::Tensor tensor) {
+  return stream_->Emit(index, offset, std::move(tensor));
 }
 
 absl::Status RunCall::Progress(int layers_done) { return stream_->Progress(layers_done); }

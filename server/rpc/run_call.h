@@ -52,7 +52,7 @@ class RunCall final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   void Break(const absl::Status& status) override;
 
   // RunOutput
-  absl::Status Emit(uint32_t index, at::Tensor tensor) override;
+  absl::Status Emit(uint32_t index, uint64_t offset, at::Tensor tensor) override;
   absl::Status Progress(int layers_done) override;
   void Complete(RunOutcome outcome) override;
 

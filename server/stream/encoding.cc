@@ -46,7 +46,8 @@ uint8_t* PutVarint(uint8_t tag, uint64_t value, uint8_t* out) {
 }
 
 const uint8_t* BytesOf(const Piece& piece) {
-  return static_cast<const uint8_t*>(piece.held->tensor.const_data_ptr()) + piece.offset;
+  const HeldTensor& held = *piece.held;
+  return static_cast<const uint8_t*>(held.tensor.const_data_ptr()) + (piece.offset - held.offset);
 }
 
 bool IsCopied(const Piece& piece) { return piece.size <= kCopiedPieceBytes; }

@@ -19,12 +19,16 @@
 
 namespace hookwire::server {
 
-// A tensor that waits for its reader, and the bytes of the budget that it holds. On the CPU,
-// contiguous, never written again.
+// A tensor of the plan, or some of its rows, that waits for its reader, and the bytes of the budget
+// that it holds. On the CPU, contiguous, never written again.
 struct HeldTensor {
   // Before `tensor`, so that the bytes are given back after the memory.
   ByteBudget::Lease lease;
   at::Tensor tensor;
+  // Where it begins in the tensor of the plan, in bytes.
+  uint64_t offset = 0;
+
+  uint64_t end() const { return offset + tensor.nbytes(); }
 };
 
 // Bytes [offset, offset + size) of tensor number `index` of the plan.

@@ -32,7 +32,7 @@ void ResultStream::Open(const v1::Accepted& accepted) {
   Pump();
 }
 
-absl::Status ResultStream::Emit(uint32_t index, at::Tensor tensor) {
+absl::Status ResultStream::Emit(uint32_t index, uint64_t offset, at::Tensor tensor) {
   const auto given_up = [this] { return failed_.load(); };
   const uint64_t bytes = tensor.nbytes();
   std::optional<ByteBudget::Lease> lease = account_->TryAcquire(bytes);
@@ -44,11 +44,11 @@ absl::Status ResultStream::Emit(uint32_t index, at::Tensor tensor) {
   {
     absl::MutexLock lock(&mutex_);
     if (!failure_.ok()) return failure_;
-    auto held =
-        std::make_shared<const HeldTensor>(HeldTensor{*std::move(lease), std::move(tensor)});
-    waiting_.push_back({index, 0, std::move(held)});
+    auto held = std::make_shared<const HeldTensor>(
+        HeldTensor{*std::move(lease), std::move(tensor), offset});
+    waiting_.push_back({index, offset, std::move(held)});
     waiting_bytes_ += bytes;
-    tensors_ += 1;
+    if (offset == 0) ++tensors_;
     bytes_ += bytes;
   }
   Pump();
@@ -233,7 +233,7 @@ grpc::ByteBuffer ResultStream::TakeTensors() {
       std::max<size_t>(options_.max_message_bytes, TensorMessage::kMinMessageBytes));
   while (!waiting_.empty()) {
     Waiting& next = waiting_.front();
-    const uint64_t left = next.held->tensor.nbytes() - next.offset;
+    const uint64_t left = next.held->end() - next.offset;
     const TensorMessage::Room room = message.RoomFor(next.index, next.offset, left);
     if (!room.fits) break;
     if (room.bytes < left && !message.empty() && room.bytes < kLeastSplitBytes) break;

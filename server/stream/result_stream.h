@@ -55,7 +55,7 @@ class ResultStream final : public TensorSink {
 
   // Blocks while the budget has no room, and after a tensor that is larger than the stream's share
   // until the reader has taken it. Fails as soon as the stream has failed.
-  absl::Status Emit(uint32_t index, at::Tensor tensor) override;
+  absl::Status Emit(uint32_t index, uint64_t offset, at::Tensor tensor) override;
   absl::Status Progress(int layers_done) override;
 
   // Everything was emitted: the receipt follows the last tensor.

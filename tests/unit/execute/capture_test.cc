@@ -45,14 +45,15 @@ TEST(Execute, EmitsWhatThePassShows) {
        {TinyVariant::kEType, TinyVariant::kDense, TinyVariant::kMoe, TinyVariant::kUnified}) {
     const model::TextModel& model = TinyModel(variant);
     const Finished run =
-        RunToEnd(Spec("captures { hook: '**' }"), model, model::Numerics::kReference);
+        RunToEnd(Spec("captures { hook: '**' }"), model, {.numerics = model::Numerics::kReference});
     CopyingTap tap;
     {
       const c10::InferenceMode inference;
       auto state = model.Begin(run.plan->sequences, model::Numerics::kReference, tap);
       ASSERT_TRUE(state.ok()) << state.status();
       ASSERT_TRUE(model.RunLayers(*state, model.config().n_layers(), tap).ok());
-      ASSERT_TRUE(model.Finish(*state, {{}, {}}, tap).ok());
+      const auto drop = [](int, int64_t, const at::Tensor&) { return absl::OkStatus(); };
+      ASSERT_TRUE(model.Finish(*state, {{}, {}}, tap, drop).ok());
     }
     ASSERT_EQ(run.sink.tensors.size(), tap.seen.size());
     for (const CapturePlan& capture : run.plan->captures) {
@@ -152,7 +153,8 @@ TEST(Execute, RoundsWhatIsComputedInAWiderDtype) {
 
 TEST(Execute, ComputesOnlyTheLogitsThatAreWanted) {
   for (const auto numerics : {model::Numerics::kFast, model::Numerics::kReference}) {
-    const Finished whole = RunToEnd(Spec("outputs { logits {} }"), TinyModel(), numerics);
+    const Finished whole =
+        RunToEnd(Spec("outputs { logits {} }"), TinyModel(), {.numerics = numerics});
     const Finished run = RunToEnd(Spec(R"pb(
                                     outputs {
                                       logits { positions { indices { values: [ -1, 0 ] } } }
@@ -165,7 +167,7 @@ TEST(Execute, ComputesOnlyTheLogitsThatAreWanted) {
                                       }
                                     }
                                   )pb"),
-                                  TinyModel(), numerics);
+                                  TinyModel(), {.numerics = numerics});
     const at::Tensor& logits = whole[0];  // [5, 48]
     const auto near = [&](const at::Tensor& a, const at::Tensor& b) {
       return numerics == model::Numerics::kReference ? at::equal(a, b) : a.allclose(b, 1e-4, 1e-4);

@@ -20,7 +20,7 @@ using ::testing::HasSubstr;
 using ::testing::SizeIs;
 
 absl::Status Try(const RunPlan& plan, RecordingSink& sink) {
-  return Executor(TinyModel(), model::Numerics::kFast).Execute(plan, sink).status();
+  return Executor(TinyModel(), {}).Execute(plan, sink).status();
 }
 
 // Two tensors at each of three places, and logits.

@@ -3,6 +3,7 @@
 #define HOOKWIRE_TESTS_UNIT_EXECUTE_RECORDING_SINK_H_
 
 #include <ATen/core/Tensor.h>
+#include <ATen/ops/cat.h>
 #include <ATen/ops/clone.h>
 
 #include <cstdint>
@@ -15,7 +16,6 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "model/numerics.h"
 #include "server/execute/executor.h"
 #include "server/execute/tensor_sink.h"
 #include "server/plan/run_plan.h"
@@ -25,10 +25,14 @@ namespace hookwire::testing {
 
 class RecordingSink final : public server::TensorSink {
  public:
-  absl::Status Emit(uint32_t index, at::Tensor tensor) override {
+  absl::Status Emit(uint32_t index, uint64_t offset, at::Tensor tensor) override {
     order.push_back(index);
     if (on_emit) {
       if (absl::Status status = on_emit(index); !status.ok()) return status;
+    }
+    if (offset != 0) {
+      if (offset != tensors.at(index).nbytes()) return absl::InternalError("a gap");
+      tensor = at::cat({tensors.at(index), tensor});
     }
     copies[index] = tensor.clone();
     tensors[index] = std::move(tensor);
@@ -70,10 +74,10 @@ struct Finished {
 };
 
 inline Finished RunToEnd(const v1::RunSpec& spec, const model::TextModel& model = TinyModel(),
-                         model::Numerics numerics = model::Numerics::kFast) {
+                         const server::Executor::Options& options = {}) {
   Finished run;
   run.plan = MustPlan(spec, model);
-  auto report = server::Executor(model, numerics).Execute(*run.plan, run.sink);
+  auto report = server::Executor(model, options).Execute(*run.plan, run.sink);
   if (!report.ok()) throw std::runtime_error(report.status().ToString());
   run.report = *std::move(report);
   return run;

@@ -25,8 +25,9 @@ using ::testing::HasSubstr;
 struct TapOf {
   explicit TapOf(const std::string& text)
       : plan(MustPlan(Spec(text))),
+        pass(SplitIntoPasses(*plan, 1 << 20).front()),
         emitter(*plan, sink),
-        tap(*plan, TinyModel().catalogue(), emitter) {}
+        tap(*plan, pass, TinyModel().catalogue(), emitter) {}
 
   model::HookId Id(const std::string& name) const { return *TinyModel().catalogue().Find(name); }
   absl::Status Visit(const std::string& name, std::vector<at::Tensor>& values) {
@@ -34,6 +35,7 @@ struct TapOf {
   }
 
   std::shared_ptr<const RunPlan> plan;
+  Pass pass;
   RecordingSink sink;
   Emitter emitter;
   RunTap tap;

@@ -1,4 +1,5 @@
 // Bits: what reading, identity writes, neighbours, stops and selections of rows must not change.
+#include <algorithm>
 #include <string>
 #include <thread>
 #include <vector>
@@ -16,6 +17,7 @@ namespace {
 using ::hookwire::testing::AllModels;
 using ::hookwire::testing::AllRows;
 using ::hookwire::testing::EveryModel;
+using ::hookwire::testing::FinishAll;
 using ::hookwire::testing::MaxDifference;
 using ::hookwire::testing::ModelName;
 using ::hookwire::testing::Pass;
@@ -179,7 +181,7 @@ TEST_P(Bits, APassMayStopAtAnyLayerAndGoOn) {
     ASSERT_TRUE(Model().RunLayers(*state, n_layers, tap).ok());
     // Nothing is left to run.
     ASSERT_TRUE(Model().RunLayers(*state, n_layers, tap).ok());
-    const auto logits = Model().Finish(*state, AllRows(ThreeSequences()), tap);
+    const auto logits = FinishAll(Model(), *state, AllRows(ThreeSequences()), tap);
     ASSERT_TRUE(logits.ok()) << logits.status();
     ExpectSameBits(*logits, expected, absl::StrCat("stop at ", stop));
     ExpectSameSights(tap, whole, catalogue());
@@ -198,12 +200,12 @@ TEST_P(Bits, ACopyOfTheStateGoesOnByItself) {
   RecordingTap writer(catalogue());
   writer.WriteAt(absl::StrCat("blocks.", n_layers / 2, ".hook_in"), Disturb);
   ASSERT_TRUE(Model().RunLayers(*state, n_layers, writer).ok());
-  const auto changed = Model().Finish(*state, AllRows(ThreeSequences()), writer);
+  const auto changed = FinishAll(Model(), *state, AllRows(ThreeSequences()), writer);
   ASSERT_TRUE(changed.ok());
   EXPECT_FALSE(SameBits((*changed)[0], expected[0]));
 
   ASSERT_TRUE(Model().RunLayers(copy, n_layers, nobody).ok());
-  const auto logits = Model().Finish(copy, AllRows(ThreeSequences()), nobody);
+  const auto logits = FinishAll(Model(), copy, AllRows(ThreeSequences()), nobody);
   ASSERT_TRUE(logits.ok());
   ExpectSameBits(*logits, expected, "copy");
 }
@@ -214,7 +216,7 @@ class Rows : public EveryModel {
     auto state = Model().Begin(ThreeSequences(), numerics(), tap);
     EXPECT_TRUE(state.ok());
     EXPECT_TRUE(Model().RunLayers(*state, Model().config().n_layers(), tap).ok());
-    auto logits = Model().Finish(*state, rows, tap);
+    auto logits = FinishAll(Model(), *state, rows, tap);
     EXPECT_TRUE(logits.ok()) << logits.status();
     return *logits;
   }
@@ -270,6 +272,37 @@ TEST_P(Rows, WhoLooksAtWhatFollowsTheBlocksSeesAllRows) {
     ExpectRows(Finish(rows, tap), rows, reference());
     EXPECT_EQ(tap.Seen(name, 1).size(0), 7) << name;
     EXPECT_FALSE(tap.Seen(name, 0).defined());
+  }
+}
+
+// Three rows of 48 float32 words at a time: sequences of 5, 7 and 1 rows share blocks, or are cut.
+TEST(Logits, AreMadeInBlocksOfABoundedSize) {
+  constexpr int64_t kMaxBytes = 3 * 48 * 4;
+  TextModel::Options options;
+  options.max_logits_bytes = kMaxBytes;
+  const auto model = testing::MakeTinyModel({}, options);
+  const std::vector<std::vector<std::vector<int64_t>>> choices = {
+      AllRows(ThreeSequences()), {{4}, {6}, {0}}, {{2, 0}, {}, {0}}, {{0, 1, 2}, {5, 3, 1, 0}, {}}};
+  for (const auto& rows : choices) {
+    RecordingTap nobody(model->catalogue());
+    auto state = model->Begin(ThreeSequences(), Numerics::kFast, nobody);
+    ASSERT_TRUE(state.ok());
+    ASSERT_TRUE(model->RunLayers(*state, model->config().n_layers(), nobody).ok());
+    int64_t largest = 0;
+    const auto measure = [&](int, int64_t, const at::Tensor& logits) {
+      largest = std::max(largest, static_cast<int64_t>(logits.storage().nbytes()));
+      return absl::OkStatus();
+    };
+    ASSERT_TRUE(model->Finish(*state, rows, nobody, measure).ok());
+    EXPECT_LE(largest, kMaxBytes);
+    const auto logits = FinishAll(*model, *state, rows, nobody);
+    ASSERT_TRUE(logits.ok()) << logits.status();
+    const auto all = Pass(*model, ThreeSequences(), Numerics::kReference);
+    for (size_t s = 0; s < rows.size(); ++s) {
+      for (size_t i = 0; i < rows[s].size(); ++i) {
+        EXPECT_LT(MaxDifference((*logits)[s][static_cast<int64_t>(i)], all[s][rows[s][i]]), 1e-4);
+      }
+    }
   }
 }
 

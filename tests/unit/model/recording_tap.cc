@@ -1,5 +1,7 @@
 #include "tests/unit/model/recording_tap.h"
 
+#include <ATen/ops/cat.h>
+
 #include <cstring>
 #include <numeric>
 #include <stdexcept>
@@ -102,7 +104,29 @@ absl::StatusOr<std::vector<at::Tensor>> TryPass(const model::TextModel& model,
   if (absl::Status status = model.RunLayers(*state, model.config().n_layers(), tap); !status.ok()) {
     return status;
   }
-  return model.Finish(*state, AllRows(sequences), tap);
+  return FinishAll(model, *state, AllRows(sequences), tap);
+}
+
+absl::StatusOr<std::vector<at::Tensor>> FinishAll(const model::TextModel& model,
+                                                  model::PassState& state, const Sequences& rows,
+                                                  model::Tap& tap) {
+  std::vector<std::vector<at::Tensor>> blocks(rows.size());
+  int last = 0;
+  const absl::Status status =
+      model.Finish(state, rows, tap, [&](int s, int64_t first, const at::Tensor& logits) {
+        int64_t next = 0;
+        for (const at::Tensor& block : blocks[static_cast<size_t>(s)]) next += block.size(0);
+        if (s < last || first != next) return absl::InternalError("logits came out of order");
+        last = s;
+        blocks[static_cast<size_t>(s)].push_back(logits.clone());
+        return absl::OkStatus();
+      });
+  if (!status.ok()) return status;
+  std::vector<at::Tensor> all(rows.size());
+  for (size_t s = 0; s < rows.size(); ++s) {
+    if (!blocks[s].empty()) all[s] = at::cat(blocks[s], 0);
+  }
+  return all;
 }
 
 std::vector<at::Tensor> Pass(const model::TextModel& model, const Sequences& sequences,

@@ -89,6 +89,12 @@ std::vector<at::Tensor> Pass(const model::TextModel& model, const Sequences& seq
 std::vector<at::Tensor> Pass(const model::TextModel& model, const Sequences& sequences,
                              model::Numerics numerics);
 
+// The logits of `rows`, put together from the blocks in which they come; undefined where a
+// sequence has no rows. Internal error where the blocks are out of order.
+absl::StatusOr<std::vector<at::Tensor>> FinishAll(const model::TextModel& model,
+                                                  model::PassState& state, const Sequences& rows,
+                                                  model::Tap& tap);
+
 // All positions of all sequences.
 std::vector<std::vector<int64_t>> AllRows(const Sequences& sequences);
 

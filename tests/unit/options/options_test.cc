@@ -42,11 +42,11 @@ TEST(Options, HaveDefaults) {
 }
 
 TEST(Options, TakeEveryFlagInBothForms) {
-  const absl::StatusOr<Options> options =
-      ParseOptions({"--model=m", "--listen=[::1]:0", "--device", "cuda:1", "--dtype=bfloat16",
-                    "--numerics", "reference", "--threads=3", "--log-format=json",
-                    "--log-level=debug", "--max-result-mb=0", "--max-tokens=12", "--max-queue=2",
-                    "--result-buffer-mb=1", "--stall-timeout=0.5", "--grace-period=7"});
+  const absl::StatusOr<Options> options = ParseOptions(
+      {"--model=m", "--listen=[::1]:0", "--device", "cuda:1", "--dtype=bfloat16", "--numerics",
+       "reference", "--threads=3", "--log-format=json", "--log-level=debug", "--max-result-mb=0",
+       "--max-tokens=12", "--max-batch-tokens=8", "--max-queue=2", "--result-buffer-mb=1",
+       "--stall-timeout=0.5", "--grace-period=7"});
   ASSERT_TRUE(options.ok()) << options.status();
   EXPECT_EQ(options->listen.ToString(), "[::1]:0");
   EXPECT_EQ(options->device, "cuda:1");
@@ -57,6 +57,7 @@ TEST(Options, TakeEveryFlagInBothForms) {
   EXPECT_EQ(options->log_level, spdlog::level::debug);
   EXPECT_EQ(options->max_result_mb, 0u);
   EXPECT_EQ(options->max_tokens, 12u);
+  EXPECT_EQ(options->max_batch_tokens, 8u);
   EXPECT_EQ(options->max_queue, 2u);
   EXPECT_EQ(options->result_buffer_mb, 1u);
   EXPECT_EQ(options->stall_timeout, absl::Milliseconds(500));
@@ -96,8 +97,8 @@ TEST(Options, HelpAndVersionNeedNothingElse) {
 TEST(Options, HelpListsEveryFlag) {
   for (const char* name :
        {"model", "listen", "device", "dtype", "numerics", "threads", "log-format", "log-level",
-        "max-result-mb", "max-tokens", "max-queue", "result-buffer-mb", "stall-timeout",
-        "grace-period", "config", "version", "help"}) {
+        "max-result-mb", "max-tokens", "max-batch-tokens", "max-queue", "result-buffer-mb",
+        "stall-timeout", "grace-period", "config", "version", "help"}) {
     EXPECT_THAT(HelpText(), HasSubstr(std::string("--") + name));
   }
 }

@@ -26,7 +26,7 @@ class RunCallTest : public ServiceTest {
   absl::StatusOr<ExecutionReport> EmitForEver(TensorSink& sink) {
     started_.Notify();
     for (uint32_t i = 0;; ++i) {
-      const absl::Status status = sink.Emit(i, at::zeros({kLarge}, at::kByte));
+      const absl::Status status = sink.Emit(i, 0, at::zeros({kLarge}, at::kByte));
       if (!status.ok()) {
         failure_ = status;
         failed_.Notify();
@@ -217,7 +217,7 @@ TEST_F(RunCallTest, ALargeResultArrivesWhole) {
   StartServer({.budget = kLarge, .directory = "", .execute = [](const RunPlan&, TensorSink& sink) {
                  for (uint32_t i = 0; i < 10; ++i) {
                    at::Tensor tensor = at::full({kLarge}, static_cast<int64_t>(i), at::kByte);
-                   if (absl::Status status = sink.Emit(i, tensor); !status.ok()) {
+                   if (absl::Status status = sink.Emit(i, 0, tensor); !status.ok()) {
                      return absl::StatusOr<ExecutionReport>(status);
                    }
                  }

@@ -172,7 +172,7 @@ class ServiceTest : public ::testing::Test {
     const RealClock clock;
     const std::shared_ptr<spdlog::logger> logger = MakeLogger(LogFormat::kText, spdlog::level::off);
     const Planner planner{model, Limits()};
-    const Executor executor{model, model::Numerics::kFast};
+    const Executor executor{model, {}};
     const std::shared_ptr<ByteBudget> budget;
     StreamRegistry streams;
     FifoScheduler scheduler;

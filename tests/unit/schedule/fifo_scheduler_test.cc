@@ -21,7 +21,7 @@ namespace {
 // Keeps what a run was told.
 class FakeOutput final : public RunOutput {
  public:
-  absl::Status Emit(uint32_t, at::Tensor) override { return absl::OkStatus(); }
+  absl::Status Emit(uint32_t, uint64_t, at::Tensor) override { return absl::OkStatus(); }
   absl::Status Progress(int) override { return absl::OkStatus(); }
   void Complete(RunOutcome outcome) override {
     EXPECT_FALSE(completed_.HasBeenNotified()) << "completed twice";

@@ -48,7 +48,7 @@ class ResultStreamTest : public testing::Test {
   }
 
   absl::Status Emit(uint32_t index, size_t size) {
-    return stream_->Emit(index, TensorOf(index, size));
+    return stream_->Emit(index, 0, TensorOf(index, size));
   }
 
   void End() {
@@ -80,6 +80,24 @@ TEST_F(ResultStreamTest, SendsAcceptedThenTensorsThenReceipt) {
   EXPECT_TRUE(reader_.closed());
   EXPECT_EQ(reader_.Tensors()[0], BytesOf(0, 1000));
   EXPECT_EQ(budget_->held(), 0u);
+}
+
+TEST_F(ResultStreamTest, ATensorMayComeInPieces) {
+  ResultStream::Options options;
+  options.max_message_bytes = 4096;
+  Make(options, 1u << 20);
+  Open();
+  const at::Tensor whole = TensorOf(3, 20'000);
+  for (const auto& [from, to] : {std::pair{0, 9'000}, {9'000, 9'001}, {9'001, 20'000}}) {
+    ASSERT_TRUE(
+        stream_->Emit(3, static_cast<uint64_t>(from), whole.slice(0, from, to).clone()).ok());
+    reader_.TakeAll(*stream_);
+  }
+  End();
+  reader_.TakeAll(*stream_);
+  EXPECT_EQ(reader_.Tensors()[3], BytesOf(3, 20'000));
+  EXPECT_EQ(stream_->tensors(), 1u);
+  EXPECT_EQ(stream_->bytes(), 20'000u);
 }
 
 TEST_F(ResultStreamTest, AcceptedIsFirstEvenWhereTheRunIsFaster) {

@@ -50,9 +50,9 @@ TEST_F(StreamRegistryTest, EndsAStreamWhoseReaderStandsStill) {
 TEST_F(StreamRegistryTest, AStalledReaderFreesABlockedRun) {
   const auto call = MakeCall();
   call->stream.Open({});
-  ASSERT_TRUE(call->stream.Emit(0, at::zeros({900}, at::kByte)).ok());
+  ASSERT_TRUE(call->stream.Emit(0, 0, at::zeros({900}, at::kByte)).ok());
   std::thread run([&] {
-    EXPECT_TRUE(absl::IsDeadlineExceeded(call->stream.Emit(1, at::zeros({900}, at::kByte))));
+    EXPECT_TRUE(absl::IsDeadlineExceeded(call->stream.Emit(1, 0, at::zeros({900}, at::kByte))));
   });
   clock_.Advance(absl::Seconds(60));
   registry_.EndStalled(clock_.Now());

@@ -16,11 +16,12 @@
 namespace hookwire::testing {
 
 // The weights stay mapped after the checkpoint's directory is gone.
-inline std::unique_ptr<const model::TextModel> MakeTinyModel(const TinyOptions& options = {}) {
+inline std::unique_ptr<const model::TextModel> MakeTinyModel(
+    const TinyOptions& options = {}, const model::TextModel::Options& load = {}) {
   const TinyCheckpoint directory(options);
   auto checkpoint = model::Checkpoint::Open(directory.directory());
   if (!checkpoint.ok()) throw std::runtime_error(checkpoint.status().ToString());
-  auto loaded = model::TextModel::Load(*std::move(checkpoint), {});
+  auto loaded = model::TextModel::Load(*std::move(checkpoint), load);
   if (!loaded.ok()) throw std::runtime_error(loaded.status().ToString());
   return *std::move(loaded);
 }
