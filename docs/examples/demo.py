@@ -18,8 +18,8 @@ from pathlib import Path
 import hookwire
 import numpy as np
 from daemon import daemon
-from hookwire import ops
-from picture import bold, draw, print_table
+from hookwire import ops, plot
+from table import bold, print_table
 
 ROOT = Path(__file__).resolve().parents[2]
 TOY = ROOT / "toy" / "checkpoint"
@@ -140,7 +140,8 @@ def main() -> None:
         title = (
             f"“{CORRUPTED} …”\nwith hook_resid_pre copied from the prompt in which {OTHER} gives"
         )
-        draw(result, words, title, f"logit({ANSWER}) − logit({OTHER})", out)
+        legend = f"logit({ANSWER}) − logit({OTHER})"
+        plot.patching(result, tokens=words, metric=legend, title=title, save=out)
         print(f"  as a picture: {os.path.relpath(out)}")
 
         from reference import activations  # imports Transformers: seconds

@@ -9,7 +9,7 @@
     patched = model.run_with_hooks(prompt, fwd_hooks=[("blocks.3.hook_resid_pre", ops.zero(pos=9))])
 
 `hookwire.connect` gives a `RemoteModel`; `hookwire.ops` are the changes; `hookwire.aio` is the
-asynchronous twin; every error is a `HookwireError`.
+asynchronous twin; `hookwire.plot` draws; every error is a `HookwireError`.
 """
 
 from typing import TYPE_CHECKING
@@ -26,7 +26,7 @@ from hookwire.session import Activation
 from hookwire.tokens import Tokenizer
 
 if TYPE_CHECKING:
-    from hookwire import aio
+    from hookwire import aio, plot
 
 __version__ = "0.1.0"
 
@@ -48,14 +48,15 @@ __all__ = [
     "errors",
     "get_act_name",
     "ops",
+    "plot",
     *errors.__all__,
 ]
 
 
 def __getattr__(name: str) -> object:
-    """Imports `hookwire.aio` when it is first used."""
-    if name == "aio":
+    """Imports `hookwire.aio` and `hookwire.plot` when they are first used."""
+    if name in ("aio", "plot"):
         import importlib
 
-        return importlib.import_module("hookwire.aio")
+        return importlib.import_module(f"hookwire.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

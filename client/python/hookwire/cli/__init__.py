@@ -1,0 +1,68 @@
+"""The command `hookwire`: the package from a shell.
+
+A module a subcommand, with `command` in it; `settings` (what all of them take), `prompts` and
+`places` (what users write), `show` (what they read) and `failure` (what went wrong) are shared.
+"""
+
+from __future__ import annotations
+
+import click
+
+import hookwire
+from hookwire.cli import bench, completion, failure, hooks, info, lens, patch, plan, run, settings
+
+HELP = """Look inside a language model that runs in hookwired, here or on another machine.
+
+\b
+Examples:
+  hookwire info                                   the model and the server
+  hookwire hooks 'blocks.*.attn.hook_z'           where it can be read, with shapes
+  hookwire run "Mary gave a drink to" -c 'blocks.*.hook_resid_post' -o acts.safetensors
+  hookwire plan "Mary gave a drink to" -c '**'    the same without running it: exact bytes
+  hookwire lens "Mary gave a drink to" -o lens.png
+  hookwire patch "John and Mary … John gave a drink to" \\
+                 "John and Mary … Mary gave a drink to" -o patching.png
+  hookwire --json info | jq .model.n_layers       for scripts
+  eval "$(hookwire completion bash)"              completes commands, options and hook points
+
+A names filter is a hook point's name or alias, or a glob: * stays between dots, ** crosses them.
+Quote it. On a terminal the answer is set in colour, in a pipe it is plain, and with --json it is
+one JSON document on standard output and nothing else.
+
+\b
+Exit status:
+  0  it ran
+  1  a run failed on the way: a fault of the server, or its time was up
+  2  nothing ran: no server, or a request that cannot be right. One line on standard error says why
+"""
+
+
+class _Commands(click.Group):
+    """Turns errors of the package into one line and an exit status; keeps the commands' order."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+    def invoke(self, ctx: click.Context) -> object:
+        with failure.reported():
+            return super().invoke(ctx)
+
+
+@click.group(
+    cls=_Commands,
+    help=HELP,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@settings.options(in_front=True)
+@click.version_option(hookwire.__version__, message="hookwire %(version)s")
+def cli() -> None:
+    """The group of all commands."""
+
+
+for module in (info, hooks, run, plan, patch, lens, bench, completion):
+    cli.add_command(module.command)
+
+
+def main() -> None:
+    """The entry point: runs what the command line says, and exits."""
+    cli(prog_name="hookwire")

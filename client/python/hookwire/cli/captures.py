@@ -1,0 +1,66 @@
+"""What `run` and `plan` ask for: the same options, and so the same run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from hookwire.cli import places, prompts
+from hookwire.cli.completion import complete_hooks
+from hookwire.cli.places import Parts
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def options(command: F) -> F:
+    """Adds the prompt and what is read of its run."""
+    for add in (
+        prompts.options,
+        click.option("--dtype", metavar="DTYPE", help="Send captures as this, such as float32."),
+        click.option(
+            "--stop-at-layer", type=int, metavar="N", help="End the pass before this layer."
+        ),
+        click.option(
+            "--logits",
+            type=click.Choice(["last", "all"]),
+            help="Keep the logits too: of the last position, or of all.",
+        ),
+        places.option("--pos", "Positions to capture"),
+        click.option(
+            "-c",
+            "--capture",
+            multiple=True,
+            metavar="FILTER",
+            shell_complete=complete_hooks,
+            help="What to read: a name, an alias or a glob. May be given several times.",
+        ),
+        click.argument("prompt"),
+    ):
+        command = add(command)
+    return command
+
+
+def arguments(
+    n_tokens: int,
+    *,
+    capture: tuple[str, ...],
+    pos: Parts | None,
+    logits: str | None,
+    stop_at_layer: int | None,
+    dtype: str | None,
+) -> dict[str, Any]:
+    """The options as arguments of `RemoteModel.plan` and `RemoteModel.stream`."""
+    if stop_at_layer is not None and logits is not None:
+        raise click.UsageError("there are no --logits with --stop-at-layer")
+    chosen: dict[str, Any] = {"names_filter": list(capture), "dtype": dtype}
+    if pos is not None:
+        chosen["pos_slice"] = places.resolve(pos, n_tokens, "position")
+    if stop_at_layer is not None:
+        return {**chosen, "stop_at_layer": stop_at_layer, "return_type": None}
+    return {
+        **chosen,
+        "return_type": "logits",
+        "logits_pos": None if logits == "all" else -1,
+    }

@@ -1,0 +1,48 @@
+"""`hookwire completion`, and the completion of hook points."""
+
+from __future__ import annotations
+
+import click
+from click.shell_completion import get_completion_class
+
+from hookwire import errors
+from hookwire.cli import failure, settings
+
+SHELLS = ("bash", "zsh", "fish")
+_VARIABLE = "_HOOKWIRE_COMPLETE"
+# Who presses Tab does not wait longer.
+_SECONDS = 1.0
+
+_EXAMPLES = """
+bash    eval "$(hookwire completion bash)"         in ~/.bashrc
+zsh     eval "$(hookwire completion zsh)"          in ~/.zshrc
+fish    hookwire completion fish | source          in ~/.config/fish/config.fish
+"""
+
+
+@click.command(
+    "completion", epilog=settings.help_end(_EXAMPLES, "Once, or in the shell's start-up file")
+)
+@click.argument("shell", type=click.Choice(SHELLS))
+@click.pass_context
+def command(context: click.Context, shell: str) -> None:
+    """Print a script for the shell's Tab key.
+
+    It completes commands, options, and the server's hook points.
+    """
+    kind = get_completion_class(shell)
+    if kind is None:
+        failure.refuse(f"there is no completion for {shell}")
+    click.echo(kind(context.find_root().command, {}, "hookwire", _VARIABLE).source())
+
+
+def complete_hooks(
+    context: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[str]:
+    """The names of hook points that begin so; none if no server answers at once."""
+    del parameter
+    try:
+        with context.ensure_object(settings.Settings).connect(timeout=_SECONDS) as model:
+            return [name for name in model.hook_names() if name.startswith(incomplete)]
+    except (errors.HookwireError, click.ClickException):
+        return []

@@ -1,0 +1,68 @@
+"""Writes files: whole, or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import save_file
+
+from hookwire.cli import failure
+from hookwire.dtypes import Array
+
+PICTURES = (".png", ".svg", ".pdf", ".html")
+
+
+def check_folder(path: Path) -> None:
+    """Says before a run, rather than after it, that its result cannot be written.
+
+    Raises:
+        Failure: there is no such folder, or it cannot be written to.
+    """
+    folder = path.parent
+    if not folder.is_dir():
+        failure.refuse(f"{path}: there is no folder {folder}")
+    if not os.access(folder, os.W_OK):
+        failure.refuse(f"{path}: the folder {folder} cannot be written to")
+
+
+def check_picture(path: Path) -> None:
+    """Says before any run that a picture cannot be drawn or written.
+
+    Raises:
+        Failure: another suffix than `PICTURES`, or a folder that cannot be written to.
+        MissingExtraError: the library that draws it is not installed.
+    """
+    from hookwire.plot import extras
+
+    if path.suffix.lower() not in PICTURES:
+        failure.refuse(f"{path}: a picture is {', '.join(PICTURES[:-1])} or {PICTURES[-1]}")
+    check_folder(path)
+    extras.load("plotly" if path.suffix.lower() == ".html" else "matplotlib")
+
+
+def write_safetensors(
+    path: Path, tensors: Mapping[str, Array], metadata: Mapping[str, str]
+) -> None:
+    """Writes tensors and metadata.
+
+    Args:
+        path: replaced in one step when all is written.
+        tensors: by name; of any dtype of the wire.
+        metadata: names and texts.
+
+    Raises:
+        Failure: the disk is full, or the like.
+    """
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        whole = {key: np.ascontiguousarray(value) for key, value in tensors.items()}
+        save_file(whole, part, dict(metadata))
+        part.replace(path)
+    except (OSError, SafetensorError) as error:
+        failure.refuse(f"{path} cannot be written: {error}")
+    finally:
+        part.unlink(missing_ok=True)

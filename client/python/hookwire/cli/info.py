@@ -1,0 +1,92 @@
+"""`hookwire info`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import click
+
+from hookwire.cli.settings import Settings, subcommand
+from hookwire.cli.show import Output
+from hookwire.config import Config, ServerInfo
+from hookwire.plan import size
+
+_EXAMPLES = """
+hookwire info --layers
+hookwire --json info | jq '.model.layers[5].key_value_source'
+"""
+
+
+@subcommand("info", examples=_EXAMPLES)
+@click.option("--layers", is_flag=True, help="Each layer's own sizes.")
+def command(settings: Settings, layers: bool) -> None:
+    """Show the model and the server."""
+    output = settings.output()
+    with settings.connect() as model:
+        cfg, server = model.cfg, model.server
+    if output.json:
+        output.document({"model": asdict(cfg), "server": asdict(server)})
+        return
+    output.facts(_model(cfg))
+    output.line()
+    output.facts(_server(server))
+    if layers:
+        output.line()
+        _show_layers(output, cfg)
+
+
+def _model(cfg: Config) -> list[tuple[str, str]]:
+    full = [str(at) for at, kind in enumerate(cfg.layer_types) if kind == "full_attention"]
+    facts = [
+        ("model", f"{cfg.model_name} ({cfg.variant}, {cfg.architecture})"),
+        ("parameters", f"{cfg.n_params:,}"),
+        ("weights", cfg.weights_digest),
+        ("layers", f"{cfg.n_layers} of width {cfg.d_model}, MLPs of {cfg.d_mlp}"),
+        ("heads", f"{cfg.n_heads} queries, {cfg.n_key_value_heads} keys and values"),
+        ("attention", f"window of {cfg.sliding_window}; full in {', '.join(full) or 'no layer'}"),
+        ("vocabulary", f"{cfg.d_vocab:,}"),
+        ("context", f"{cfg.n_ctx:,} tokens"),
+    ]
+    if cfg.n_key_value_shared_layers:
+        facts.append(("shared keys", f"the last {cfg.n_key_value_shared_layers} layers"))
+    if cfg.d_per_layer_input:
+        facts.append(("per-layer embeddings", f"width {cfg.d_per_layer_input}"))
+    if cfg.n_experts:
+        facts.append(
+            (
+                "experts",
+                f"{cfg.n_experts} of width {cfg.d_expert}, {cfg.n_experts_per_token} a token",
+            )
+        )
+    return facts
+
+
+def _server(server: ServerInfo) -> list[tuple[str, str]]:
+    limit = size(server.max_result_bytes) if server.max_result_bytes else "any size"
+    return [
+        ("server", f"{server.address}, build {server.build}"),
+        ("computes", f"{server.dtype}, numerics={server.numerics}, {server.device}"),
+        ("threads", str(server.threads)),
+        ("a run", f"up to {server.max_tokens:,} tokens, results up to {limit}"),
+        ("capabilities", ", ".join(sorted(server.capabilities)) or "–"),
+    ]
+
+
+def _show_layers(output: Output, cfg: Config) -> None:
+    output.table(
+        ["layer", "attention", "heads", "kv heads", "d_head", "d_mlp", "scalar", "keys of"],
+        [
+            [
+                str(number),
+                layer.attention_type.removesuffix("_attention"),
+                str(layer.n_heads),
+                str(layer.n_key_value_heads),
+                str(layer.d_head),
+                str(layer.d_mlp),
+                f"{layer.layer_scalar:g}",
+                "itself" if layer.key_value_source is None else f"layer {layer.key_value_source}",
+            ]
+            for number, layer in enumerate(cfg.layers)
+        ],
+        right=(0, 2, 3, 4, 5, 6),
+    )

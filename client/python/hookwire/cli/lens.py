@@ -1,0 +1,106 @@
+"""`hookwire lens`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+import hookwire
+from hookwire.cli import files, places, prompts, show
+from hookwire.cli.logit_lens import LogitLens, logit_lens
+from hookwire.cli.places import Parts
+from hookwire.cli.prompts import Prompt
+from hookwire.cli.settings import Settings, subcommand
+
+_EXAMPLES = """
+hookwire lens "When Mary and John went to the store , John gave a drink to"
+hookwire lens --pos -1 --layers ::4 "Mary gave a drink to" -o lens.png
+hookwire --json lens "Mary gave a drink to" | jq -r '.words[][-1]'
+"""
+
+
+@subcommand("lens", examples=_EXAMPLES)
+@click.argument("prompt")
+@places.option("--layers", "Layers to show")
+@places.option("--pos", "Positions to show")
+@prompts.options
+@click.option(
+    "-o",
+    "--output",
+    "path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Draw it there: .png, .svg, .pdf or .html.",
+)
+def command(
+    settings: Settings,
+    prompt: str,
+    layers: Parts | None,
+    pos: Parts | None,
+    ids: bool,
+    bos: bool,
+    path: Path | None,
+) -> None:
+    """Show the next word after each layer.
+
+    The logit lens: the residual stream after each layer goes through the model's final norm and
+    unembedding, on the server. Rows are the prompt's tokens, columns are layers, and colour is the
+    probability of the word. The last layer is the model's own answer.
+    """
+    output = settings.output()
+    if path is not None:
+        files.check_picture(path)
+    with settings.connect() as model:
+        tokens = prompts.read(model, prompt, ids, bos)
+        found = logit_lens(
+            model,
+            tokens.ids,
+            places.resolve(layers, model.cfg.n_layers, "layer"),
+            places.resolve(pos, len(tokens), "position"),
+        )
+        words = _words(model, found)
+        receipt = model.last_receipt
+    assert receipt is not None
+    if path is not None:
+        _draw(path, found, words, tokens)
+    if output.json:
+        output.document(
+            {
+                "prompt": tokens.described(),
+                "layers": found.layers,
+                "positions": found.positions,
+                "words": words,
+                "ids": found.ids,
+                "probabilities": found.probabilities,
+                "receipt": asdict(receipt),
+                "file": None if path is None else str(path),
+            }
+        )
+        return
+    output.grid(
+        [show.word(tokens.words[at]) for at in found.positions],
+        [str(layer) for layer in found.layers],
+        [[show.word(row[at]) for row in words] for at in range(len(found.positions))],
+        show.shades(found.probabilities.T),
+    )
+    if path is not None:
+        output.line()
+        output.line(str(path))
+
+
+def _words(model: hookwire.RemoteModel, found: LogitLens) -> list[list[str]]:
+    """The words, [layer][pos]."""
+    return [[prompts.word(model, int(token)) for token in row] for row in found.ids]
+
+
+def _draw(path: Path, found: LogitLens, words: list[list[str]], tokens: Prompt) -> None:
+    from hookwire import plot
+
+    plot.lens(
+        [[show.word(word) for word in row] for row in words],
+        found.probabilities,
+        tokens=[show.word(tokens.words[at]) for at in found.positions],
+        layers=found.layers,
+        save=path,
+    )

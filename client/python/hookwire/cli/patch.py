@@ -1,0 +1,312 @@
+"""`hookwire patch`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+import hookwire
+from hookwire.catalogue import HookPoint
+from hookwire.cli import failure, files, places, points, prompts, show
+from hookwire.cli.completion import complete_hooks
+from hookwire.cli.places import Parts
+from hookwire.cli.settings import Settings, subcommand
+from hookwire.cli.show import Output
+from hookwire.cli.sweep import Pair, metric, sweep
+from hookwire.dtypes import Array
+
+METRICS = ("logit-diff", "recovered", "log-prob", "prob")
+
+
+@dataclass(frozen=True)
+class Result:
+    """What patching did.
+
+    Attributes:
+        hooks: the hook points' names, one a row.
+        layers: their layers, for labels.
+        by: "pos" or "head".
+        places: the positions or heads, one a column.
+        labels: the tokens there, or the heads' numbers.
+        measures: what the values are, in words.
+        words: the answer, and what it is held against.
+        clean: the metric of the clean prompt.
+        corrupted: that of the corrupted one, before any patch.
+        values: [point, place].
+    """
+
+    hooks: list[str]
+    layers: list[str]
+    by: str
+    places: list[int]
+    labels: list[str]
+    measures: str
+    words: tuple[str, str]
+    clean: float
+    corrupted: float
+    values: Array
+
+    @property
+    def largest(self) -> tuple[int, int]:
+        """Where the metric is farthest from that of the corrupted prompt."""
+        distance = np.nan_to_num(np.abs(self.values - self.corrupted), nan=-1.0)
+        row, column = divmod(int(distance.argmax()), len(self.places))
+        return row, column
+
+
+_EXAMPLES = """
+hookwire patch "When Mary and John went to the store , John gave a drink to" \\
+               "When Mary and John went to the store , Mary gave a drink to" -o map.png
+hookwire patch CLEAN CORRUPT --hook z --by head --metric recovered
+hookwire patch CLEAN CORRUPT --hook 'blocks.*.mlp.hook_out' --answer Mary --against John
+"""
+
+
+@subcommand("patch", examples=_EXAMPLES)
+@click.argument("clean")
+@click.argument("corrupt")
+@click.option(
+    "--hook",
+    metavar="FILTER",
+    default="resid_pre",
+    show_default=True,
+    shell_complete=complete_hooks,
+    help="What to copy: a glob, a name, or TransformerLens's short name: resid_pre, attn_out, z, …",
+)
+@click.option(
+    "--metric",
+    "measure",
+    type=click.Choice(METRICS),
+    default="logit-diff",
+    show_default=True,
+    help="What to measure at the last position.",
+)
+@click.option("--answer", metavar="WORD", help="Default: the clean prompt's next word.")
+@click.option("--against", metavar="WORD", help="Default: the corrupted prompt's next word.")
+@click.option(
+    "--by",
+    type=click.Choice(["pos", "head"]),
+    default="pos",
+    show_default=True,
+    help="Copy one position at a time (of all heads), or one head (at all positions).",
+)
+@places.option("--layers", "Layers to patch")
+@places.option("--at", "Positions, or heads, to patch")
+@prompts.options
+@click.option(
+    "-o",
+    "--output",
+    "path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Draw the heat map there: .png, .svg, .pdf or .html.",
+)
+def command(
+    settings: Settings,
+    clean: str,
+    corrupt: str,
+    hook: str,
+    measure: str,
+    answer: str | None,
+    against: str | None,
+    by: str,
+    layers: Parts | None,
+    at: Parts | None,
+    ids: bool,
+    bos: bool,
+    path: Path | None,
+) -> None:
+    """Patch one prompt with activations of another.
+
+    Both prompts must have as many tokens. For each layer and position, what a hook point has there
+    in the run of CLEAN is put into that of CORRUPT, and the next word's logits are compared with
+    those of two words. The answer is a heat map: rows are tokens, columns are layers. The map of
+    -o has them the other way round. A layer is one run.
+
+    Metrics: logit-diff is logit(ANSWER) − logit(AGAINST); recovered is the same on a scale where 0
+    is as CORRUPT and 1 as CLEAN; log-prob and prob are those of ANSWER alone.
+    """
+    output = settings.output()
+    if path is not None:
+        files.check_picture(path)
+    with settings.connect() as model:
+        pair = [prompts.read(model, text, ids, bos) for text in (clean, corrupt)]
+        words = _words(model, pair, answer, against, ids)
+        chosen = _in_layers(model, points.find(model, hook), layers)
+        result = _patch(model, pair, words, chosen, by, at, measure)
+        receipt = model.last_receipt
+    assert receipt is not None
+    if path is not None:
+        _draw(path, result, hook)
+    if output.json:
+        output.document(
+            {
+                "clean": {**pair[0].described(), "value": result.clean},
+                "corrupted": {**pair[1].described(), "value": result.corrupted},
+                "metric": measure,
+                "answer": {"word": result.words[0], "id": words[0]},
+                "against": {"word": result.words[1], "id": words[1]},
+                "hooks": list(chosen),
+                "layers": [point.layer for point in chosen.values()],
+                "heads" if by == "head" else "positions": result.places,
+                "values": result.values,
+                "largest": _largest(result),
+                "receipt": asdict(receipt),
+                "file": None if path is None else str(path),
+            }
+        )
+        return
+    _show(output, result, path)
+
+
+def _words(
+    model: hookwire.RemoteModel,
+    pair: Sequence[prompts.Prompt],
+    answer: str | None,
+    against: str | None,
+    ids: bool,
+) -> tuple[int, int]:
+    """The ids of the two words: those that a user names, or what the model says itself.
+
+    Raises:
+        Failure: prompts of different lengths, or the same word twice.
+    """
+    lengths = [len(prompt) for prompt in pair]
+    if lengths[0] != lengths[1]:
+        failure.refuse(
+            f"CLEAN has {lengths[0]} tokens and CORRUPT {lengths[1]}: both must have as many"
+        )
+    logits = model([prompt.ids for prompt in pair], logits_pos=-1)  # [2, 1, d_vocab]
+    chosen = [
+        prompts.token_id(model, given, ids) if given is not None else int(row[0].argmax())
+        for given, row in zip((answer, against), logits, strict=True)
+    ]
+    if chosen[0] == chosen[1]:
+        same = prompts.word(model, chosen[0])
+        failure.refuse(f"both words are {same!r}: name two with --answer and --against")
+    return chosen[0], chosen[1]
+
+
+def _in_layers(
+    model: hookwire.RemoteModel, found: dict[str, HookPoint], layers: Parts | None
+) -> dict[str, HookPoint]:
+    """Those of the hook points that are in the layers.
+
+    Raises:
+        Failure: none of them is.
+    """
+    if layers is None:
+        return found
+    wanted = places.resolve(layers, model.cfg.n_layers, "layer")
+    chosen = {name: point for name, point in found.items() if point.layer in wanted}
+    if not chosen:
+        failure.refuse(f"{next(iter(found))} and the like are in none of these layers")
+    return chosen
+
+
+def _patch(
+    model: hookwire.RemoteModel,
+    prompts_: Sequence[prompts.Prompt],
+    words: tuple[int, int],
+    hooks: dict[str, HookPoint],
+    by: str,
+    at: Parts | None,
+    measure: str,
+) -> Result:
+    pair = Pair(prompts_[0].ids, prompts_[1].ids, words)
+    if by == "pos":
+        chosen = places.resolve(at, len(pair.clean), "position")
+        labels = [prompts_[1].words[place] for place in chosen]
+    else:
+        chosen = places.resolve(at, _n_heads(hooks), "head")
+        labels = [str(place) for place in chosen]
+    baseline = pair.baseline(model)
+    measured = metric(measure, baseline)
+    clean, corrupted = map(float, measured(baseline))
+    values = sweep(model, pair, list(hooks), by, chosen, measured)
+    texts = prompts.word(model, words[0]), prompts.word(model, words[1])
+    return Result(
+        hooks=list(hooks),
+        layers=[n if p.layer is None else str(p.layer) for n, p in hooks.items()],
+        by=by,
+        places=chosen,
+        labels=labels,
+        measures=_in_words(measure, texts),
+        words=texts,
+        clean=clean,
+        corrupted=corrupted,
+        values=values,
+    )
+
+
+def _n_heads(hooks: dict[str, HookPoint]) -> int:
+    """The heads that all of the hook points have.
+
+    Raises:
+        Failure: one has none.
+    """
+    sizes = []
+    for name, point in hooks.items():
+        heads = [axis.size for axis in point.axes if axis.name == "head"]
+        if not heads:
+            failure.refuse(f"{name} has no heads; --hook z has")
+        sizes.append(heads[0])
+    return min(sizes)
+
+
+def _in_words(measure: str, words: tuple[str, str]) -> str:
+    answer, against = map(show.word, words)
+    difference = f"logit({answer}) − logit({against})"
+    return {
+        "logit-diff": difference,
+        "recovered": f"{difference}, recovered",
+        "log-prob": f"log p({answer})",
+        "prob": f"p({answer})",
+    }[measure]
+
+
+def _largest(result: Result) -> dict[str, Any]:
+    row, column = result.largest
+    return {
+        "hook": result.hooks[row],
+        result.by: result.places[column],
+        "value": float(result.values[row, column]),
+    }
+
+
+def _show(output: Output, result: Result, path: Path | None) -> None:
+    output.line(f"{result.measures}: clean {result.clean:+.2f}, corrupted {result.corrupted:+.2f}")
+    output.line()
+    output.grid(
+        [show.word(text) for text in result.labels],
+        result.layers,
+        [[f"{value:+.2f}" for value in column] for column in result.values.T],
+        show.diverging(result.values.T),
+    )
+    row, column = result.largest
+    where = "position" if result.by == "pos" else "head"
+    place = f"{where} {result.places[column]}"
+    if result.by == "pos":
+        place += f" ({show.word(result.labels[column])})"
+    output.line()
+    output.line(f"largest: {result.hooks[row]} at {place}: {result.values[row, column]:+.2f}")
+    if path is not None:
+        output.line(str(path))
+
+
+def _draw(path: Path, result: Result, hook: str) -> None:
+    from hookwire import plot
+
+    plot.heatmap(
+        result.values,
+        tokens=[show.word(text) for text in result.labels],
+        layers=result.layers,
+        title=f"{hook}, copied from the clean run into the corrupted one",
+        legend=result.measures,
+        column_axis="head" if result.by == "head" else "",
+        save=path,
+    )

@@ -1,0 +1,107 @@
+"""Prompts: from what users write to token ids and the words that pictures are labelled with."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import click
+
+import hookwire
+from hookwire import errors
+from hookwire.cli import failure
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A prompt.
+
+    Attributes:
+        ids: its token ids.
+        words: the text of each; the id where the checkpoint has no tokenizer.
+    """
+
+    ids: list[int]
+    words: list[str]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def described(self) -> dict[str, Any]:
+        """For JSON."""
+        return {"ids": self.ids, "words": self.words}
+
+
+def options(command: F) -> F:
+    """Adds `--ids` and `--no-bos`."""
+    ids = click.option(
+        "--ids", is_flag=True, help="The prompt is token ids, such as 2,17,4, not text."
+    )
+    bos = click.option(
+        "--bos/--no-bos", default=True, help="Whether text gets a beginning-of-sequence token."
+    )
+    return ids(bos(command))
+
+
+def read(model: hookwire.RemoteModel, text: str, ids: bool, bos: bool) -> Prompt:
+    """The prompt that a user wrote.
+
+    Args:
+        model: whose tokenizer to use.
+        text: the prompt; "-" is standard input.
+        ids: it is a list of token ids.
+        bos: text gets a beginning-of-sequence token.
+
+    Raises:
+        Failure: no token at all, or ids that are none.
+        NoTokenizerError: text, and the checkpoint has no tokenizer.
+    """
+    if text == "-":
+        text = sys.stdin.read().rstrip("\n")
+    if ids:
+        tokens = _ids(text)
+    else:
+        # One that is too long is refused by the server, not cut.
+        tokens = model.to_tokens(text, prepend_bos=bos, truncate=False)[0].tolist()
+    if not tokens:
+        failure.refuse("the prompt is empty")
+    if ids and max(tokens) >= model.cfg.d_vocab:
+        failure.refuse(f"token id {max(tokens)} is outside the {model.cfg.d_vocab} of the model")
+    return Prompt(tokens, [word(model, token) for token in tokens])
+
+
+def _ids(text: str) -> list[int]:
+    try:
+        tokens = [int(token) for token in text.replace(",", " ").split()]
+    except ValueError:
+        tokens = [-1]
+    if any(token < 0 for token in tokens):
+        failure.refuse(f"{text!r} is no list of token ids such as 2,17,4")
+    return tokens
+
+
+def word(model: hookwire.RemoteModel, token: int) -> str:
+    """The text of a token id, or the id where there is no tokenizer."""
+    try:
+        return model.to_single_str_token(token)
+    except errors.NoTokenizerError:
+        return str(token)
+
+
+def token_id(model: hookwire.RemoteModel, text: str, ids: bool) -> int:
+    """The id of a word that a user names, or the id itself with `--ids`.
+
+    Raises:
+        Failure: no id.
+        NotASingleTokenError: a word of several tokens.
+    """
+    if not ids:
+        return model.to_single_token(text)
+    tokens = _ids(text)
+    if len(tokens) != 1 or tokens[0] >= model.cfg.d_vocab:
+        failure.refuse(f"{text!r} is no token id below {model.cfg.d_vocab}")
+    return tokens[0]

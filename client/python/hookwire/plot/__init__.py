@@ -1,0 +1,27 @@
+"""Pictures of what was captured: heat maps, attention patterns, the logit lens.
+
+    from hookwire import plot
+
+    plot.patching(values, tokens=words, metric="logit(Mary) − logit(John)")
+    plot.attention(cache["pattern", 5], tokens=words, head=2, save="head.png")
+
+Each function returns a `Figure`. A notebook shows it with plotly, interactive, where that is
+installed, and as a PNG otherwise; `figure.save("picture.png")` writes it with matplotlib. Both come
+with the extra: `pip install hookwire[plot]`. Values may be NumPy arrays, torch tensors or lists.
+"""
+
+from hookwire.plot.extras import MissingExtraError
+from hookwire.plot.figure import Figure, Panel
+from hookwire.plot.maps import attention, heatmap, lens, patching
+from hookwire.plot.words import top_words
+
+__all__ = [
+    "Figure",
+    "MissingExtraError",
+    "Panel",
+    "attention",
+    "heatmap",
+    "lens",
+    "patching",
+    "top_words",
+]

@@ -1,0 +1,119 @@
+"""What a picture shows, apart from the library that draws it."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hookwire.dtypes import Array
+from hookwire.plot import extras
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One matrix of a figure.
+
+    Attributes:
+        values: [row, column], float64.
+        rows: a label for each row, the top one first.
+        columns: a label for each column.
+        text: what is written into each cell; None for nothing.
+        title: above the panel.
+    """
+
+    values: Array
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+    text: tuple[tuple[str, ...], ...] | None = None
+    title: str = ""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One or more matrices with a common colour scale.
+
+    Attributes:
+        panels: the matrices.
+        title: above them.
+        row_axis: what rows are, such as "layer".
+        column_axis: what columns are.
+        legend: what the colour means.
+        low: the value at the lower end of the colours.
+        high: the value at the upper end.
+        diverging: blue over white to red, with white in the middle; otherwise white to blue.
+    """
+
+    panels: tuple[Panel, ...]
+    title: str
+    row_axis: str
+    column_axis: str
+    legend: str
+    low: float
+    high: float
+    diverging: bool
+
+    def save(self, path: str | Path, *, dpi: int = 150) -> None:
+        """Writes the picture; folders on the way are made.
+
+        Args:
+            path: ".png", ".svg" or ".pdf", drawn with matplotlib; or ".html": a page that holds the
+                interactive figure and needs no network.
+            dpi: pixels per inch of a PNG.
+
+        Raises:
+            MissingExtraError: the library is not installed.
+            ValueError: another suffix.
+        """
+        path = Path(path)
+        kind = path.suffix.lower()
+        if kind not in (".png", ".svg", ".pdf", ".html"):
+            raise ValueError(
+                f"a picture is saved as .png, .svg, .pdf or .html, not {kind or path.name!r}"
+            )
+        drawn = self.plotly() if kind == ".html" else self.matplotlib()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if kind == ".html":
+            drawn.write_html(path, include_plotlyjs=True)
+        else:
+            drawn.savefig(path, format=kind[1:], dpi=dpi)
+
+    def png(self, *, dpi: int = 100) -> bytes:
+        """The picture as a PNG. Arguments and errors as in `save`."""
+        content = io.BytesIO()
+        self.matplotlib().savefig(content, format="png", dpi=dpi)
+        return content.getvalue()
+
+    def matplotlib(self) -> Any:
+        """The picture as a `matplotlib.figure.Figure`, known to no `pyplot`.
+
+        Raises:
+            MissingExtraError: matplotlib is not installed.
+        """
+        from hookwire.plot import static
+
+        return static.draw(self)
+
+    def plotly(self) -> Any:
+        """The picture as a `plotly.graph_objects.Figure`.
+
+        Raises:
+            MissingExtraError: plotly is not installed.
+        """
+        from hookwire.plot import interactive
+
+        return interactive.draw(self)
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+        """What a notebook shows: the interactive figure if it can be made, or else the PNG."""
+        del include, exclude
+        if extras.has("plotly"):
+            bundle: dict[str, Any] = self.plotly()._repr_mimebundle_()
+            return bundle
+        return {"image/png": self.png(), "text/plain": repr(self)}
+
+    def __repr__(self) -> str:
+        sizes = ", ".join("×".join(map(str, panel.values.shape)) for panel in self.panels[:1])
+        count = f"{len(self.panels)} panels of " if len(self.panels) > 1 else ""
+        return f"<Figure {self.title!r}: {count}{sizes}>"

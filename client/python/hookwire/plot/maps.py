@@ -1,0 +1,258 @@
+"""The figures: matrices over layers, positions and heads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hookwire import dtypes
+from hookwire.dtypes import Array
+from hookwire.plot import extras
+from hookwire.plot.figure import Figure, Panel
+
+Save = str | Path | None
+# Numbers in more cells than this would not be read.
+_READABLE_CELLS = 600
+
+
+def heatmap(
+    values: Any,
+    *,
+    tokens: Sequence[str] | None = None,
+    layers: Sequence[Any] | None = None,
+    title: str = "",
+    legend: str = "",
+    text: Sequence[Sequence[str]] | bool | None = None,
+    low: float | None = None,
+    high: float | None = None,
+    row_axis: str = "layer",
+    column_axis: str = "",
+    save: Save = None,
+) -> Figure:
+    """A heat map over layers × positions.
+
+    Where values have both signs, colours go from blue over white at 0 to red, as far to either
+    side; otherwise from white to blue.
+
+    Args:
+        values: [layer, pos], real numbers.
+        tokens: a label for each position; default: its number.
+        layers: a label for each row; default: its number.
+        title: above the map.
+        legend: what the values are.
+        text: what is written into each cell, [layer, pos]; True: the value; False: nothing.
+            Default: the value, where there are at most 600.
+        low: the value at the lower end of the colours; default: the lowest.
+        high: the value at the upper end; default: the highest.
+        row_axis: what rows are.
+        column_axis: what columns are.
+        save: also write the picture there; see `Figure.save`.
+
+    Raises:
+        ValueError: values that are not [layer, pos], or as many labels as they are not.
+        MissingExtraError: nothing that draws is installed.
+    """
+    extras.require_any()
+    matrix = _real(values, 2, "values must be [layer, pos]")
+    panel = _panel(matrix, layers, tokens, text, "layers", "tokens")
+    low, high, diverging = _range(matrix, low, high)
+    figure = Figure((panel,), title, row_axis, column_axis, legend, low, high, diverging)
+    return _saved(figure, save)
+
+
+def patching(
+    values: Any,
+    *,
+    tokens: Sequence[str],
+    layers: Sequence[Any] | None = None,
+    metric: str = "",
+    hook: str = "",
+    title: str | None = None,
+    save: Save = None,
+) -> Figure:
+    """What activation patching does at each layer and position.
+
+    Args:
+        values: the metric after each patch, [layer, pos].
+        tokens: the corrupted prompt's tokens.
+        layers: a label for each row; default: its number.
+        metric: what the values are, such as "logit(Mary) − logit(John)".
+        hook: the hook point that was patched, for the title.
+        title: in place of a title that says so.
+        save: also write the picture there; see `Figure.save`.
+
+    Raises:
+        ValueError: as in `heatmap`.
+        MissingExtraError: nothing that draws is installed.
+    """
+    if title is None:
+        title = f"{hook or 'activations'}, copied from the clean run into the corrupted one"
+    return heatmap(values, tokens=tokens, layers=layers, legend=metric, title=title, save=save)
+
+
+def attention(
+    pattern: Any,
+    *,
+    tokens: Sequence[str],
+    head: int | Sequence[int] | None = None,
+    title: str = "",
+    legend: str = "attention",
+    save: Save = None,
+) -> Figure:
+    """Which position looks where: a panel for each head, queries down and keys across.
+
+    Args:
+        pattern: of one layer, such as `cache["pattern", 5]`: [head, pos, key_pos], with a batch of
+            one in front or not; or of one head, [pos, key_pos].
+        tokens: the prompt's tokens.
+        head: the heads to show; default: all.
+        title: above the panels.
+        legend: what the values are.
+        save: also write the picture there; see `Figure.save`.
+
+    Raises:
+        IndexError: a head that the pattern does not have.
+        ValueError: a pattern of another shape, or as many tokens as it does not have.
+        MissingExtraError: nothing that draws is installed.
+    """
+    extras.require_any()
+    heads = _array(pattern)
+    if heads.ndim == 4 and len(heads) == 1:
+        heads = heads[0]
+    if heads.ndim == 2:
+        heads = heads[None]
+    heads = _real(heads, 3, "a pattern must be [head, pos, key_pos] of one row")
+    if head is None:
+        chosen = list(range(len(heads)))
+    else:
+        chosen = [head] if isinstance(head, int) else list(head)
+    panels = []
+    for number in chosen:
+        if not -len(heads) <= number < len(heads):
+            raise IndexError(f"head={number} is outside the {len(heads)} heads of the pattern")
+        name = f"head {number % len(heads)}" if len(heads) > 1 else ""
+        panels.append(_panel(heads[number], tokens, tokens, False, "tokens", "tokens", title=name))
+    # A pattern is at most 1; scores are what they are.
+    low, high, diverging = _range(heads[chosen], 0.0 if heads.min() >= 0 else None, None)
+    figure = Figure(tuple(panels), title, "query", "key", legend, low, high, diverging)
+    return _saved(figure, save)
+
+
+def lens(
+    words: Sequence[Sequence[str]],
+    probabilities: Any,
+    *,
+    tokens: Sequence[str],
+    layers: Sequence[Any] | None = None,
+    title: str = "Logit lens: the most likely next word after each layer",
+    save: Save = None,
+) -> Figure:
+    """The logit lens: what the model would answer if it ended after each layer.
+
+    Args:
+        words: the most likely word, [layer, pos]; see `top_words`.
+        probabilities: how likely it is, [layer, pos].
+        tokens: the prompt's tokens.
+        layers: a label for each row; default: its number.
+        title: above the map.
+        save: also write the picture there; see `Figure.save`.
+
+    Raises:
+        ValueError: as in `heatmap`.
+        MissingExtraError: nothing that draws is installed.
+    """
+    return heatmap(
+        probabilities,
+        tokens=tokens,
+        layers=layers,
+        title=title,
+        legend="probability",
+        text=words,
+        low=0.0,
+        high=1.0,
+        save=save,
+    )
+
+
+def _array(values: Any) -> Array:
+    """The values, float64."""
+    array: Array = dtypes.to_numpy(values)
+    return array.astype(np.float64)
+
+
+def _real(values: Any, rank: int, what: str) -> Array:
+    array = _array(values)
+    if array.ndim != rank or 0 in array.shape:
+        raise ValueError(f"{what}, not {list(array.shape)}")
+    return array
+
+
+def _labels(given: Sequence[Any] | None, count: int, what: str, size: str) -> tuple[str, ...]:
+    if given is None:
+        return tuple(map(str, range(count)))
+    if len(given) != count:
+        raise ValueError(f"{what} has {len(given)} labels for {count} {size}")
+    return tuple(label(str(one)) for one in given)
+
+
+def label(token: str) -> str:
+    """A token's text on one line."""
+    return token.replace("\n", "\\n").replace("\r", "\\r").replace("\t", "\\t")
+
+
+def _panel(
+    matrix: Array,
+    rows: Sequence[Any] | None,
+    columns: Sequence[Any] | None,
+    text: Sequence[Sequence[str]] | bool | None,
+    rows_are: str,
+    columns_are: str,
+    title: str = "",
+) -> Panel:
+    if text is None:
+        text = matrix.size <= _READABLE_CELLS
+    cells: tuple[tuple[str, ...], ...] | None
+    if isinstance(text, bool):
+        sign = "+" if matrix.min() < 0 < matrix.max() else ""
+        cells = tuple(tuple(_number(one, sign) for one in row) for row in matrix) if text else None
+    else:
+        cells = tuple(tuple(label(str(cell)) for cell in row) for row in text)
+        if [len(row) for row in cells] != [matrix.shape[1]] * len(matrix):
+            raise ValueError(f"text must have the shape of the values, {list(matrix.shape)}")
+    return Panel(
+        matrix,
+        _labels(rows, len(matrix), rows_are, "rows"),
+        _labels(columns, matrix.shape[1], columns_are, "columns"),
+        cells,
+        title,
+    )
+
+
+def _number(value: float, sign: str) -> str:
+    """The value in a few characters, with its sign where that is "+"."""
+    if not np.isfinite(value):
+        return str(value)
+    digits = 1 if abs(value) >= 1 else 2
+    return f"{value:{sign}.{digits}f}" if abs(value) < 1e4 else f"{value:{sign}.0e}"
+
+
+def _range(matrix: Array, low: float | None, high: float | None) -> tuple[float, float, bool]:
+    """Both ends of the colours, and whether white is between them."""
+    finite = matrix[np.isfinite(matrix)]
+    least = float(finite.min()) if finite.size else 0.0
+    most = float(finite.max()) if finite.size else 1.0
+    diverging = (least if low is None else low) < 0 < (most if high is None else high)
+    if diverging and low is None and high is None:
+        most = max(-least, most)
+        least = -most
+    least, most = (least if low is None else low), (most if high is None else high)
+    return least, most if most > least else least + 1.0, diverging
+
+
+def _saved(figure: Figure, save: Save) -> Figure:
+    if save is not None:
+        figure.save(save)
+    return figure
