@@ -50,6 +50,7 @@ v1::Server DescribeServer(const Options& options, const model::TextModel& model,
                                  "ops.copy", "logits", "log_probs", "residual", "stop_at_layer"}) {
     out.add_capabilities(capability);
   }
+  if (options.serve_weights) out.add_capabilities("weights");
   return out;
 }
 
@@ -125,7 +126,9 @@ Daemon::Daemon(const Options& options, std::shared_ptr<spdlog::logger> logger,
                .server = DescribeServer(options, *model_, threads),
                .compute_dtype = model_->dtype(),
                .weights_digest = [this] { return digest_.value(); },
-               .directory = checkpoint_->directory()} {}
+               .directory = checkpoint_->directory(),
+               .parameters = options.serve_weights ? &model_->parameters() : nullptr,
+               .stall_timeout = options.stall_timeout} {}
 
 Daemon::~Daemon() { Stop(); }
 

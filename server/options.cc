@@ -167,6 +167,10 @@ constexpr std::array kFlags = {
          [](const std::string& value, Options& options) {
            return SetSeconds(value, options.grace_period);
          }},
+    Flag{"serve-weights", "BOOL", "hand out parameters to clients: true or false (default true)",
+         [](const std::string& value, Options& options) {
+           return SetChoice<bool>(value, {{"true", true}, {"false", false}}, options.serve_weights);
+         }},
     Flag{"config", "FILE", "TOML file with the same names, for example max-queue = 8; flags win",
          nullptr},
     Flag{"version", "", "print the version and exit",
@@ -267,12 +271,15 @@ absl::Status ReadConfig(const std::string& path, Options& options) {
     std::string value;
     if (const auto* text = node.as_string()) {
       value = text->get();
+    } else if (const auto* truth = node.as_boolean()) {
+      value = truth->get() ? "true" : "false";
     } else if (const auto* whole = node.as_integer()) {
       value = absl::StrCat(whole->get());
     } else if (const auto* number = node.as_floating_point()) {
       value = absl::StrCat(number->get());
     } else {
-      return absl::InvalidArgumentError(absl::StrCat(place, ": expected a string or a number"));
+      return absl::InvalidArgumentError(
+          absl::StrCat(place, ": expected true or false, a string or a number"));
     }
     if (absl::Status status = Set(*flag, value, place, options); !status.ok()) return status;
   }

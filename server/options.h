@@ -48,6 +48,8 @@ struct Options {
   absl::Duration stall_timeout = absl::Seconds(60);
   // How long running work may take to end after a signal.
   absl::Duration grace_period = absl::Seconds(30);
+  // Hand out parameters (GetWeight).
+  bool serve_weights = true;
 
   bool help = false;
   bool version = false;

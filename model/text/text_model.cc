@@ -82,6 +82,7 @@ struct TextModel::Impl {
         config(checkpoint->config()),
         catalogue(config),
         weights(std::move(weights_in)),
+        parameters(config, weights.parameters),
         dtype(dtype_in),
         device(options.device),
         max_logits_bytes(options.max_logits_bytes) {
@@ -106,6 +107,7 @@ struct TextModel::Impl {
   const Config& config;
   const Catalogue catalogue;
   const TextWeights weights;
+  const Parameters parameters;
   const at::ScalarType dtype;
   const at::Device device;
   const int64_t max_logits_bytes;
@@ -228,6 +230,7 @@ const Catalogue& TextModel::catalogue() const { return impl_->catalogue; }
 at::ScalarType TextModel::dtype() const { return impl_->dtype; }
 at::Device TextModel::device() const { return impl_->device; }
 const std::vector<double>& TextModel::layer_scalars() const { return impl_->layer_scalars; }
+const Parameters& TextModel::parameters() const { return impl_->parameters; }
 int64_t TextModel::n_params() const { return impl_->weights.n_params; }
 
 int64_t TextModel::TokenLimit() const {

@@ -19,6 +19,7 @@
 #include "model/adapter/catalogue.h"
 #include "model/checkpoint/checkpoint.h"
 #include "model/tap/tap.h"
+#include "model/text/parameters.h"
 #include "model/text/pass_state.h"
 
 namespace hookwire::model {
@@ -46,6 +47,8 @@ class TextModel {
   at::Device device() const;
   // The factor of each layer's output.
   const std::vector<double>& layer_scalars() const;
+  // All weights that the text path uses, by name.
+  const Parameters& parameters() const;
   // Elements of all weights that the text path uses.
   int64_t n_params() const;
 

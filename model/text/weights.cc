@@ -20,13 +20,44 @@ std::string ShapeText(at::IntArrayRef shape) {
   return absl::StrCat("[", absl::StrJoin(shape, ", "), "]");
 }
 
-// Fetches tensors by module path; throws PassEnded, so that a caller reads like the list of weights
-// that it is.
+// Fetches tensors by module path and notes their names; throws PassEnded, so that a caller reads
+// like the list of weights that it is.
 class Loader {
  public:
   Loader(const Checkpoint& checkpoint, at::ScalarType dtype, at::Device device)
       : checkpoint_(checkpoint), config_(checkpoint.config()), dtype_(dtype), device_(device) {}
 
+  // The parameter `leaf` of a component's module.
+  at::Tensor Weight(Component component, int layer, at::IntArrayRef shape,
+                    absl::string_view leaf = "weight") {
+    at::Tensor tensor = Get(absl::StrCat(ModulePath(component, config_, layer), ".", leaf), shape);
+    Name(component, layer, leaf, tensor);
+    return tensor;
+  }
+
+  // Gives a tensor its name among the parameters.
+  void Name(Component component, int layer, absl::string_view leaf, at::Tensor tensor) {
+    const std::string name = ComponentName(component, layer);
+    parameters_.push_back({absl::StrCat(name, name.empty() ? "" : ".", leaf), std::move(tensor)});
+  }
+
+  Linear Projection(Component component, int layer, int64_t out, int64_t in, bool bias = false) {
+    Linear linear;
+    linear.weight = Weight(component, layer, {out, in});
+    if (bias) linear.bias = Weight(component, layer, {out}, "bias");
+    return linear;
+  }
+
+  // A number that a layer multiplies by, rounded to the compute dtype as the checkpoint's own
+  // buffers are.
+  at::Tensor Scale(double value) const {
+    return at::full({}, value, at::TensorOptions().dtype(dtype_).device(device_));
+  }
+
+  int64_t n_params() const { return n_params_; }
+  std::vector<Parameter> TakeParameters() { return std::move(parameters_); }
+
+ private:
   at::Tensor Get(const std::string& name, at::IntArrayRef shape) {
     auto tensor = checkpoint_.Get(name);
     ThrowIfError(tensor.status());
@@ -44,32 +75,12 @@ class Loader {
     return tensor->to(device_, dtype_);
   }
 
-  at::Tensor Weight(Component component, int layer, at::IntArrayRef shape,
-                    absl::string_view leaf = "weight") {
-    return Get(absl::StrCat(ModulePath(component, config_, layer), ".", leaf), shape);
-  }
-
-  Linear Projection(Component component, int layer, int64_t out, int64_t in, bool bias = false) {
-    Linear linear;
-    linear.weight = Weight(component, layer, {out, in});
-    if (bias) linear.bias = Weight(component, layer, {out}, "bias");
-    return linear;
-  }
-
-  // A number that a layer multiplies by, rounded to the compute dtype as the checkpoint's own
-  // buffers are.
-  at::Tensor Scale(double value) const {
-    return at::full({}, value, at::TensorOptions().dtype(dtype_).device(device_));
-  }
-
-  int64_t n_params() const { return n_params_; }
-
- private:
   const Checkpoint& checkpoint_;
   const Config& config_;
   const at::ScalarType dtype_;
   const at::Device device_;
   int64_t n_params_ = 0;
+  std::vector<Parameter> parameters_;
 };
 
 void LoadAttention(Loader& load, const Config& config, int i, LayerWeights& weights) {
@@ -90,12 +101,11 @@ void LoadAttention(Loader& load, const Config& config, int i, LayerWeights& weig
 MixtureWeights LoadMixture(Loader& load, const Config& config, int i) {
   const int64_t d_model = config.d_model;
   MixtureWeights weights;
-  const std::string router = ModulePath(Component::kRouter, config, i);
   weights.router.projection =
-      load.Get(absl::StrCat(router, ".proj.weight"), {config.n_experts, d_model});
-  weights.router.scale = load.Get(absl::StrCat(router, ".scale"), {d_model});
+      load.Weight(Component::kRouter, i, {config.n_experts, d_model}, "proj.weight");
+  weights.router.scale = load.Weight(Component::kRouter, i, {d_model}, "scale");
   weights.router.per_expert_scale =
-      load.Get(absl::StrCat(router, ".per_expert_scale"), {config.n_experts});
+      load.Weight(Component::kRouter, i, {config.n_experts}, "per_expert_scale");
   weights.experts.gate_up = load.Weight(
       Component::kExperts, i, {config.n_experts, 2 * config.d_expert, d_model}, "gate_up_proj");
   weights.experts.down = load.Weight(Component::kExperts, i,
@@ -146,15 +156,15 @@ absl::StatusOr<TextWeights> LoadWeights(const Checkpoint& checkpoint, at::Scalar
     weights.embed_scale = load.Scale(std::sqrt(static_cast<double>(config.d_model)));
     if (config.has_per_layer_inputs()) {
       const int64_t packed = config.n_layers() * config.d_per_layer_input;
-      const std::string& prefix = config.module_prefix;
-      weights.per_layer_embed = load.Get(absl::StrCat(prefix, ".embed_tokens_per_layer.weight"),
-                                         {config.d_vocab_per_layer_input, packed});
+      weights.per_layer_embed =
+          load.Weight(Component::kModel, -1, {config.d_vocab_per_layer_input, packed},
+                      "embed_tokens_per_layer.weight");
       weights.per_layer_embed_scale =
           load.Scale(std::sqrt(static_cast<double>(config.d_per_layer_input)));
-      weights.per_layer_projection.weight = load.Get(
-          absl::StrCat(prefix, ".per_layer_model_projection.weight"), {packed, config.d_model});
-      weights.per_layer_projection_norm = load.Get(
-          absl::StrCat(prefix, ".per_layer_projection_norm.weight"), {config.d_per_layer_input});
+      weights.per_layer_projection.weight = load.Weight(
+          Component::kModel, -1, {packed, config.d_model}, "per_layer_model_projection.weight");
+      weights.per_layer_projection_norm = load.Weight(
+          Component::kModel, -1, {config.d_per_layer_input}, "per_layer_projection_norm.weight");
     }
     weights.layers.reserve(config.layers.size());
     for (int i = 0; i < config.n_layers(); ++i)
@@ -165,10 +175,12 @@ absl::StatusOr<TextWeights> LoadWeights(const Checkpoint& checkpoint, at::Scalar
         !checkpoint.Has(absl::StrCat(ModulePath(Component::kUnembed, config, -1), ".weight"));
     if (tied) {
       weights.unembed.weight = weights.embed;
+      load.Name(Component::kUnembed, -1, "weight", weights.embed);
     } else {
       weights.unembed = load.Projection(Component::kUnembed, -1, config.d_vocab, config.d_model);
     }
     weights.n_params = load.n_params();
+    weights.parameters = load.TakeParameters();
     return weights;
   });
 }

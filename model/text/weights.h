@@ -10,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "model/checkpoint/checkpoint.h"
 #include "model/nn/experts.h"
+#include "model/text/parameters.h"
 
 namespace hookwire::model {
 
@@ -65,6 +66,8 @@ struct TextWeights {
   at::Tensor final_norm;  // [d_model]
   Linear unembed;         // [d_vocab, d_model]
   int64_t n_params = 0;   // elements, tied ones counted once
+  // All of the checkpoint's above, under their names.
+  std::vector<Parameter> parameters;
 };
 
 // Weights on the CPU whose dtype fits stay in the mapped file. NotFound or InvalidArgument names

@@ -30,6 +30,8 @@ absl::StatusCode CodeOf(v1::ErrorReason reason) {
     case v1::ERROR_REASON_HOOK_ABSENT:
     case v1::ERROR_REASON_GLOB_NO_MATCH:
     case v1::ERROR_REASON_NO_TOKENIZER:
+    case v1::ERROR_REASON_WEIGHT_NOT_FOUND:
+    case v1::ERROR_REASON_WEIGHT_ABSENT:
       return absl::StatusCode::kNotFound;
     // An index or a number that lies outside what the model or the run has.
     case v1::ERROR_REASON_SEQUENCE_TOO_LONG:
@@ -39,6 +41,7 @@ absl::StatusCode CodeOf(v1::ErrorReason reason) {
     case v1::ERROR_REASON_HEAD_OUT_OF_RANGE:
     case v1::ERROR_REASON_FEATURE_OUT_OF_RANGE:
     case v1::ERROR_REASON_STOP_OUT_OF_RANGE:
+    case v1::ERROR_REASON_ROW_OUT_OF_RANGE:
       return absl::StatusCode::kOutOfRange;
     // Well formed, but not possible at this place of this pass.
     case v1::ERROR_REASON_HOOK_READ_ONLY:
@@ -66,6 +69,8 @@ absl::StatusCode CodeOf(v1::ErrorReason reason) {
       return absl::StatusCode::kResourceExhausted;
     case v1::ERROR_REASON_SHUTTING_DOWN:
       return absl::StatusCode::kUnavailable;
+    case v1::ERROR_REASON_WEIGHTS_NOT_SERVED:
+      return absl::StatusCode::kPermissionDenied;
     default:
       return absl::StatusCode::kInternal;
   }

@@ -108,6 +108,15 @@ absl::Status CheckOutputs(const v1::Outputs& outputs, const FieldPath& path) {
   return CheckDtype(outputs.logits().dtype(), FieldPath(logits, "dtype"));
 }
 
+absl::Status CheckMessageBytes(uint32_t bytes, const FieldPath& path) {
+  if (bytes == 0 || (bytes >= kMinMessageBytes && bytes <= kMaxMessageBytes)) {
+    return absl::OkStatus();
+  }
+  return BadField(
+      path, absl::StrCat("max_message_bytes is ", bytes, ": it must lie between ", kMinMessageBytes,
+                         " (64 KiB) and ", kMaxMessageBytes, " (1 GiB), or be 0 for 2 MiB"));
+}
+
 }  // namespace
 
 absl::Status CheckFields(const v1::RunSpec& spec) {
@@ -120,14 +129,12 @@ absl::Status CheckFields(const v1::RunSpec& spec) {
         CheckIntervention(spec.interventions(i), FieldPath(root, "interventions", i)));
   }
   HOOKWIRE_RETURN_IF_ERROR(CheckOutputs(spec.outputs(), FieldPath(root, "outputs")));
-  const uint32_t bytes = spec.max_message_bytes();
-  if (bytes != 0 && (bytes < kMinMessageBytes || bytes > kMaxMessageBytes)) {
-    return BadField(
-        FieldPath(root, "max_message_bytes"),
-        absl::StrCat("max_message_bytes is ", bytes, ": it must lie between ", kMinMessageBytes,
-                     " (64 KiB) and ", kMaxMessageBytes, " (1 GiB), or be 0 for 2 MiB"));
-  }
-  return absl::OkStatus();
+  return CheckMessageBytes(spec.max_message_bytes(), FieldPath(root, "max_message_bytes"));
+}
+
+absl::Status CheckFields(const v1::GetWeightRequest& request) {
+  HOOKWIRE_RETURN_IF_ERROR(CheckSelection(request.has_rows(), request.rows(), FieldPath("rows")));
+  return CheckMessageBytes(request.max_message_bytes(), FieldPath("max_message_bytes"));
 }
 
 }  // namespace hookwire::server

@@ -5,6 +5,7 @@
 
 #include "absl/status/status.h"
 #include "hookwire/v1/run.pb.h"
+#include "hookwire/v1/service.pb.h"
 
 namespace hookwire::server {
 
@@ -12,6 +13,7 @@ namespace hookwire::server {
 // not, an enum number that this server does not know, and sizes that lie outside their bounds.
 // Looks at the request alone, not at the model.
 absl::Status CheckFields(const v1::RunSpec& spec);
+absl::Status CheckFields(const v1::GetWeightRequest& request);
 
 }  // namespace hookwire::server
 

@@ -79,8 +79,9 @@ Fault ResolveSelection(const v1::Selection& selection, int64_t size, AxisPick& p
              : ResolveRange(selection.range(), size, pick);
 }
 
-const char* Singular(model::AxisKind kind) {
-  switch (kind) {
+const char* Singular(const AxisPlace& place) {
+  if (place.is_weight) return "row";
+  switch (place.kind) {
     case model::AxisKind::kPosition:
       return "position";
     case model::AxisKind::kKeyPosition:
@@ -95,8 +96,9 @@ const char* Singular(model::AxisKind kind) {
   return "feature";
 }
 
-v1::ErrorReason OutOfRangeReason(model::AxisKind kind) {
-  switch (kind) {
+v1::ErrorReason OutOfRangeReason(const AxisPlace& place) {
+  if (place.is_weight) return v1::ERROR_REASON_ROW_OUT_OF_RANGE;
+  switch (place.kind) {
     case model::AxisKind::kPosition:
     case model::AxisKind::kKeyPosition:
       return v1::ERROR_REASON_POSITION_OUT_OF_RANGE;
@@ -120,14 +122,15 @@ std::string Where(const AxisPlace& place) {
   if (CountsTokens(place)) {
     return absl::StrCat("sequence ", place.sequence, ", which has ", size, " token", plural);
   }
-  if (place.kind == model::AxisKind::kFeature) {
+  if (place.kind == model::AxisKind::kFeature && !place.is_weight) {
     return absl::StrCat(place.hook, ", whose axis ", place.name, " has ", size, " element", plural);
   }
-  return absl::StrCat(place.hook, ", which has ", size, " ", Singular(place.kind), plural);
+  return absl::StrCat(place.hook, ", which has ", size, " ", Singular(place), plural);
 }
 
 Metadata Facts(const AxisPlace& place) {
-  Metadata facts = {{"hook", place.hook}, {"limit", absl::StrCat(place.size)}};
+  Metadata facts = {{place.is_weight ? "weight" : "hook", place.hook},
+                    {"limit", absl::StrCat(place.size)}};
   if (CountsTokens(place)) facts.emplace_back("sequence", absl::StrCat(place.sequence));
   return facts;
 }
@@ -135,7 +138,7 @@ Metadata Facts(const AxisPlace& place) {
 }  // namespace
 
 absl::Status OutsideAxis(const std::string& what, const AxisPlace& place, const FieldPath& path) {
-  return InputError(OutOfRangeReason(place.kind), path,
+  return InputError(OutOfRangeReason(place), path,
                     absl::StrCat(what, " is out of range in ", Where(place), ": they go from 0 to ",
                                  place.size - 1, ", or from -", place.size, " to -1"),
                     Facts(place));
@@ -150,7 +153,7 @@ absl::StatusOr<AxisPick> Picker::Resolve(int64_t size) const {
 absl::Status Picker::Explain(const AxisPlace& place, const FieldPath& path) const {
   AxisPick pick;
   const Fault fault = ResolveSelection(*selection_, place.size, pick);
-  const std::string one = Singular(place.kind);
+  const std::string one = Singular(place);
   const auto bad = [&](const std::string& message) {
     return InputError(v1::ERROR_REASON_BAD_SELECTION, path, message, Facts(place));
   };
@@ -162,7 +165,7 @@ absl::Status Picker::Explain(const AxisPlace& place, const FieldPath& path) cons
                          path);
     case Fault::kOutsideStop:
       return InputError(
-          OutOfRangeReason(place.kind), path,
+          OutOfRangeReason(place), path,
           absl::StrCat("stop ", fault.index, " of a range of ", one, "s is out of range in ",
                        Where(place), ": it is one past the last index, at most ", place.size,
                        ", and is not clipped"),

@@ -24,6 +24,8 @@ struct AxisPlace {
   // Canonical name of the hook point; "logits" or "log_probs" for outputs.
   std::string hook;
   int sequence;
+  // Rows of a parameter, whose name `hook` is.
+  bool is_weight = false;
 };
 
 // One Selection, resolved against axes of any size. Remembers what it has resolved, because a glob

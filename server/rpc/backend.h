@@ -8,8 +8,10 @@
 #include <memory>
 #include <string>
 
+#include "absl/time/time.h"
 #include "hookwire/v1/model.pb.h"
 #include "model/adapter/catalogue.h"
+#include "model/text/parameters.h"
 #include "server/observe/clock.h"
 #include "server/plan/planner.h"
 #include "server/schedule/scheduler.h"
@@ -35,6 +37,10 @@ struct Backend {
   std::function<std::string()> weights_digest;
   // The checkpoint, for its tokenizer files.
   std::string directory;
+  // Null: they are not handed out.
+  const model::Parameters* parameters = nullptr;
+  // A reader of weights that takes nothing for so long is given up.
+  absl::Duration stall_timeout = absl::Seconds(60);
 };
 
 }  // namespace hookwire::server

@@ -5,12 +5,15 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "server/errors/status_macros.h"
 #include "server/rpc/codec.h"
 #include "server/rpc/list_hooks.h"
 #include "server/rpc/run_call.h"
 #include "server/rpc/status.h"
 #include "server/rpc/tokenizer_call.h"
 #include "server/rpc/tokenizer_files.h"
+#include "server/rpc/weight_call.h"
+#include "server/rpc/weight_reader.h"
 #include "server/stream/encoding.h"
 
 namespace hookwire::server {
@@ -78,6 +81,16 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* ActivationServiceImpl::GetTokenizer(
   v1::GetTokenizerRequest message;
   const absl::Status status = DecodeRequest(*request, message);
   return new TokenizerCall(status.ok() ? TokenizerFiles::Open(backend_.directory) : status);
+}
+
+grpc::ServerWriteReactor<grpc::ByteBuffer>* ActivationServiceImpl::GetWeight(
+    grpc::CallbackServerContext* context, const grpc::ByteBuffer* request) {
+  const auto open = [&]() -> absl::StatusOr<WeightReader> {
+    v1::GetWeightRequest message;
+    HOOKWIRE_RETURN_IF_ERROR(DecodeRequest(*request, message));
+    return WeightReader::Open(backend_.parameters, message, backend_.weights_digest());
+  };
+  return new WeightCall(*context, open(), backend_.stall_timeout);
 }
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* ActivationServiceImpl::Run(

@@ -18,9 +18,10 @@ namespace hookwire::server {
 using RawActivationService = v1::ActivationService::WithRawCallbackMethod_GetModel<
     v1::ActivationService::WithRawCallbackMethod_ListHooks<
         v1::ActivationService::WithRawCallbackMethod_GetTokenizer<
-            v1::ActivationService::WithRawCallbackMethod_Plan<
-                v1::ActivationService::WithRawCallbackMethod_Run<
-                    v1::ActivationService::Service>>>>>;
+            v1::ActivationService::WithRawCallbackMethod_GetWeight<
+                v1::ActivationService::WithRawCallbackMethod_Plan<
+                    v1::ActivationService::WithRawCallbackMethod_Run<
+                        v1::ActivationService::Service>>>>>>;
 
 // Thread-safe.
 class ActivationServiceImpl final : public RawActivationService {
@@ -36,6 +37,8 @@ class ActivationServiceImpl final : public RawActivationService {
                                       grpc::ByteBuffer* response) override;
   grpc::ServerWriteReactor<grpc::ByteBuffer>* GetTokenizer(
       grpc::CallbackServerContext* context, const grpc::ByteBuffer* request) override;
+  grpc::ServerWriteReactor<grpc::ByteBuffer>* GetWeight(grpc::CallbackServerContext* context,
+                                                        const grpc::ByteBuffer* request) override;
   grpc::ServerUnaryReactor* Plan(grpc::CallbackServerContext* context,
                                  const grpc::ByteBuffer* request,
                                  grpc::ByteBuffer* response) override;

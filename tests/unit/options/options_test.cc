@@ -114,6 +114,15 @@ TEST(Options, ComeFromAFileAndFlagsWin) {
   EXPECT_EQ(options->stall_timeout, absl::Milliseconds(1500));
 }
 
+TEST(Options, WeightsAreServedUnlessToldOtherwise) {
+  EXPECT_TRUE(ParseOptions({"--model", "m"})->serve_weights);
+  EXPECT_FALSE(ParseOptions({"--model", "m", "--serve-weights", "false"})->serve_weights);
+  const std::string path = WriteConfig("model = \"m\"\nserve-weights = false\n");
+  EXPECT_FALSE(ParseOptions({"--config", path})->serve_weights);
+  EXPECT_TRUE(ParseOptions({"--config", path, "--serve-weights=true"})->serve_weights);
+  EXPECT_THAT(ErrorOf({"--model", "m", "--serve-weights", "maybe"}), HasSubstr("true, false"));
+}
+
 TEST(Options, AWrongFileIsToldWithItsLine) {
   EXPECT_THAT(ErrorOf({"--config", WriteConfig("model = \"m\"\nmax-quue = 3\n")}),
               testing::AllOf(HasSubstr(".toml:2: max-quue"), HasSubstr("did you mean max-queue?")));

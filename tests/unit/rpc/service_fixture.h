@@ -35,6 +35,9 @@ class ServiceTest : public ::testing::Test {
     size_t max_queue = 4;
     absl::Duration stall_timeout = absl::Seconds(60);
     std::string directory;
+    bool serve_weights = true;
+    // Instead of the model's own.
+    const model::Parameters* parameters = nullptr;
     // Instead of the model's own.
     FifoScheduler::Execute execute;
   };
@@ -166,7 +169,11 @@ class ServiceTest : public ::testing::Test {
                   .server = {},
                   .compute_dtype = model.dtype(),
                   .weights_digest = [] { return std::string("sha256:00"); },
-                  .directory = settings.directory} {}
+                  .directory = settings.directory,
+                  .parameters = settings.parameters != nullptr ? settings.parameters
+                                : settings.serve_weights       ? &model.parameters()
+                                                               : nullptr,
+                  .stall_timeout = settings.stall_timeout} {}
 
     const model::TextModel& model = hookwire::testing::TinyModel();
     const RealClock clock;

@@ -1,5 +1,6 @@
 from . import model_pb2 as _model_pb2
 from . import run_pb2 as _run_pb2
+from . import tensor_pb2 as _tensor_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
@@ -43,6 +44,10 @@ class ErrorReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ERROR_REASON_OUT_OF_MEMORY: _ClassVar[ErrorReason]
     ERROR_REASON_INTERNAL: _ClassVar[ErrorReason]
     ERROR_REASON_QUEUE_FULL: _ClassVar[ErrorReason]
+    ERROR_REASON_WEIGHT_NOT_FOUND: _ClassVar[ErrorReason]
+    ERROR_REASON_WEIGHT_ABSENT: _ClassVar[ErrorReason]
+    ERROR_REASON_ROW_OUT_OF_RANGE: _ClassVar[ErrorReason]
+    ERROR_REASON_WEIGHTS_NOT_SERVED: _ClassVar[ErrorReason]
 ERROR_REASON_UNSPECIFIED: ErrorReason
 ERROR_REASON_HOOK_NOT_FOUND: ErrorReason
 ERROR_REASON_HOOK_ABSENT: ErrorReason
@@ -75,6 +80,10 @@ ERROR_REASON_SHUTTING_DOWN: ErrorReason
 ERROR_REASON_OUT_OF_MEMORY: ErrorReason
 ERROR_REASON_INTERNAL: ErrorReason
 ERROR_REASON_QUEUE_FULL: ErrorReason
+ERROR_REASON_WEIGHT_NOT_FOUND: ErrorReason
+ERROR_REASON_WEIGHT_ABSENT: ErrorReason
+ERROR_REASON_ROW_OUT_OF_RANGE: ErrorReason
+ERROR_REASON_WEIGHTS_NOT_SERVED: ErrorReason
 
 class GetModelRequest(_message.Message):
     __slots__ = ()
@@ -113,6 +122,42 @@ class GetTokenizerResponse(_message.Message):
     size: int
     data: bytes
     def __init__(self, name: _Optional[str] = ..., size: _Optional[int] = ..., data: _Optional[bytes] = ...) -> None: ...
+
+class GetWeightRequest(_message.Message):
+    __slots__ = ("name", "rows", "max_message_bytes")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    MAX_MESSAGE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    rows: _tensor_pb2.Selection
+    max_message_bytes: int
+    def __init__(self, name: _Optional[str] = ..., rows: _Optional[_Union[_tensor_pb2.Selection, _Mapping]] = ..., max_message_bytes: _Optional[int] = ...) -> None: ...
+
+class GetWeightResponse(_message.Message):
+    __slots__ = ("header", "offset", "data")
+    HEADER_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    header: WeightHeader
+    offset: int
+    data: bytes
+    def __init__(self, header: _Optional[_Union[WeightHeader, _Mapping]] = ..., offset: _Optional[int] = ..., data: _Optional[bytes] = ...) -> None: ...
+
+class WeightHeader(_message.Message):
+    __slots__ = ("name", "dtype", "shape", "n_rows", "bytes", "weights_digest")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    DTYPE_FIELD_NUMBER: _ClassVar[int]
+    SHAPE_FIELD_NUMBER: _ClassVar[int]
+    N_ROWS_FIELD_NUMBER: _ClassVar[int]
+    BYTES_FIELD_NUMBER: _ClassVar[int]
+    WEIGHTS_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    dtype: _tensor_pb2.Dtype
+    shape: _containers.RepeatedScalarFieldContainer[int]
+    n_rows: int
+    bytes: int
+    weights_digest: str
+    def __init__(self, name: _Optional[str] = ..., dtype: _Optional[_Union[_tensor_pb2.Dtype, str]] = ..., shape: _Optional[_Iterable[int]] = ..., n_rows: _Optional[int] = ..., bytes: _Optional[int] = ..., weights_digest: _Optional[str] = ...) -> None: ...
 
 class PlanRequest(_message.Message):
     __slots__ = ("spec",)

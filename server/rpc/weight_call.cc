@@ -1,0 +1,92 @@
+#include "server/rpc/weight_call.h"
+
+#include <grpc/grpc.h>
+
+#include <cstdint>
+#include <utility>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/clock.h"
+#include "server/rpc/status.h"
+
+namespace hookwire::server {
+
+// Which message the reader owes an answer to, if any.
+class WeightCall::Watch {
+ public:
+  explicit Watch(grpc::CallbackServerContext& context) : context_(&context) {}
+
+  // A message is on its way; its number.
+  uint64_t Begin() {
+    absl::MutexLock lock(&mutex_);
+    waiting_ = true;
+    return ++messages_;
+  }
+
+  void Taken() {
+    absl::MutexLock lock(&mutex_);
+    waiting_ = false;
+  }
+
+  // Breaks the call off, if it still waits for that message.
+  void Rang(uint64_t message) {
+    absl::MutexLock lock(&mutex_);
+    if (!waiting_ || messages_ != message) return;
+    const grpc::Status told =
+        ToGrpcStatus(absl::DeadlineExceededError("the reader has read nothing for too long"));
+    // Unlike ServerContext::TryCancel, this tells the client why.
+    grpc_call_cancel_with_status(context_->c_call(),
+                                 static_cast<grpc_status_code>(told.error_code()),
+                                 told.error_message().c_str(), nullptr);
+  }
+
+ private:
+  absl::Mutex mutex_;
+  // There for as long as a message is waited for.
+  grpc::CallbackServerContext* const context_;
+  bool waiting_ ABSL_GUARDED_BY(mutex_) = false;
+  uint64_t messages_ ABSL_GUARDED_BY(mutex_) = 0;
+};
+
+WeightCall::WeightCall(grpc::CallbackServerContext& context, absl::StatusOr<WeightReader> reader,
+                       absl::Duration stall_timeout)
+    : reader_(std::move(reader)),
+      stall_timeout_(stall_timeout),
+      watch_(std::make_shared<Watch>(context)) {
+  if (reader_.ok()) {
+    WriteNext();
+  } else {
+    Finish(ToGrpcStatus(reader_.status()));
+  }
+}
+
+void WeightCall::WriteNext() {
+  absl::StatusOr<std::optional<grpc::ByteBuffer>> message = reader_->Next();
+  if (!message.ok() || !message->has_value()) {
+    Finish(ToGrpcStatus(message.status()));
+    return;
+  }
+  message_ = **std::move(message);
+  const auto ring = [watch = watch_, number = watch_->Begin()](bool rang) {
+    if (rang) watch->Rang(number);
+  };
+  alarm_.emplace().Set(absl::ToChronoTime(absl::Now() + stall_timeout_), ring);
+  StartWrite(&message_);
+}
+
+void WeightCall::OnWriteDone(bool ok) {
+  watch_->Taken();
+  alarm_.reset();
+  message_.Clear();
+  if (ok) {
+    WriteNext();
+  } else {
+    Finish(grpc::Status::CANCELLED);
+  }
+}
+
+void WeightCall::OnDone() { delete this; }
+
+}  // namespace hookwire::server
