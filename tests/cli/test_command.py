@@ -206,6 +206,25 @@ def test_completion_knows_commands_and_hook_points(
     assert found(["hooks"], "blocks.3.attn.hook_") == []
 
 
+def test_bash_completes(server: str) -> None:
+    folder = str(Path(sys.executable).parent)
+    script = """
+        eval "$(hookwire completion bash)"
+        COMP_WORDS=(hookwire run -c blocks.3.attn.hook_pa) COMP_CWORD=3
+        _hookwire_completion hookwire
+        echo "${COMPREPLY[@]}"
+    """
+    environment = {
+        **os.environ,
+        "HOOKWIRE_SERVER": server,
+        "PATH": f"{folder}:{os.environ['PATH']}",
+    }
+    told = subprocess.run(
+        ["bash", "-c", script], capture_output=True, text=True, check=True, env=environment
+    )
+    assert told.stdout == "blocks.3.attn.hook_pattern\n"
+
+
 def test_bench_measures_this_server(command: Command) -> None:
     told = command("--json", "bench", "--repeat", "3", "--clients", "2", "--tokens", "8").json
     calls = {call["name"]: call for call in told["calls"]}

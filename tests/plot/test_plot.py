@@ -87,6 +87,8 @@ def test_values_may_be_torch_numpy_or_lists(values: Any) -> None:
 def test_values_of_one_sign_have_one_colour() -> None:
     figure = plot.heatmap(VALUES + 2)
     assert (figure.low, figure.high, figure.diverging) == (0, 8, False)
+    turned = plot.heatmap(-VALUES)
+    assert (turned.low, turned.high, turned.diverging) == (-6, 6, True)
     assert plot.heatmap(np.zeros((1, 2))).high > plot.heatmap(np.zeros((1, 2))).low
 
 
@@ -199,9 +201,10 @@ def test_a_notebook_shows_the_interactive_figure_or_a_png(
     figure = plot.heatmap(VALUES, title="map")
     bundle = figure._repr_mimebundle_()
     assert bundle["application/vnd.plotly.v1+json"]["layout"]["title"]["text"] == "map"
+    assert bundle["image/png"].startswith(b"\x89PNG")
     monkeypatch.setattr(extras, "has", lambda library: library == "matplotlib")
     bundle = figure._repr_mimebundle_()
-    assert bundle["image/png"].startswith(b"\x89PNG")
+    assert list(bundle) == ["text/plain", "image/png"]
     assert bundle["text/plain"] == "<Figure 'map': 3×5>"
 
 

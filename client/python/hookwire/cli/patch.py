@@ -3,61 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import click
-import numpy as np
 
 import hookwire
 from hookwire.catalogue import HookPoint
 from hookwire.cli import failure, files, places, points, prompts, show
 from hookwire.cli.completion import complete_hooks
+from hookwire.cli.patching import METRICS, Result, patch
 from hookwire.cli.places import Parts
 from hookwire.cli.settings import Settings, subcommand
 from hookwire.cli.show import Output
-from hookwire.cli.sweep import Pair, metric, sweep
-from hookwire.dtypes import Array
-
-METRICS = ("logit-diff", "recovered", "log-prob", "prob")
-
-
-@dataclass(frozen=True)
-class Result:
-    """What patching did.
-
-    Attributes:
-        hooks: the hook points' names, one a row.
-        layers: their layers, for labels.
-        by: "pos" or "head".
-        places: the positions or heads, one a column.
-        labels: the tokens there, or the heads' numbers.
-        measures: what the values are, in words.
-        words: the answer, and what it is held against.
-        clean: the metric of the clean prompt.
-        corrupted: that of the corrupted one, before any patch.
-        values: [point, place].
-    """
-
-    hooks: list[str]
-    layers: list[str]
-    by: str
-    places: list[int]
-    labels: list[str]
-    measures: str
-    words: tuple[str, str]
-    clean: float
-    corrupted: float
-    values: Array
-
-    @property
-    def largest(self) -> tuple[int, int]:
-        """Where the metric is farthest from that of the corrupted prompt."""
-        distance = np.nan_to_num(np.abs(self.values - self.corrupted), nan=-1.0)
-        row, column = divmod(int(distance.argmax()), len(self.places))
-        return row, column
-
 
 _EXAMPLES = """
 hookwire patch "When Mary and John went to the store , John gave a drink to" \\
@@ -134,10 +92,13 @@ def command(
     if path is not None:
         files.check_picture(path)
     with settings.connect() as model:
-        pair = [prompts.read(model, text, ids, bos) for text in (clean, corrupt)]
+        pair = (
+            prompts.read(model, clean, ids, bos),
+            prompts.read(model, corrupt, ids, bos),
+        )
         words = _words(model, pair, answer, against, ids)
         chosen = _in_layers(model, points.find(model, hook), layers)
-        result = _patch(model, pair, words, chosen, by, at, measure)
+        result = patch(model, *pair, words, chosen, by, at, measure)
         receipt = model.last_receipt
     assert receipt is not None
     if path is not None:
@@ -154,7 +115,7 @@ def command(
                 "layers": [point.layer for point in chosen.values()],
                 "heads" if by == "head" else "positions": result.places,
                 "values": result.values,
-                "largest": _largest(result),
+                "largest": result.described_largest(),
                 "receipt": asdict(receipt),
                 "file": None if path is None else str(path),
             }
@@ -208,83 +169,14 @@ def _in_layers(
     return chosen
 
 
-def _patch(
-    model: hookwire.RemoteModel,
-    prompts_: Sequence[prompts.Prompt],
-    words: tuple[int, int],
-    hooks: dict[str, HookPoint],
-    by: str,
-    at: Parts | None,
-    measure: str,
-) -> Result:
-    pair = Pair(prompts_[0].ids, prompts_[1].ids, words)
-    if by == "pos":
-        chosen = places.resolve(at, len(pair.clean), "position")
-        labels = [prompts_[1].words[place] for place in chosen]
-    else:
-        chosen = places.resolve(at, _n_heads(hooks), "head")
-        labels = [str(place) for place in chosen]
-    baseline = pair.baseline(model)
-    measured = metric(measure, baseline)
-    clean, corrupted = map(float, measured(baseline))
-    values = sweep(model, pair, list(hooks), by, chosen, measured)
-    texts = prompts.word(model, words[0]), prompts.word(model, words[1])
-    return Result(
-        hooks=list(hooks),
-        layers=[n if p.layer is None else str(p.layer) for n, p in hooks.items()],
-        by=by,
-        places=chosen,
-        labels=labels,
-        measures=_in_words(measure, texts),
-        words=texts,
-        clean=clean,
-        corrupted=corrupted,
-        values=values,
-    )
-
-
-def _n_heads(hooks: dict[str, HookPoint]) -> int:
-    """The heads that all of the hook points have.
-
-    Raises:
-        Failure: one has none.
-    """
-    sizes = []
-    for name, point in hooks.items():
-        heads = [axis.size for axis in point.axes if axis.name == "head"]
-        if not heads:
-            failure.refuse(f"{name} has no heads; --hook z has")
-        sizes.append(heads[0])
-    return min(sizes)
-
-
-def _in_words(measure: str, words: tuple[str, str]) -> str:
-    answer, against = map(show.word, words)
-    difference = f"logit({answer}) − logit({against})"
-    return {
-        "logit-diff": difference,
-        "recovered": f"{difference}, recovered",
-        "log-prob": f"log p({answer})",
-        "prob": f"p({answer})",
-    }[measure]
-
-
-def _largest(result: Result) -> dict[str, Any]:
-    row, column = result.largest
-    return {
-        "hook": result.hooks[row],
-        result.by: result.places[column],
-        "value": float(result.values[row, column]),
-    }
-
-
 def _show(output: Output, result: Result, path: Path | None) -> None:
-    output.line(f"{result.measures}: clean {result.clean:+.2f}, corrupted {result.corrupted:+.2f}")
+    clean, corrupted = show.signed(result.clean), show.signed(result.corrupted)
+    output.line(f"{result.measures}: clean {clean}, corrupted {corrupted}")
     output.line()
     output.grid(
         [show.word(text) for text in result.labels],
         result.layers,
-        [[f"{value:+.2f}" for value in column] for column in result.values.T],
+        [[show.signed(value) for value in column] for column in result.values.T],
         show.diverging(result.values.T),
     )
     row, column = result.largest
@@ -293,7 +185,9 @@ def _show(output: Output, result: Result, path: Path | None) -> None:
     if result.by == "pos":
         place += f" ({show.word(result.labels[column])})"
     output.line()
-    output.line(f"largest: {result.hooks[row]} at {place}: {result.values[row, column]:+.2f}")
+    output.line(
+        f"largest: {result.hooks[row]} at {place}: {show.signed(result.values[row, column])}"
+    )
     if path is not None:
         output.line(str(path))
 

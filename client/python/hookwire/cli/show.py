@@ -176,6 +176,11 @@ def word(text: str) -> str:
     return shown.replace(" ", "␣") if shown != shown.strip() or not shown else shown
 
 
+def signed(value: float) -> str:
+    """Two decimals and a sign; what rounds to 0 is +0.00."""
+    return f"{round(float(value), 2) + 0.0:+.2f}"
+
+
 def _plain(value: Any) -> Any:
     """What JSON can hold."""
     if isinstance(value, dict):

@@ -106,12 +106,17 @@ class Figure:
         return interactive.draw(self)
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
-        """What a notebook shows: the interactive figure if it can be made, or else the PNG."""
+        """What a notebook shows: the interactive figure if it can be made, or else the PNG.
+
+        The PNG goes along with the interactive figure, for pages that hold a notebook's output.
+        """
         del include, exclude
+        bundle: dict[str, Any] = {"text/plain": repr(self)}
+        if extras.has("matplotlib"):
+            bundle["image/png"] = self.png()
         if extras.has("plotly"):
-            bundle: dict[str, Any] = self.plotly()._repr_mimebundle_()
-            return bundle
-        return {"image/png": self.png(), "text/plain": repr(self)}
+            bundle.update(self.plotly()._repr_mimebundle_())
+        return bundle
 
     def __repr__(self) -> str:
         sizes = ", ".join("×".join(map(str, panel.values.shape)) for panel in self.panels[:1])
