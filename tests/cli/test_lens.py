@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from hookwire.cli import logit_lens
+from hookwire.plot import extras
 from transformers import Gemma4ForConditionalGeneration
 
 from tests.cli.conftest import TOY, Command, invoke, is_png
@@ -95,3 +96,14 @@ def test_the_picture(command: Command, tmp_path: Path) -> None:
     path = tmp_path / "lens.png"
     assert command("lens", CLEAN, "-o", str(path)).status == 0
     assert is_png(path)
+
+
+def test_without_the_library_that_draws_nothing_runs(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(extras, "has", lambda library: False)
+    told = command("lens", CLEAN, "-o", str(tmp_path / "lens.png"))
+    assert (told.status, told.out) == (2, "")
+    assert "pip install hookwire[plot]" in told.err
+    assert told.err.count("\n") == 1
+    assert command("lens", CLEAN).status == 0
