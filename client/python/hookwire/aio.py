@@ -8,6 +8,7 @@ async for name, tensor in model.stream(prompt, "blocks.*.attn.hook_pattern"):
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from hookwire.filters import NamesFilter
 from hookwire.plan import Plan
 from hookwire.session import Activation, CallOptions, Options, Run, RunOptions, Session, refuse
 from hookwire.tokens import Tokenizer
+from hookwire.weights import disk_cache
 from hookwire.wire import Event
 
 if TYPE_CHECKING:
@@ -34,12 +36,14 @@ async def connect(
     tensors: dtypes.Tensors = "auto",
     timeout: float = 5.0,
     quiet: bool = False,
+    cache_weights: bool | str | os.PathLike[str] = True,
 ) -> AsyncRemoteModel:
     """Connects to a server. Arguments and errors as in `hookwire.connect`."""
     connection = AsyncConnection(address)
     try:
         answer = await connection.get_model(timeout)
         model = AsyncRemoteModel(connection, answer, tensors, await connection.list_hooks())
+        model._disk = disk_cache(cache_weights)
     except BaseException:
         await connection.close()
         raise

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import grpc
 
-from hookwire import errors, rpc
+from hookwire import errors, rpc, weights
 from hookwire._proto import service_pb2
 from hookwire.wire import Event
 
@@ -24,6 +24,7 @@ class Connection:
         self._get_model = rpc.GET_MODEL.bind(self._channel)
         self._list_hooks = rpc.LIST_HOOKS.bind(self._channel)
         self._get_tokenizer = rpc.GET_TOKENIZER.bind(self._channel)
+        self._get_weight = rpc.GET_WEIGHT.bind(self._channel)
         self._plan = rpc.PLAN.bind(self._channel)
         self._run = rpc.RUN.bind(self._channel)
 
@@ -45,6 +46,13 @@ class Connection:
         """The checkpoint's tokenizer files."""
         try:
             return rpc.join_files(self._get_tokenizer(service_pb2.GetTokenizerRequest()))
+        except grpc.RpcError as error:
+            raise errors.from_rpc(error, self.address) from None
+
+    def get_weight(self, name: str, rows: Sequence[int] | None) -> weights.Fetched:
+        """A parameter, or some of its rows."""
+        try:
+            return weights.join(self._get_weight(weights.request(name, rows)))
         except grpc.RpcError as error:
             raise errors.from_rpc(error, self.address) from None
 

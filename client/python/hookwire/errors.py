@@ -249,6 +249,42 @@ class NoTokenizerError(HookwireError):
     default_reason = "NO_TOKENIZER"
 
 
+class WeightNotFoundError(HookwireError, KeyError):
+    """No such parameter on any Gemma 4."""
+
+    default_reason = "WEIGHT_NOT_FOUND"
+
+
+class AbsentWeightError(HookwireError, KeyError):
+    """A parameter that other layers or models have, but not this one; the message says why."""
+
+    default_reason = "WEIGHT_ABSENT"
+
+
+class WeightRowError(HookwireError, IndexError):
+    """A row that a parameter does not have."""
+
+    default_reason = "ROW_OUT_OF_RANGE"
+
+
+class WeightsNotServedError(HookwireError, PermissionError):
+    """The server does not hand out its weights."""
+
+    default_reason = "WEIGHTS_NOT_SERVED"
+
+
+class StaleWeightsError(HookwireError):
+    """Weights of another checkpoint than the one that the model was connected to."""
+
+
+class LayersDifferError(HookwireError, ValueError):
+    """What differs from layer to layer cannot be one tensor."""
+
+
+class DecompositionError(HookwireError, ValueError):
+    """Parts of the residual stream that do not sum to it."""
+
+
 class UnavailableError(HookwireError, ConnectionError):
     """No server answers at the address, or it went away."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from hookwire.filters import NamesFilter
 from hookwire.plan import Plan
 from hookwire.session import Activation, CallOptions, Options, Run, RunOptions, Session, refuse
 from hookwire.tokens import Tokenizer
+from hookwire.weights import disk_cache
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
@@ -27,6 +29,7 @@ def connect(
     tensors: dtypes.Tensors = "auto",
     timeout: float = 5.0,
     quiet: bool = False,
+    cache_weights: bool | str | os.PathLike[str] = True,
 ) -> RemoteModel:
     """Connects to a server.
 
@@ -36,6 +39,8 @@ def connect(
             torch where it is installed.
         timeout: seconds to wait for the server's first answer.
         quiet: do not say on stderr what this is connected to.
+        cache_weights: keep fetched weights on disk, by their digest: in the user's cache directory
+            (see `hookwire.weights`), in this one, or, with False, not.
 
     Raises:
         UnavailableError: nothing answers at the address.
@@ -44,6 +49,7 @@ def connect(
     connection = Connection(address)
     try:
         model = RemoteModel(connection, connection.get_model(timeout), tensors)
+        model._disk = disk_cache(cache_weights)
     except BaseException:
         connection.close()
         raise
@@ -134,6 +140,9 @@ class RemoteModel(Session):
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _blocking_connection(self) -> Connection:
+        return self._connection
 
     def catalogue(self) -> Catalogue:
         """The hook points, asked for once."""

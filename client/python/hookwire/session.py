@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextvars
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,9 +15,12 @@ from hookwire import plan as plans
 from hookwire._proto import service_pb2
 from hookwire.cache import ActivationCache
 from hookwire.catalogue import Catalogue
+from hookwire.connection import Connection
 from hookwire.dtypes import Array
+from hookwire.layer_weights import NamedWeights
 from hookwire.progress import Progress
 from hookwire.tokens import Tokenizer
+from hookwire.weights import DiskCache, Weights
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -167,11 +171,10 @@ class Run:
         assert self.assembly.receipt is not None
         cache = ActivationCache(
             tensors,
+            model=session,
             mask=self._mask,
             receipt=self.assembly.receipt,
             batch=len(made.batch),
-            n_layers=session.cfg.n_layers,
-            hooks=session.catalogue,
         )
         return cache.remove_batch_dim() if remove_batch_dim else cache
 
@@ -188,7 +191,7 @@ def _warn_of_non_finite(receipt: config.Receipt) -> None:
     )
 
 
-class Session:
+class Session(NamedWeights):
     """The state of a connected model, and the making of requests.
 
     Attributes:
@@ -206,6 +209,10 @@ class Session:
         self._use_torch = dtypes.wants_torch(tensors)
         self._catalogue: Catalogue | None = None
         self._tokenizer: Tokenizer | None = None
+        # Where `connect` wants weights to be kept.
+        self._disk: DiskCache | None = None
+        self._weights: Weights | None = None
+        self._weights_lock = threading.Lock()
         # That there is none, once the server has said so.
         self._no_tokenizer: errors.NoTokenizerError | None = None
         self._warned_of_padding = False
@@ -220,6 +227,32 @@ class Session:
 
     def _get_tokenizer(self) -> Tokenizer:
         raise NotImplementedError
+
+    def _blocking_connection(self) -> Connection:
+        """What weights are fetched over."""
+        return Connection(self.server.address)
+
+    @property
+    def weights(self) -> Weights:
+        """The parameters by name, fetched when they are first needed. See `hookwire.weights`.
+
+        Fetching blocks, on an asynchronous model too.
+        """
+        with self._weights_lock:
+            if self._weights is None:
+                connection = self._blocking_connection()
+                self._weights = Weights(
+                    connection.get_weight,
+                    lambda: connection.get_model().model.weights_digest,
+                    self.cfg.weights_digest,
+                    dtype=self.server.dtype,
+                    tensor=self.tensor,
+                    disk=self._disk,
+                )
+            return self._weights
+
+    def _single_token(self, text: str) -> int:
+        return self._get_tokenizer().to_single_token(text)
 
     def _keep_tokenizer(self, files: dict[str, bytes]) -> Tokenizer:
         self._tokenizer = Tokenizer(files, n_ctx=self.cfg.n_ctx, use_torch=self._use_torch)

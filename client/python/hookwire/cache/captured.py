@@ -1,0 +1,212 @@
+"""The tensors of a run, found by any of their names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, ItemsView, Iterator, KeysView, Mapping, Sequence, ValuesView
+from typing import TYPE_CHECKING, Any
+
+from hookwire import catalogue, config, errors
+from hookwire.cache.slices import Slice
+from hookwire.names import get_act_name
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from hookwire.session import Session
+    from hookwire.weights import Weights
+
+
+class Captured(Mapping[str, Any]):
+    """A mapping from names to tensors; what of `ActivationCache` needs no arithmetic."""
+
+    has_pos_embed = False
+
+    def __init__(
+        self,
+        tensors: dict[str, Any],
+        *,
+        model: Session,
+        mask: Callable[[], Any],
+        batch: int,
+        receipt: config.Receipt,
+    ) -> None:
+        self.cache_dict = tensors
+        self.model = model
+        self._make_mask = mask
+        self._batch = batch
+        self.receipt = receipt
+        self.has_batch_dim = True
+
+    @property
+    def cfg(self) -> config.Config:
+        """The model's configuration."""
+        return self.model.cfg
+
+    @property
+    def weights(self) -> Weights:
+        """The model's parameters, fetched when they are first needed.
+
+        Raises:
+            StaleWeightsError: the server now has other weights than this run had.
+        """
+        weights = self.model.weights
+        weights.check_digest(self.receipt.weights_digest)
+        return weights
+
+    @property
+    def has_embed(self) -> bool:
+        """Whether the embedding was captured."""
+        return self.find("hook_embed") is not None
+
+    def __getitem__(self, key: str | tuple[Any, ...]) -> Any:
+        """The tensor under a name, or a short name with its layer and component.
+
+        Raises:
+            HookNotFoundError: nothing was captured under that name (it is a KeyError).
+        """
+        found = self.cache_dict.get(key) if isinstance(key, str) else None
+        if found is not None:
+            return found
+        name = self._full_name(key)
+        found = self.find(name)
+        if found is None:
+            raise self._missing(key, name, self.model.catalogue().get(name))
+        return found
+
+    def find(self, name: str) -> Any:
+        """The tensor of a hook point, whichever of its names it was captured under, or None."""
+        found = self.cache_dict.get(name)
+        if found is not None:
+            return found
+        point = self.model.catalogue().get(name)
+        names = () if point is None else (point.name, *point.aliases)
+        return next((self.cache_dict[other] for other in names if other in self.cache_dict), None)
+
+    def need(self, names: Sequence[str]) -> list[Any]:
+        """The tensors of hook points.
+
+        Raises:
+            HookNotFoundError: some were not captured; it names all of these.
+        """
+        tensors = [self.find(name) for name in names]
+        lacking = [name for name, x in zip(names, tensors, strict=True) if x is None]
+        if lacking:
+            raise errors.HookNotFoundError(
+                f"this needs hook points that were not captured: {', '.join(lacking)}; add them to "
+                "names_filter",
+                metadata={"hook": lacking[0]},
+            )
+        return tensors
+
+    def _full_name(self, key: Any) -> str:
+        if isinstance(key, str):
+            return get_act_name(key)
+        if not isinstance(key, tuple) or not key or not isinstance(key[0], str):
+            raise TypeError(f"a key is a name or (name, layer, component), not {key!r}")
+        name, layer, *rest = (*key, None) if len(key) == 1 else key
+        if layer is not None and layer < 0:
+            layer += self.cfg.n_layers
+        return get_act_name(name, layer, *rest)
+
+    def _missing(self, key: Any, name: str, point: catalogue.HookPoint | None) -> Exception:
+        shown = repr(key) if key == name else f"{key!r} ({name})"
+        if point is not None:
+            message = f"{shown} was not captured; names_filter did not ask for it"
+            return errors.HookNotFoundError(message, metadata={"hook": name})
+        close = catalogue.nearest(name, self.cache_dict)
+        hint = f"; nearest: {', '.join(close)}" if close else ""
+        return errors.HookNotFoundError(
+            f"{shown} is not in the cache of {len(self.cache_dict)} names{hint}",
+            metadata={"hook": name, "suggestion": close[0] if close else ""},
+        )
+
+    @property
+    def mask(self) -> Any:
+        """Bool [batch, pos]: False where a captured position is padding; there, all is zero."""
+        mask = self._make_mask()
+        return mask if self.has_batch_dim else mask[0]
+
+    def __contains__(self, key: object) -> bool:
+        return key in self.cache_dict
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.cache_dict)
+
+    def __len__(self) -> int:
+        return len(self.cache_dict)
+
+    def keys(self) -> KeysView[str]:
+        """The names."""
+        return self.cache_dict.keys()
+
+    def values(self) -> ValuesView[Any]:
+        """The tensors."""
+        return self.cache_dict.values()
+
+    def items(self) -> ItemsView[str, Any]:
+        """Names and tensors."""
+        return self.cache_dict.items()
+
+    def __repr__(self) -> str:
+        return f"ActivationCache with keys {list(self.cache_dict)}"
+
+    def remove_batch_dim(self, batch_size: int | None = None) -> Self:
+        """Takes the batch off every tensor of a run with one row, and returns the cache.
+
+        Args:
+            batch_size: not needed: the cache knows how many rows it has.
+
+        Raises:
+            ValueError: the run had several rows.
+        """
+        if not self.has_batch_dim:
+            return self
+        rows = self._batch if batch_size is None else batch_size
+        if rows != 1 or self._batch != 1:
+            raise ValueError(f"the batch has {self._batch} rows; its axis cannot be removed")
+        for name, tensor in self.cache_dict.items():
+            self.cache_dict[name] = tensor[0]
+        self.has_batch_dim = False
+        return self
+
+    def apply_slice_to_batch_dim(self, batch_slice: Any) -> Self:
+        """A new cache with some rows of the batch.
+
+        Args:
+            batch_slice: which rows; a number takes the batch's axis away.
+
+        Raises:
+            ValueError: the batch's axis is gone already.
+        """
+        rows = Slice(batch_slice)
+        if not self.has_batch_dim and rows.mode != "identity":
+            raise ValueError("this cache has no batch any more")
+        sliced = {name: rows.apply(tensor) for name, tensor in self.cache_dict.items()}
+        kept = Slice.unwrap(batch_slice)
+
+        def mask() -> Any:
+            return kept.apply(self._make_mask())
+
+        made = type(self)(
+            sliced,
+            model=self.model,
+            mask=mask,
+            batch=len(kept.indices(self._batch)),
+            receipt=self.receipt,
+        )
+        made.has_batch_dim = self.has_batch_dim and rows.mode != "int"
+        return made
+
+    def to(self, device: Any) -> Self:
+        """Moves torch tensors to a device, and returns the cache.
+
+        Raises:
+            UnsupportedError: the tensors are NumPy arrays.
+        """
+        if any(not hasattr(tensor, "to") for tensor in self.cache_dict.values()):
+            raise errors.UnsupportedError(
+                'the cache holds NumPy arrays, which have no device: connect with tensors="torch"'
+            )
+        for name, tensor in self.cache_dict.items():
+            self.cache_dict[name] = tensor.to(device)
+        return self

@@ -1,0 +1,291 @@
+"""The logit lens: what the model would predict if it stopped at a layer.
+
+The stream at each layer's input goes through the final norm, with a scale of its own, the
+unembedding and the final softcap, so that the last entry is the model's own logits.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from hookwire import dtypes, errors
+from hookwire.cache import arrays, logits, norms, residual
+from hookwire.cache.slices import Slice
+
+if TYPE_CHECKING:
+    from hookwire.cache.activation_cache import ActivationCache
+
+ReturnType = Literal["logits", "log_probs", "probs"]
+_COLUMNS = {"logits": "logit", "log_probs": "log_prob", "probs": "probability"}
+
+
+@dataclass(frozen=True)
+class LogitReadout:
+    """What vectors say through the unembedding.
+
+    Attributes:
+        values: [..., selected]: of the targets, the `top_k`, the `vocab`, or of all tokens.
+        return_type: "logits", "log_probs" or "probs".
+        entropy: of the distribution over all tokens, in nats, [...].
+        top_ids: with `top_k`: the tokens, [..., k].
+        vocab_ids: with `vocab`: the tokens, [selected].
+        target_ids: with `targets`: [target], or [...] where each row has its own.
+        target_ranks: how many tokens have a larger logit than the target, [..., target].
+        per_row_targets: whether each row has its own target.
+    """
+
+    values: Any
+    return_type: str
+    entropy: Any
+    top_ids: Any = None
+    vocab_ids: Any = None
+    target_ids: Any = None
+    target_ranks: Any = None
+    per_row_targets: bool = False
+
+    def row_ids(self, index: tuple[int, ...]) -> Any:
+        """The tokens along the last axis of one row of `values`; None for all."""
+        if self.top_ids is not None:
+            return self.top_ids[index]
+        if self.target_ids is not None:
+            return self.target_ids[index].reshape(1) if self.per_row_targets else self.target_ids
+        return self.vocab_ids
+
+
+@dataclass(frozen=True)
+class LogitLens:
+    """A logit lens over the stream of a run.
+
+    Attributes:
+        readout: the numbers; their first axis is the entry.
+        labels: of the entries: "0_pre", "3_mid", "final_post".
+        has_batch_dim: whether the batch comes after the entry.
+        target_names: the strings among the targets, None for ids.
+    """
+
+    readout: LogitReadout
+    labels: list[str]
+    has_batch_dim: bool
+    target_names: list[str | None] | None = None
+
+    @property
+    def values(self) -> Any:
+        """[entry, batch, pos, selected]."""
+        return self.readout.values
+
+    def rank_trajectory(self, target: str | int | None = None) -> Any:
+        """The rank of a target at every entry, [entry, batch, pos].
+
+        Args:
+            target: as it was given to `targets`; None where there was just one.
+
+        Raises:
+            ValueError: no such target, or not just one.
+        """
+        ranks, ids = self.readout.target_ranks, self.readout.target_ids
+        if ranks is None:
+            raise ValueError("this lens has no targets: give targets=")
+        if self.readout.per_row_targets or target is None:
+            if target is not None or ranks.shape[-1] != 1:
+                raise ValueError(
+                    "name one of the targets" if target is None else "each row has its own"
+                )
+            return ranks[..., 0]
+        known: list[Any] = [int(i) for i in ids]
+        if isinstance(target, str):
+            known = list(self.target_names or [])
+        if target not in known:
+            raise ValueError(f"{target!r} is none of the targets {known}")
+        return ranks[..., known.index(target)]
+
+    def top_tokens(self, tokenizer: Any) -> dict[str, Any]:
+        """The text of the `top_k` tokens of every entry, by label.
+
+        Args:
+            tokenizer: anything with `decode(ids)`; `model.tokenizer` too.
+        """
+        if self.readout.top_ids is None:
+            raise ValueError("this lens has no top tokens: give top_k=")
+        ids = dtypes.to_numpy(self.readout.top_ids)
+        return {label: _texts(ids[i], tokenizer) for i, label in enumerate(self.labels)}
+
+    def to_dataframe(self, tokenizer: Any = None, top_k: int | None = None) -> Any:
+        """One line for each entry, row, position and token: a pandas DataFrame.
+
+        Columns are `layer`, `batch` and `pos` where they were not sliced away, `token_index`,
+        `token_string` with a tokenizer, and `logit`, `log_prob` or `probability`.
+
+        Args:
+            tokenizer: as in `top_tokens`.
+            top_k: only so many lines of each position, the largest values.
+        """
+        import pandas as pd  # type: ignore[import-untyped, unused-ignore]
+
+        return pd.DataFrame(self._lines(tokenizer, top_k))
+
+    def _lines(self, tokenizer: Any, top_k: int | None) -> Iterator[dict[str, Any]]:
+        values = dtypes.to_numpy(self.values)
+        axes = ("batch", "pos") if self.has_batch_dim else ("pos",)
+        for at, label in enumerate(self.labels):
+            for index in itertools.product(*map(range, values.shape[1:-1])):
+                place = (at, *index)
+                row, ids = values[place], self.readout.row_ids(place)
+                ids = np.arange(len(row)) if ids is None else dtypes.to_numpy(ids)
+                for i in np.argsort(-row, kind="stable")[:top_k]:
+                    line: dict[str, Any] = {"layer": label, **dict(zip(axes, index, strict=False))}
+                    line["token_index"] = int(ids[i])
+                    if tokenizer is not None:
+                        line["token_string"] = _texts(ids[i], tokenizer)
+                    line[_COLUMNS[self.readout.return_type]] = float(row[i])
+                    yield line
+
+
+def _texts(ids: Any, tokenizer: Any) -> Any:
+    if ids.ndim:
+        return [_texts(row, tokenizer) for row in ids]
+    decode = getattr(tokenizer, "decode", None) or tokenizer.to_string
+    return str(decode([int(ids)]))
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which tokens of a readout are kept; none of these: all."""
+
+    vocab: Any = None
+    targets: Any = None
+    top_k: int | None = None
+
+    def check(self, d_vocab: int) -> None:
+        """Raises ValueError for more than one choice, and for tokens that there are not."""
+        if sum(x is not None for x in (self.vocab, self.targets, self.top_k)) > 1:
+            raise ValueError("give at most one of vocab, targets and top_k")
+        if self.top_k is not None and not 1 <= self.top_k <= d_vocab:
+            raise ValueError(f"top_k must be in [1, {d_vocab}], not {self.top_k}")
+        for ids in (self.vocab, self.targets):
+            if ids is not None and (not ids.size or ids.min() < 0 or ids.max() >= d_vocab):
+                raise ValueError(f"token ids must be in [0, {d_vocab})")
+
+
+def read(
+    cache: ActivationCache,
+    vectors: Any,
+    apply_ln: bool,
+    chosen: Selection,
+    per_row: bool,
+    return_type: str,
+    chunk_size: int,
+) -> LogitReadout:
+    """Vectors [..., d_model] through final norm, unembedding and softcap, some rows at a time."""
+    lead = vectors.shape[:-1]
+    flat = vectors.reshape(-1, vectors.shape[-1])
+    unembed = arrays.matching(cache.weights["unembed.weight"], flat)  # [d_vocab, d_model]
+    targets: Any = None
+    if chosen.targets is not None:
+        targets = arrays.indices(chosen.targets, flat)
+        if per_row:
+            padded = targets.reshape(*(1,) * (len(lead) - targets.ndim), *targets.shape)
+            targets = arrays.broadcast(padded, lead)
+    rows = targets.reshape(-1, 1) if per_row else targets
+    kept: dict[str, list[Any]] = {"values": [], "entropy": [], "ids": [], "ranks": []}
+    for start in range(0, flat.shape[0], chunk_size):
+        part = flat[start : start + chunk_size]
+        if apply_ln:
+            part = norms.apply_final_norm(cache, part)
+        raw = _softcapped(arrays.einsum("nd,vd->nv", part, unembed), cache)
+        log_probs = arrays.log_softmax(raw)
+        kept["entropy"].append(-(arrays.exp(log_probs) * log_probs).sum(-1))
+        shown = raw
+        if return_type != "logits":
+            shown = log_probs if return_type == "log_probs" else arrays.exp(log_probs)
+        if targets is not None:
+            ids = rows[start : start + chunk_size] if per_row else rows.reshape(1, -1)
+            ids = arrays.broadcast(ids, (part.shape[0], ids.shape[-1]))
+            theirs = arrays.take(raw, ids)
+            kept["ranks"].append((raw[:, None] > theirs[..., None]).sum(-1))
+            kept["values"].append(arrays.take(shown, ids))
+        elif chosen.top_k is not None:
+            kept["ids"].append(arrays.top(raw, chosen.top_k))
+            kept["values"].append(arrays.take(shown, kept["ids"][-1]))
+        elif chosen.vocab is not None:
+            kept["values"].append(shown[:, arrays.indices(chosen.vocab, flat)])
+        else:
+            kept["values"].append(shown)
+
+    def whole(name: str, *rest: int) -> Any:
+        parts = kept[name]
+        return arrays.concatenate(parts).reshape(*lead, *rest) if parts else None
+
+    return LogitReadout(
+        values=whole("values", -1),
+        return_type=return_type,
+        entropy=whole("entropy"),
+        top_ids=whole("ids", -1),
+        vocab_ids=None if chosen.vocab is None else arrays.indices(chosen.vocab, flat),
+        target_ids=targets,
+        target_ranks=whole("ranks", -1),
+        per_row_targets=per_row,
+    )
+
+
+def _softcapped(raw: Any, cache: ActivationCache) -> Any:
+    cap = cache.cfg.output_logits_soft_cap
+    return raw if cap is None else arrays.times(arrays.tanh(arrays.times(raw, 1 / cap)), cap)
+
+
+def logit_lens(
+    cache: ActivationCache,
+    *,
+    layers: Sequence[int] | None,
+    incl_mid: bool,
+    positions: Any,
+    batch_slice: Any,
+    lens: Callable[[Any, int], Any] | None,
+    apply_ln: bool,
+    vocab: Any,
+    targets: Any,
+    return_type: str,
+    top_k: int | None,
+    chunk_size: int,
+) -> LogitLens:
+    """See `ActivationCache.logit_lens`."""
+    if return_type not in _COLUMNS:
+        raise ValueError(f"return_type is one of {', '.join(_COLUMNS)}, not {return_type!r}")
+    if chunk_size < 1:
+        raise ValueError(f"chunk_size must be at least 1, not {chunk_size}")
+    per_row = getattr(targets, "ndim", 0) >= 1
+    names = None
+    if targets is not None and not per_row:
+        listed = targets if isinstance(targets, (list, tuple)) else [targets]
+        names = [target if isinstance(target, str) else None for target in listed]
+        targets = listed
+    chosen = Selection(
+        None if vocab is None else logits.token_ids(cache, vocab).reshape(-1),
+        None if targets is None else logits.token_ids(cache, targets),
+        top_k,
+    )
+    chosen.check(cache.cfg.d_vocab)
+    stack, labels = residual.accumulated(
+        cache, cache.cfg.n_layers, incl_mid, False, Slice(positions)
+    )
+    if layers is not None:
+        try:
+            labels = [labels[layer] for layer in layers]
+        except IndexError:
+            raise ValueError(
+                f"layers {list(layers)} name entries that there are not: there are {len(labels)}"
+            ) from None
+        stack = stack[list(layers)]
+    rows = Slice(batch_slice)
+    if cache.has_batch_dim:
+        stack = rows.apply(stack, dim=1)
+    elif rows.mode != "identity":
+        raise errors.UnsupportedError("batch_slice needs a cache that still has its batch")
+    if lens is not None:
+        stack = arrays.stack([lens(stack[i], i) for i in range(len(labels))])
+    readout = read(cache, stack, apply_ln, chosen, per_row, return_type, chunk_size)
+    return LogitLens(readout, labels, cache.has_batch_dim and rows.mode != "int", names)

@@ -1,0 +1,260 @@
+"""The weights under TransformerLens's names and in its orientation: `model.W_Q[3]`.
+
+Layers of a Gemma 4 differ: in the width of a head, in the number of key-value heads, in the width
+of the MLP; and some have no keys or values of their own. So what is one tensor [layer, …] in
+TransformerLens is a sequence with one tensor a layer here. It acts as one tensor where it can be
+one, and says why where it cannot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, overload
+
+import numpy as np
+
+from hookwire import dtypes, errors
+
+if TYPE_CHECKING:
+    from hookwire.config import Config
+    from hookwire.weights import Weights
+
+
+class LayerWeights(Sequence[Any]):
+    """One tensor a layer, fetched when it is first asked for.
+
+    `model.W_Q[3]` is a layer's, `model.W_Q[-1]` the last one's, `model.W_Q[2:4]` a list. Where all
+    layers have one shape, this is also what TransformerLens has, one tensor [layer, …]: for
+    functions of torch and NumPy, for `@`, and with `.stack()`; then `.shape` is its shape.
+    """
+
+    def __init__(self, name: str, get: Callable[[int], Any], n_layers: int) -> None:
+        self._name = name
+        self._get = get
+        self._n_layers = n_layers
+
+    def __len__(self) -> int:
+        return self._n_layers
+
+    @overload
+    def __getitem__(self, layer: int) -> Any: ...
+    @overload
+    def __getitem__(self, layer: slice) -> list[Any]: ...
+    def __getitem__(self, layer: Any) -> Any:
+        """A layer's tensor.
+
+        Raises:
+            IndexError: no such layer.
+            AbsentWeightError: this layer has none; the message says why.
+        """
+        if isinstance(layer, slice):
+            return [self._get(at) for at in range(self._n_layers)[layer]]
+        if isinstance(layer, tuple):  # model.W_Q[3, 0]
+            return self[layer[0]][layer[1:]]
+        try:
+            at = range(self._n_layers)[layer]
+        except IndexError:
+            raise IndexError(
+                f"{self._name}[{layer}]: this model has layers 0 to {self._n_layers - 1}"
+            ) from None
+        return self._get(at)
+
+    def __iter__(self) -> Iterator[Any]:
+        return map(self._get, range(self._n_layers))
+
+    def __repr__(self) -> str:
+        return f"{self._name} of {self._n_layers} layers; {self._name}[layer] is one"
+
+    def stack(self) -> Any:
+        """One tensor, [layer, …].
+
+        Raises:
+            LayersDifferError: the layers' shapes differ, or some have none.
+        """
+        tensors = []
+        for layer in range(self._n_layers):
+            try:
+                tensors.append(self._get(layer))
+            except errors.AbsentWeightError as error:
+                raise errors.LayersDifferError(
+                    f"{self._name} cannot be one tensor: {error}; take {self._name}[layer]"
+                ) from None
+        shapes = [tuple(tensor.shape) for tensor in tensors]
+        if len(set(shapes)) > 1:
+            other = next(at for at, shape in enumerate(shapes) if shape != shapes[0])
+            raise errors.LayersDifferError(
+                f"{self._name} cannot be one tensor: layer 0 has {list(shapes[0])}, layer {other} "
+                f"{list(shapes[other])}; take {self._name}[layer]"
+            )
+        if dtypes.is_torch(tensors[0]):
+            import torch
+
+            return torch.stack(tensors)
+        return np.stack(tensors)
+
+    @property
+    def shape(self) -> Any:
+        """Of the one tensor, [layer, …]. Raises as `stack` does."""
+        return self.stack().shape
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        del copy
+        return np.asarray(dtypes.to_numpy(self.stack()), dtype=dtype)
+
+    @classmethod
+    def __torch_function__(
+        cls, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        def as_tensor(value: Any) -> Any:
+            return value.stack() if isinstance(value, LayerWeights) else value
+
+        made = tuple(as_tensor(value) for value in args)
+        return function(*made, **{key: as_tensor(x) for key, x in (kwargs or {}).items()})
+
+    def __matmul__(self, other: Any) -> Any:
+        return self.stack() @ other
+
+    def __rmatmul__(self, other: Any) -> Any:
+        return other @ self.stack()
+
+
+class NamedWeights:
+    """What gives a model its `W_…` and `b_…`."""
+
+    cfg: Config
+
+    @property
+    def weights(self) -> Weights:
+        """The parameters by their full names."""
+        raise NotImplementedError
+
+    def _layers(self, name: str, get: Callable[[int], Any]) -> LayerWeights:
+        return LayerWeights(name, get, self.cfg.n_layers)
+
+    def _transposed(self, name: str, component: str) -> LayerWeights:
+        return self._layers(name, lambda at: self.weights[f"blocks.{at}.{component}.weight"].T)
+
+    def _projection(self, name: str, component: str) -> LayerWeights:
+        def get(at: int) -> Any:
+            weight = self.weights[f"blocks.{at}.attn.{component}.weight"]
+            heads = weight.reshape(-1, self.cfg.layers[at].d_head, weight.shape[-1])
+            return heads.swapaxes(-1, -2)
+
+        return self._layers(name, get)
+
+    def _biases(self, name: str, component: str, heads: bool = False) -> LayerWeights:
+        def get(at: int) -> Any:
+            bias = self.weights[f"blocks.{at}.{component}.bias"]
+            return bias.reshape(-1, self.cfg.layers[at].d_head) if heads else bias
+
+        return self._layers(name, get)
+
+    @property
+    def W_Q(self) -> LayerWeights:  # noqa: N802 - TransformerLens's names, as all below
+        """Query weights, [head, d_model, d_head] a layer."""
+        return self._projection("W_Q", "q")
+
+    @property
+    def W_K(self) -> LayerWeights:  # noqa: N802
+        """Key weights, [key_value_head, d_model, d_head] a layer.
+
+        A layer that reuses another's keys and values has none, and says which layer's it uses.
+        """
+        return self._projection("W_K", "k")
+
+    @property
+    def W_V(self) -> LayerWeights:  # noqa: N802
+        """Value weights, [key_value_head, d_model, d_head] a layer.
+
+        As `W_K`; a layer whose values are its keys' projection (K==V) has none either.
+        """
+        return self._projection("W_V", "v")
+
+    @property
+    def W_O(self) -> LayerWeights:  # noqa: N802
+        """Output weights of attention, [head, d_head, d_model] a layer."""
+
+        def get(at: int) -> Any:
+            weight = self.weights[f"blocks.{at}.attn.o.weight"].T
+            return weight.reshape(-1, self.cfg.layers[at].d_head, weight.shape[-1])
+
+        return self._layers("W_O", get)
+
+    @property
+    def W_in(self) -> LayerWeights:  # noqa: N802
+        """Input weights of the MLP, [d_model, d_mlp] a layer."""
+        return self._transposed("W_in", "mlp.in")
+
+    @property
+    def W_gate(self) -> LayerWeights:  # noqa: N802
+        """Gate weights of the MLP, [d_model, d_mlp] a layer."""
+        return self._transposed("W_gate", "mlp.gate")
+
+    @property
+    def W_out(self) -> LayerWeights:  # noqa: N802
+        """Output weights of the MLP, [d_mlp, d_model] a layer."""
+        return self._transposed("W_out", "mlp.out")
+
+    @property
+    def W_E(self) -> Any:  # noqa: N802
+        """The embedding, [d_vocab, d_model]; the model multiplies it by √d_model."""
+        return self.weights["embed.weight"]
+
+    @property
+    def W_U(self) -> Any:  # noqa: N802
+        """The unembedding, [d_model, d_vocab]."""
+        return self.weights["unembed.weight"].T
+
+    @property
+    def b_Q(self) -> LayerWeights:  # noqa: N802
+        """Query biases, [head, d_head] a layer; a published Gemma 4 has none, and says so."""
+        return self._biases("b_Q", "attn.q", heads=True)
+
+    @property
+    def b_K(self) -> LayerWeights:  # noqa: N802
+        """Key biases, [key_value_head, d_head] a layer. As `b_Q`."""
+        return self._biases("b_K", "attn.k", heads=True)
+
+    @property
+    def b_V(self) -> LayerWeights:  # noqa: N802
+        """Value biases, [key_value_head, d_head] a layer. As `b_Q`."""
+        return self._biases("b_V", "attn.v", heads=True)
+
+    @property
+    def b_O(self) -> LayerWeights:  # noqa: N802
+        """Output biases of attention, [d_model] a layer. As `b_Q`."""
+        return self._biases("b_O", "attn.o")
+
+    @property
+    def b_in(self) -> LayerWeights:
+        """Input biases of the MLP: a Gemma 4 has none, and says so."""
+        return self._biases("b_in", "mlp.in")
+
+    @property
+    def b_out(self) -> LayerWeights:
+        """Output biases of the MLP: a Gemma 4 has none, and says so."""
+        return self._biases("b_out", "mlp.out")
+
+    @property
+    def b_U(self) -> Any:  # noqa: N802
+        """Zeros [d_vocab]: Gemma 4's unembedding has no bias."""
+        row = self.weights.rows("unembed.weight", [0])
+        if dtypes.is_torch(row):
+            return row.new_zeros(self.cfg.d_vocab)
+        return np.zeros(self.cfg.d_vocab, row.dtype)
+
+    def tokens_to_residual_directions(self, tokens: Any) -> Any:
+        """The unembedding's columns of tokens: [d_model] for one, [..., d_model] for many.
+
+        Only these columns are fetched.
+
+        Args:
+            tokens: a string that is one token, an id, or ids of any shape.
+        """
+        ids = dtypes.to_numpy(self._single_token(tokens) if isinstance(tokens, str) else tokens)
+        rows = self.weights.rows("unembed.weight", ids.reshape(-1))
+        shape = ids.shape if ids.size > 1 else ()
+        return rows.reshape(*shape, rows.shape[-1])
+
+    def _single_token(self, text: str) -> int:
+        raise NotImplementedError

@@ -1,0 +1,310 @@
+"""The model's parameters, each fetched from the server when it is first needed.
+
+    model.weights["blocks.3.attn.q.weight"]
+    model.weights.rows("unembed.weight", [17, 4021])  # these rows, and no others, travel
+
+A name is the component's (as in hook points) and the parameter's own. Tensors are as the server
+computes with them: in its dtype, and oriented as the checkpoint has them, `y = x @ weight.T`. The
+matrices in TransformerLens's orientation are `model.W_Q[3]` and its kin (`hookwire.layer_weights`).
+
+What has been fetched is kept: in memory for as long as the model is, and on disk under
+`$XDG_CACHE_HOME/hookwire/weights` (`~/.cache` where that is not set), by the digest of the server's
+weights, so that the next session, and any other with the same checkpoint, needs no transfer. A
+server that has just started may still be computing its digest; until it has one, nothing is looked
+up on disk, and nothing is waited for. `connect(cache_weights=False)` uses no disk.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import ml_dtypes
+import numpy as np
+
+from hookwire import dtypes, errors
+from hookwire._proto import service_pb2, tensor_pb2
+from hookwire.dtypes import Array
+
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_FILE_NAME = re.compile(r"\w[\w.]*")
+_BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
+# What NumPy's files call what NumPy does not know.
+_CARRIER = np.dtype("<u2")
+
+
+class Fetched(NamedTuple):
+    """A parameter, or some of its rows, off the wire."""
+
+    array: Array
+    digest: str
+
+
+Fetch = Callable[[str, "Sequence[int] | None"], Fetched]
+
+
+def request(name: str, rows: Sequence[int] | None) -> service_pb2.GetWeightRequest:
+    """What asks for a parameter, or for some of its rows."""
+    made = service_pb2.GetWeightRequest(name=name)
+    if rows is not None:
+        made.rows.CopyFrom(tensor_pb2.Selection(indices=tensor_pb2.Indices(values=rows)))
+    return made
+
+
+def join(responses: Iterable[service_pb2.GetWeightResponse]) -> Fetched:
+    """The parameter out of the messages that `GetWeight` sends.
+
+    Raises:
+        IncompleteResultError: they do not add up to what the header says.
+    """
+    header = service_pb2.WeightHeader()
+    buffer = np.empty(0, np.uint8)
+    filled = 0
+    for response in responses:
+        if response.HasField("header"):
+            header.CopyFrom(response.header)
+            buffer = np.empty(header.bytes, np.uint8)
+        end = filled + len(response.data)
+        if response.offset != filled or end > len(buffer):
+            raise errors.IncompleteResultError(f"the pieces of {header.name} do not fit together")
+        buffer[filled:end] = np.frombuffer(response.data, np.uint8)
+        filled = end
+    dtype = dtypes.NUMPY.get(header.dtype)
+    if dtype is None or filled != len(buffer) or not header.shape:
+        raise errors.IncompleteResultError(
+            f"the server sent {filled} of {len(buffer)} bytes of {header.name or 'a parameter'}"
+        )
+    try:
+        array = buffer.view(dtype).reshape(tuple(header.shape))
+    except ValueError as error:
+        raise errors.IncompleteResultError(f"{header.name}: {error}") from None
+    return Fetched(array, header.weights_digest)
+
+
+def is_digest(text: str) -> bool:
+    """Whether this is a digest, rather than "pending"."""
+    return _DIGEST.fullmatch(text) is not None
+
+
+class DiskCache:
+    """Parameters in files, by digest, dtype and name.
+
+    Any number of processes may share a directory: a file appears whole or not at all. What cannot
+    be read or written is as if it were not there.
+
+    Args:
+        directory: made when something is stored.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._writable = True
+
+    def _path(self, digest: str, dtype: str, name: str) -> Path | None:
+        # Names and digests come from elsewhere, and must stay inside the directory.
+        if not is_digest(digest) or not _FILE_NAME.fullmatch(name):
+            return None
+        return self.directory / digest.removeprefix("sha256:") / dtype / f"{name}.npy"
+
+    def load(self, digest: str, dtype: str, name: str) -> Array | None:
+        """The parameter, mapped; writing to it changes this process's copy alone."""
+        path = self._path(digest, dtype, name)
+        if path is None:
+            return None
+        try:
+            array: Array = np.load(path, mmap_mode="c", allow_pickle=False)
+        except (OSError, ValueError, EOFError):
+            return None
+        if dtype == _BFLOAT16.name and array.dtype == _CARRIER:
+            array = array.view(_BFLOAT16)
+        return array if array.dtype.name == dtype else None
+
+    def store(self, digest: str, name: str, array: Array) -> None:
+        """Keeps a parameter."""
+        path = self._path(digest, array.dtype.name, name)
+        if path is None or not self._writable:
+            return
+        try:
+            self._write(path, array)
+        except OSError as error:
+            # A full or read-only disk costs speed, no more; once said, it is not tried again.
+            self._writable = False
+            errors.warn(f"weights are not kept on disk: {error}", errors.HookwireWarning)
+
+    def _write(self, path: Path, array: Array) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                np.save(file, array.view(_CARRIER) if array.dtype == _BFLOAT16 else array)
+            Path(temporary).replace(path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+
+
+def disk_cache(choice: bool | str | os.PathLike[str]) -> DiskCache | None:
+    """The disk cache that `connect(cache_weights=…)` asks for.
+
+    Args:
+        choice: True for the user's cache directory, False for none, or a directory.
+    """
+    if choice is False:
+        return None
+    if choice is not True:
+        return DiskCache(Path(choice))
+    base = os.environ.get("XDG_CACHE_HOME")
+    return DiskCache((Path(base) if base else Path.home() / ".cache") / "hookwire" / "weights")
+
+
+class Weights:
+    """The parameters by name. See the module's docstring. Safe to use from several threads.
+
+    A parameter is one tensor: who changes it in place sees the change again, and the methods of the
+    caches see it too.
+
+    Args:
+        fetch: gets a parameter, or some of its rows, from the server.
+        ask_digest: asks the server for the digest of its weights, which may be "pending".
+        digest: what it said at first.
+        dtype: that the server computes in.
+        tensor: makes what users see of an array.
+        disk: where parameters are kept, if anywhere.
+    """
+
+    def __init__(
+        self,
+        fetch: Fetch,
+        ask_digest: Callable[[], str],
+        digest: str,
+        *,
+        dtype: str,
+        tensor: Callable[[Array], Any],
+        disk: DiskCache | None,
+    ) -> None:
+        self._fetch = fetch
+        self._ask_digest = ask_digest
+        self._digest = digest
+        self._dtype = dtype
+        self._tensor = tensor
+        self._disk = disk
+        self._lock = threading.RLock()
+        self._arrays: dict[str, Array] = {}
+        self._tensors: dict[str, Any] = {}
+        self._rows: dict[str, dict[int, Array]] = {}
+        self._absent: dict[str, errors.AbsentWeightError] = {}
+
+    def __repr__(self) -> str:
+        return f"Weights({self._digest}, {len(self._arrays)} fetched)"
+
+    @property
+    def digest(self) -> str:
+        """Of the server's weights, "sha256:…", or "pending" while it computes that."""
+        if not is_digest(self._digest):
+            self._note_digest(self._ask_digest())
+        return self._digest
+
+    def _note_digest(self, digest: str) -> None:
+        if is_digest(digest) and not is_digest(self._digest):
+            self._digest = digest
+        self.check_digest(digest)
+
+    def check_digest(self, digest: str) -> None:
+        """Holds another digest, of a run's receipt, say, against that of these parameters.
+
+        Raises:
+            StaleWeightsError: both are known, and differ.
+        """
+        if is_digest(digest) and is_digest(self._digest) and digest != self._digest:
+            raise errors.StaleWeightsError(
+                f"the weights {digest[:19]}… are not those that this model was connected to "
+                f"({self._digest[:19]}…): the server holds another checkpoint now; connect again"
+            )
+
+    def __getitem__(self, name: str) -> Any:
+        """A parameter, such as "blocks.3.attn.q.weight".
+
+        Raises:
+            WeightNotFoundError: no Gemma 4 has it (it is a KeyError).
+            AbsentWeightError: this layer, or this model, does not have it (it is a KeyError).
+            WeightsNotServedError: the server keeps its weights.
+        """
+        with self._lock:
+            found = self._tensors.get(name)
+            if found is None:
+                found = self._tensors[name] = self._tensor(self._array(name))
+            return found
+
+    def _array(self, name: str) -> Array:
+        found = self._arrays.get(name)
+        if found is None:
+            found = self._load(name)
+        if found is None:
+            found = self._get(name, None)
+            if self._disk is not None:
+                self._disk.store(self._digest, name, found)
+        self._arrays[name] = found
+        self._rows.pop(name, None)
+        return found
+
+    def _load(self, name: str) -> Array | None:
+        if self._disk is None:
+            return None
+        return self._disk.load(self.digest, self._dtype, name)
+
+    def _get(self, name: str, rows: Sequence[int] | None) -> Array:
+        if name in self._absent:
+            raise self._absent[name]
+        try:
+            array, digest = self._fetch(name, rows)
+        except errors.AbsentWeightError as error:
+            self._absent[name] = error
+            raise
+        self._note_digest(digest)
+        return array
+
+    def rows(self, name: str, rows: Any) -> Any:
+        """Rows of a parameter along its first axis, [row, …].
+
+        Those that are not here yet are fetched, and no others.
+
+        Args:
+            name: of the parameter.
+            rows: their numbers, in any order, with repeats; negative ones count from the end.
+
+        Raises:
+            WeightRowError: a row that the parameter does not have (an IndexError).
+            WeightNotFoundError, AbsentWeightError, WeightsNotServedError: as for a whole one.
+        """
+        wanted = [int(row) for row in np.asarray(rows).reshape(-1)]
+        with self._lock:
+            whole = self._arrays.get(name)
+            if whole is None:
+                whole = self._load(name)
+                if whole is not None:
+                    self._arrays[name] = whole
+            if whole is not None:
+                return self._tensor(self._pick(name, whole, wanted))
+            known = self._rows.setdefault(name, {})
+            missing = list(dict.fromkeys(row for row in wanted if row not in known))
+            for at in range(0, len(missing), _ROWS_AT_ONCE):
+                some = missing[at : at + _ROWS_AT_ONCE]
+                known.update(zip(some, self._get(name, some), strict=True))
+            return self._tensor(np.stack([known[row] for row in wanted]))
+
+    @staticmethod
+    def _pick(name: str, whole: Array, rows: Sequence[int]) -> Array:
+        try:
+            picked: Array = np.array(whole[list(rows)])
+        except IndexError as error:
+            raise errors.WeightRowError(f"{name}: {error}", metadata={"weight": name}) from None
+        return picked
+
+
+# Of one request, whose size the server limits.
+_ROWS_AT_ONCE = 65_536
