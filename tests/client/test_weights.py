@@ -12,7 +12,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 import torch
-from hookwire import aio, errors, weights
+from google.protobuf.message import DecodeError
+from hookwire import aio, errors, weights, wire
 from hookwire._proto import service_pb2
 from hookwire._proto import tensor_pb2 as pb
 from hookwire.dtypes import to_torch
@@ -208,7 +209,7 @@ def test_threads_share_one_fetch() -> None:
     assert all(array is found[0] for array in found)
 
 
-def pieces(**changes: Any) -> list[service_pb2.GetWeightResponse]:
+def messages(**changes: Any) -> list[service_pb2.GetWeightResponse]:
     """EMBED in two messages."""
     data = EMBED.tobytes()
     header = service_pb2.WeightHeader(
@@ -231,30 +232,47 @@ def pieces(**changes: Any) -> list[service_pb2.GetWeightResponse]:
     return made
 
 
+def join(made: Sequence[service_pb2.GetWeightResponse]) -> weights.Fetched:
+    return weights.join(wire.decode_weight(message.SerializeToString()) for message in made)
+
+
 def test_pieces_are_joined() -> None:
-    array, digest = weights.join(pieces())
+    array, digest = join(messages())
     assert np.array_equal(array, EMBED)
     assert digest == DIGEST
 
 
+def test_messages_of_a_later_server_are_read_too() -> None:
+    for message in messages():
+        encoded = message.SerializeToString()
+        piece = wire.decode_weight(encoded)
+        assert piece.data == message.data
+        assert piece.offset == message.offset
+        assert piece.header == (message.header if message.HasField("header") else None)
+        later = encoded + b"\xa0\x06\x01"  # field 100
+        assert wire.decode_weight(later) == piece
+        with pytest.raises(DecodeError):
+            wire.decode_weight(encoded[:-1])
+
+
 @pytest.mark.parametrize(
-    "messages",
+    "made",
     [
         [],
-        pieces()[:1],
-        pieces()[1:],
-        pieces()[::-1],
-        pieces(offset=99),
-        pieces(bytes=200),
-        pieces(bytes=400),
-        pieces(shape=[12, 6]),
-        pieces(dtype=77),
-        pieces(data=b""),
+        messages()[:1],
+        messages()[1:],
+        messages()[::-1],
+        messages(offset=99),
+        messages(bytes=200),
+        messages(bytes=400),
+        messages(shape=[12, 6]),
+        messages(dtype=77),
+        messages(data=b""),
     ],
 )
-def test_pieces_that_do_not_add_up_are_refused(messages: Any) -> None:
+def test_pieces_that_do_not_add_up_are_refused(made: Any) -> None:
     with pytest.raises(errors.IncompleteResultError):
-        weights.join(messages)
+        join(made)
 
 
 @pytest.fixture(scope="module")

@@ -51,7 +51,7 @@ _SERVICE = "/hookwire.v1.ActivationService/"
 GET_MODEL = Method(_SERVICE + "GetModel", False, service_pb2.GetModelResponse.FromString)
 LIST_HOOKS = Method(_SERVICE + "ListHooks", False, service_pb2.ListHooksResponse.FromString)
 GET_TOKENIZER = Method(_SERVICE + "GetTokenizer", True, service_pb2.GetTokenizerResponse.FromString)
-GET_WEIGHT = Method(_SERVICE + "GetWeight", True, service_pb2.GetWeightResponse.FromString)
+GET_WEIGHT = Method(_SERVICE + "GetWeight", True, wire.decode_weight)
 PLAN = Method(_SERVICE + "Plan", False, service_pb2.PlanResponse.FromString)
 RUN = Method(_SERVICE + "Run", True, wire.decode_event)
 

@@ -30,6 +30,7 @@ import numpy as np
 from hookwire import dtypes, errors
 from hookwire._proto import service_pb2, tensor_pb2
 from hookwire.dtypes import Array
+from hookwire.wire import WeightPiece
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _FILE_NAME = re.compile(r"\w[\w.]*")
@@ -56,7 +57,7 @@ def request(name: str, rows: Sequence[int] | None) -> service_pb2.GetWeightReque
     return made
 
 
-def join(responses: Iterable[service_pb2.GetWeightResponse]) -> Fetched:
+def join(pieces: Iterable[WeightPiece]) -> Fetched:
     """The parameter out of the messages that `GetWeight` sends.
 
     Raises:
@@ -65,14 +66,14 @@ def join(responses: Iterable[service_pb2.GetWeightResponse]) -> Fetched:
     header = service_pb2.WeightHeader()
     buffer = np.empty(0, np.uint8)
     filled = 0
-    for response in responses:
-        if response.HasField("header"):
-            header.CopyFrom(response.header)
+    for piece in pieces:
+        if piece.header is not None:
+            header = piece.header
             buffer = np.empty(header.bytes, np.uint8)
-        end = filled + len(response.data)
-        if response.offset != filled or end > len(buffer):
+        end = filled + len(piece.data)
+        if piece.offset != filled or end > len(buffer):
             raise errors.IncompleteResultError(f"the pieces of {header.name} do not fit together")
-        buffer[filled:end] = np.frombuffer(response.data, np.uint8)
+        buffer[filled:end] = np.frombuffer(piece.data, np.uint8)
         filled = end
     dtype = dtypes.NUMPY.get(header.dtype)
     if dtype is None or filled != len(buffer) or not header.shape:

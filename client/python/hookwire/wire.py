@@ -1,8 +1,9 @@
-"""Reads the messages of a run off the wire.
+"""Reads the messages of a run, and those of a parameter, off the wire.
 
-Nearly all bytes of a result are in `TensorChunk.data`. Protobuf's runtime would copy them twice
-before Python sees them, so messages that hold nothing but chunks are taken apart here, and the data
-are views of the received message. Everything else, and whatever looks unfamiliar, goes to protobuf.
+Nearly all bytes of a result are in `TensorChunk.data`, and those of a parameter in
+`GetWeightResponse.data`. Protobuf's runtime would copy them twice before Python sees them, so
+messages that hold little else are taken apart here, and the data are views of the received message.
+Everything else, and whatever looks unfamiliar, goes to protobuf.
 """
 
 from __future__ import annotations
@@ -17,12 +18,23 @@ _CHUNKS_CHUNK = 1 << 3 | 2
 _CHUNK_TENSOR = 1 << 3
 _CHUNK_OFFSET = 2 << 3
 _CHUNK_DATA = 15 << 3 | 2
+_WEIGHT_HEADER = 1 << 3 | 2
+_WEIGHT_OFFSET = 2 << 3
+_WEIGHT_DATA = 15 << 3 | 2
 
 
 class Chunk(NamedTuple):
     """Bytes [offset, offset + len(data)) of the tensor with this number in the plan."""
 
     tensor: int
+    offset: int
+    data: memoryview
+
+
+class WeightPiece(NamedTuple):
+    """Bytes [offset, offset + len(data)) of a parameter; in its first message, what it is."""
+
+    header: service_pb2.WeightHeader | None
     offset: int
     data: memoryview
 
@@ -104,3 +116,35 @@ def _decode_chunks(message: bytes) -> list[Chunk]:
             raise _UnfamiliarError
         chunks.append(Chunk(tensor, offset, data))
     return chunks
+
+
+def decode_weight(message: bytes) -> WeightPiece:
+    """One `GetWeightResponse`."""
+    try:
+        return _decode_weight(message)
+    except (_UnfamiliarError, IndexError):
+        response = service_pb2.GetWeightResponse.FromString(message)
+        header = response.header if response.HasField("header") else None
+        return WeightPiece(header, response.offset, memoryview(response.data))
+
+
+def _decode_weight(message: bytes) -> WeightPiece:
+    view = memoryview(message)
+    header, offset, data = None, 0, view[:0]
+    at, end = 0, len(message)
+    while at < end:
+        key = message[at]
+        if key == _WEIGHT_OFFSET:
+            offset, at = _varint(message, at + 1)
+            continue
+        if key not in (_WEIGHT_HEADER, _WEIGHT_DATA):
+            raise _UnfamiliarError
+        size, at = _varint(message, at + 1)
+        if at + size > end:
+            raise _UnfamiliarError
+        if key == _WEIGHT_DATA:
+            data = view[at : at + size]
+        else:
+            header = service_pb2.WeightHeader.FromString(message[at : at + size])
+        at += size
+    return WeightPiece(header, offset, data)
