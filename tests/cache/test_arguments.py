@@ -197,6 +197,38 @@ def test_a_cache_names_all_that_it_lacks(served: Served) -> None:
         cache.accumulated_resid()
 
 
+def test_what_the_page_says_is_enough(served: Served) -> None:
+    cfg, last = served.model.cfg, served.model.cfg.n_layers - 1
+    of_layers = {"blocks.*.hook_attn_out", "blocks.*.hook_mlp_out", "hook_embed"}
+    of_heads = {"blocks.*.attn.hook_z", "blocks.*.ln1_post.hook_scale"}
+    of_neurons = {"blocks.*.mlp.hook_post", "blocks.*.ln2_post.hook_scale"}
+    of_all = {"hook_embed"}
+    if cfg.d_per_layer_input:
+        of_layers.add("blocks.*.hook_ple_out")
+        of_all.add("blocks.*.hook_ple_out")
+    if cfg.n_experts:
+        of_neurons.add("blocks.*.post_feedforward_layernorm_1.hook_scale")
+        of_all.add("blocks.*.post_feedforward_layernorm_2.hook_out")
+    stream = {"blocks.*.hook_resid_pre", f"blocks.{last}.hook_resid_post"}
+    calls: list[tuple[set[str], str, dict[str, Any]]] = [
+        (stream, "accumulated_resid", {}),
+        (stream, "logit_lens", {}),
+        (stream | {"blocks.*.hook_resid_mid"}, "accumulated_resid", {"incl_mid": True}),
+        (of_layers, "decompose_resid", {}),
+        (of_layers | {"ln_final.hook_scale"}, "decompose_resid", {"apply_ln": True}),
+        (of_heads, "stack_head_results", {}),
+        (of_neurons, "stack_neuron_results", {"layer": -1}),
+        (of_heads | of_neurons | of_all, "get_full_resid_decomposition", {}),
+    ]
+    for names, method, arguments in calls:
+        _, cache = served.model.run_with_cache(served.tokens, names_filter=sorted(names))
+        got, want = (getattr(x, method)(**arguments) for x in (cache, served.cache))
+        if method == "logit_lens":
+            got, want = got.values, want.values
+        # Not the same bits: a run in which nobody looks at the patterns fuses its attention.
+        assert relative(got, want) < TOLERANCE, method
+
+
 def test_scales_are_computed_from_what_there_is(served: Served) -> None:
     names = ["blocks.*.attn.hook_z", "blocks.*.attn.hook_out", "blocks.*.hook_resid_post"]
     _, cache = served.model.run_with_cache(served.tokens, names_filter=names)
