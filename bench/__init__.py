@@ -9,7 +9,8 @@ import os
 
 SETTINGS = {
     # OpenMP threads that spin after their work hold up the other side of an interleaved
-    # measurement. The daemon gives itself the same. Has to be there before torch loads libgomp.
+    # measurement. (The daemon has a setting of its own, for when it shares its cores.) Has to be
+    # there before torch loads libgomp.
     "GOMP_SPINCOUNT": "10000",
     "HF_HUB_OFFLINE": "1",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",

@@ -46,8 +46,9 @@ v1::Server DescribeServer(const Options& options, const model::TextModel& model,
   out.set_max_request_bytes(kMaxRequestBytes);
   out.set_max_result_bytes(options.max_result_mb * kMiB);
   out.set_max_tokens(options.max_tokens);
-  for (const char* capability : {"run", "plan", "ops.set", "ops.add", "ops.scale", "ops.zero",
-                                 "ops.copy", "logits", "log_probs", "residual", "stop_at_layer"}) {
+  for (const char* capability :
+       {"run", "plan", "ops.set", "ops.add", "ops.scale", "ops.zero", "ops.copy", "logits",
+        "log_probs", "residual", "stop_at_layer", "interact"}) {
     out.add_capabilities(capability);
   }
   if (options.serve_weights) out.add_capabilities("weights");
@@ -111,6 +112,8 @@ Daemon::Daemon(const Options& options, std::shared_ptr<spdlog::logger> logger,
       streams_(options.stall_timeout, clock_),
       scheduler_(
           {.max_queue = options.max_queue,
+           .max_interactive = options.max_interactive,
+           .hook_timeout = options.hook_timeout,
            // The number belongs to the thread that computes, too.
            .on_worker_start = [threads] { at::set_num_threads(threads); }},
           [this](const RunPlan& plan, TensorSink& sink) { return executor_.Execute(plan, sink); },
@@ -126,6 +129,7 @@ Daemon::Daemon(const Options& options, std::shared_ptr<spdlog::logger> logger,
                .server = DescribeServer(options, *model_, threads),
                .compute_dtype = model_->dtype(),
                .weights_digest = [this] { return digest_.value(); },
+               .max_upload_bytes = options.max_upload_mb * kMiB,
                .directory = checkpoint_->directory(),
                .parameters = options.serve_weights ? &model_->parameters() : nullptr,
                .stall_timeout = options.stall_timeout} {}

@@ -148,6 +148,20 @@ constexpr std::array kFlags = {
            return SetNumber(value, 1, std::numeric_limits<uint32_t>::max(),
                             options.max_batch_tokens);
          }},
+    Flag{"max-upload-mb", "N", "most uploaded values of one run, in MiB (default 1024)",
+         [](const std::string& value, Options& options) {
+           return SetNumber(value, 0, kMaxMegabytes, options.max_upload_mb);
+         }},
+    Flag{"max-interactive", "N",
+         "most passes that wait for their clients' functions at once (default 4)",
+         [](const std::string& value, Options& options) {
+           return SetNumber(value, 1, 256, options.max_interactive);
+         }},
+    Flag{"hook-timeout", "SECONDS",
+         "how long such a pass may wait while others want its place (default 30)",
+         [](const std::string& value, Options& options) {
+           return SetSeconds(value, options.hook_timeout);
+         }},
     Flag{"max-queue", "N", "most runs that wait for their turn (default 64)",
          [](const std::string& value, Options& options) {
            return SetNumber(value, 1, 1'000'000, options.max_queue);

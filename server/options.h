@@ -40,6 +40,12 @@ struct Options {
   uint64_t max_tokens = 65'536;
   // Of one forward pass.
   uint64_t max_batch_tokens = 2048;
+  // Of the uploaded values of one run.
+  uint64_t max_upload_mb = 1024;
+  // Runs that have started and may wait for their clients' functions.
+  int max_interactive = 4;
+  // How long such a run may wait while others want its place.
+  absl::Duration hook_timeout = absl::Seconds(30);
   // Runs that wait.
   size_t max_queue = 64;
   // Bytes of results that wait for slow readers, of all runs together.

@@ -99,6 +99,7 @@ struct TextModel::Impl {
 
   Ragged PerLayerInputs(const Ragged& ids, const Ragged& embedded, Numerics numerics) const;
   void VisitRotary(const Ragged& positions, PassState& state, const Probe& probe) const;
+  at::Tensor SoftCap(at::Tensor raw) const;
   Ragged VisitLogits(const Ragged& x, const Probe& probe) const;
   at::Tensor Logits(const at::Tensor& x) const;
   void LogitsInBlocks(const std::vector<at::Tensor>& x, LogitsSink sink) const;
@@ -155,24 +156,24 @@ void TextModel::Impl::VisitRotary(const Ragged& positions, PassState& state,
   }
 }
 
+at::Tensor TextModel::Impl::SoftCap(at::Tensor raw) const {
+  if (!config.final_logit_softcap) return raw;
+  const double cap = *config.final_logit_softcap;
+  // Logits are the largest tensors of all: no second one where nobody can see the first any more.
+  const bool is_ours = raw.use_count() == 1 && raw.storage().use_count() == 1;
+  return (is_ours ? raw.div_(cap) : raw / cap).tanh_().mul_(cap);
+}
+
 // x [rows, d_model] -> [rows, d_vocab], where every step is shown.
 Ragged TextModel::Impl::VisitLogits(const Ragged& x, const Probe& probe) const {
   Ragged logits = probe.Visit(Site::kUnembedOut, -1, Map(x, weights.unembed));
-  if (config.final_logit_softcap) {
-    const double cap = *config.final_logit_softcap;
-    logits = Map(logits, [cap](const at::Tensor& raw) { return (raw / cap).tanh_().mul_(cap); });
-  }
+  for (at::Tensor& part : logits) part = SoftCap(std::move(part));
   return probe.Visit(Site::kLogits, -1, std::move(logits));
 }
 
-// The same where nobody looks: one tensor, changed in place.
+// The same where nobody looks.
 at::Tensor TextModel::Impl::Logits(const at::Tensor& x) const {
-  at::Tensor logits = weights.unembed(x);
-  if (config.final_logit_softcap) {
-    const double cap = *config.final_logit_softcap;
-    logits.div_(cap).tanh_().mul_(cap);
-  }
-  return logits;
+  return SoftCap(weights.unembed(x));
 }
 
 // Sequences that are short share a block, so that the unembedding is read once for them all; a long

@@ -56,6 +56,7 @@ absl::StatusCode CodeOf(v1::ErrorReason reason) {
     case v1::ERROR_REASON_VALUE_SHAPE:
     case v1::ERROR_REASON_VALUE_DTYPE:
     case v1::ERROR_REASON_VALUE_NOT_FINITE:
+    case v1::ERROR_REASON_UNEXPECTED_MESSAGE:
     case v1::ERROR_REASON_UNKNOWN_FIELD:
     case v1::ERROR_REASON_BAD_FIELD:
     case v1::ERROR_REASON_MALFORMED_REQUEST:
@@ -66,7 +67,13 @@ absl::StatusCode CodeOf(v1::ErrorReason reason) {
     case v1::ERROR_REASON_TOO_MANY_TENSORS:
     case v1::ERROR_REASON_OUT_OF_MEMORY:
     case v1::ERROR_REASON_QUEUE_FULL:
+    case v1::ERROR_REASON_VALUE_TOO_LARGE:
       return absl::StatusCode::kResourceExhausted;
+    case v1::ERROR_REASON_HOOK_TIMEOUT:
+    case v1::ERROR_REASON_READER_STALLED:
+      return absl::StatusCode::kDeadlineExceeded;
+    case v1::ERROR_REASON_CANCELLED:
+      return absl::StatusCode::kCancelled;
     case v1::ERROR_REASON_SHUTTING_DOWN:
       return absl::StatusCode::kUnavailable;
     case v1::ERROR_REASON_WEIGHTS_NOT_SERVED:

@@ -24,6 +24,7 @@ void ChangeByNumber(OpKind kind, double number, at::Tensor& part) {
       return;
     case OpKind::kZero:
     case OpKind::kCopy:
+    case OpKind::kCallback:
       return;
   }
 }
@@ -41,6 +42,7 @@ void ChangeByTensor(OpKind kind, const at::Tensor& value, at::Tensor& part) {
       part.mul_(value);
       return;
     case OpKind::kZero:
+    case OpKind::kCallback:
       return;
   }
 }

@@ -12,7 +12,7 @@ namespace hookwire::server {
 
 // Changes the targets' slices in place, in the tensors' own dtype; `copy` reads its sources as they
 // are now. values[s] is the tensor of the pass's sequence s; the targets' must be the caller's own.
-// Targets in other passes are left out. REQUIRES: the pass has a target.
+// Targets in other passes are left out. REQUIRES: it is no callback.
 void ApplyOp(const OpPlan& op, const Pass& pass, absl::Span<const at::Tensor> values);
 
 }  // namespace hookwire::server

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "server/execute/executor.h"
 #include "server/execute/non_finite.h"
 #include "server/execute/tensor_sink.h"
@@ -35,6 +36,12 @@ class Emitter {
                         int64_t first, const at::Tensor& rows);
 
   absl::Status Progress(int layers_done) { return FromSink(sink_.Progress(layers_done)); }
+
+  absl::StatusOr<std::vector<at::Tensor>> Await(const OpPlan& op) {
+    absl::StatusOr<std::vector<at::Tensor>> answers = sink_.Await(op);
+    if (!answers.ok()) return FromSink(answers.status());
+    return answers;
+  }
 
   // What the sink said when it refused; OK if it never did.
   const absl::Status& sink_status() const { return sink_status_; }

@@ -15,12 +15,15 @@ std::vector<int> FirstCompanions(const RunPlan& plan) {
     while (first[static_cast<size_t>(s)] != s) s = first[static_cast<size_t>(s)];
     return s;
   };
+  const auto tie = [&](const Slice& one, const Slice& other) {
+    const int a = find(one.sequence);
+    const int b = find(other.sequence);
+    first[static_cast<size_t>(std::max(a, b))] = std::min(a, b);
+  };
   for (const OpPlan& op : plan.ops) {
-    for (size_t i = 0; i < op.sources.size(); ++i) {
-      const int a = find(op.targets[i].sequence);
-      const int b = find(op.sources[i].sequence);
-      first[static_cast<size_t>(std::max(a, b))] = std::min(a, b);
-    }
+    for (size_t i = 0; i < op.sources.size(); ++i) tie(op.targets[i], op.sources[i]);
+    if (op.kind != OpKind::kCallback) continue;
+    for (const Slice& target : op.targets) tie(op.targets.front(), target);
   }
   for (size_t s = 0; s < first.size(); ++s) first[s] = find(static_cast<int>(s));
   return first;

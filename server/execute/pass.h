@@ -26,7 +26,8 @@ struct Pass {
 };
 
 // Passes of at most `max_tokens` tokens, in the order of the sequences. A single sequence may have
-// more, and so may sequences that one intervention copies between, which stay together.
+// more, and so may sequences that one intervention copies between, or shows to the client together:
+// they stay together.
 std::vector<Pass> SplitIntoPasses(const RunPlan& plan, int64_t max_tokens);
 
 }  // namespace hookwire::server

@@ -1,12 +1,14 @@
 #include "server/execute/run_tap.h"
 
 #include <ATen/ops/clone.h>
+#include <ATen/ops/isfinite.h>
 #include <ATen/ops/isneginf.h>
 
 #include <algorithm>
 #include <cmath>
 #include <limits>
 #include <string>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "server/errors/errors.h"
@@ -22,6 +24,12 @@ absl::Status Internal(const std::string& message) {
 }
 
 constexpr double kMasked = -std::numeric_limits<double>::infinity();
+
+// How many elements of a slice are masked; `masks` is empty where nothing is.
+uint64_t CountMasked(const std::vector<at::Tensor>& masks, size_t s, const Slice& slice) {
+  if (masks.empty()) return 0;
+  return static_cast<uint64_t>(ReadSlice(masks[s], slice.picks).sum().item<int64_t>());
+}
 
 }  // namespace
 
@@ -79,7 +87,7 @@ absl::Status RunTap::Visit(model::HookId hook, absl::Span<at::Tensor> values) {
     }
   }
   HOOKWIRE_RETURN_IF_ERROR(EmitCaptures(point, work, /*before=*/true, values, masks));
-  if (!work.ops.empty()) Apply(work, masks, values);
+  HOOKWIRE_RETURN_IF_ERROR(Apply(point, work, masks, values));
   return EmitCaptures(point, work, /*before=*/false, values, masks);
 }
 
@@ -116,38 +124,81 @@ absl::Status RunTap::EmitCaptures(const model::HookPoint& point, const Work& wor
     for (const TensorPlan& tensor : capture->tensors) {
       if (!pass_.Has(tensor.slice)) continue;
       const auto s = static_cast<size_t>(pass_.place(tensor.slice));
-      uint64_t masked = 0;
-      if (!masks.empty()) {
-        masked =
-            static_cast<uint64_t>(ReadSlice(masks[s], tensor.slice.picks).sum().item<int64_t>());
-      }
       HOOKWIRE_RETURN_IF_ERROR(emitter_.Emit(tensor, capture->dtype, point.name,
-                                             ReadSlice(values[s], tensor.slice.picks), masked));
+                                             ReadSlice(values[s], tensor.slice.picks),
+                                             CountMasked(masks, s, tensor.slice)));
     }
   }
   return absl::OkStatus();
 }
 
-void RunTap::Apply(const Work& work, const std::vector<at::Tensor>& masks,
-                   absl::Span<at::Tensor> values) const {
+absl::Status RunTap::Apply(const model::HookPoint& point, const Work& work,
+                           const std::vector<at::Tensor>& masks, absl::Span<at::Tensor> values) {
   std::vector<bool> own(values.size(), false);
   for (const OpPlan* op : work.ops) {
-    for (const Slice& target : op->targets) {
-      if (!pass_.Has(target)) continue;
-      const auto s = static_cast<size_t>(pass_.place(target));
+    const bool is_callback = op->kind == OpKind::kCallback;
+    std::vector<at::Tensor> answers;
+    if (is_callback) {
+      HOOKWIRE_ASSIGN_OR_RETURN(answers, Ask(point, *op, masks, values));
+      // What was shown may be on its way still: the next change works on a copy again.
+      for (const Slice& target : op->targets) own[static_cast<size_t>(pass_.place(target))] = false;
+    }
+    for (size_t i = 0; i < op->targets.size(); ++i) {
+      if (!pass_.Has(op->targets[i]) || (is_callback && !answers[i].defined())) continue;
+      const auto s = static_cast<size_t>(pass_.place(op->targets[i]));
       if (own[s]) continue;
       // Never into the tensor that was shown: others may hold it.
       values[s] = values[s].clone(at::MemoryFormat::Contiguous);
       own[s] = true;
     }
-    ApplyOp(*op, pass_, values);
+    if (is_callback) {
+      for (size_t i = 0; i < answers.size(); ++i) {
+        if (!answers[i].defined()) continue;
+        ChangeSlice(values[static_cast<size_t>(pass_.place(op->targets[i]))], op->targets[i].picks,
+                    [&](at::Tensor& part) { part.copy_(answers[i]); });
+      }
+    } else {
+      ApplyOp(*op, pass_, values);
+    }
     if (masks.empty()) continue;
     for (const Slice& target : op->targets) {
       if (!pass_.Has(target)) continue;
       const auto s = static_cast<size_t>(pass_.place(target));
-      values[s].masked_fill_(masks[s], kMasked);
+      if (own[s]) values[s].masked_fill_(masks[s], kMasked);
     }
   }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<at::Tensor>> RunTap::Ask(const model::HookPoint& point, const OpPlan& op,
+                                                    const std::vector<at::Tensor>& masks,
+                                                    absl::Span<const at::Tensor> values) {
+  // Targets of a callback are never spread over several passes.
+  std::vector<at::Tensor> shown;
+  for (const TensorPlan& tensor : op.tensors) {
+    const auto s = static_cast<size_t>(pass_.place(tensor.slice));
+    shown.push_back(ReadSlice(values[s], tensor.slice.picks));
+    HOOKWIRE_RETURN_IF_ERROR(emitter_.Emit(tensor, op.dtype, point.name, shown.back(),
+                                           CountMasked(masks, s, tensor.slice)));
+  }
+  if (op.read_only) return std::vector<at::Tensor>(op.tensors.size());
+  HOOKWIRE_ASSIGN_OR_RETURN(std::vector<at::Tensor> answers, emitter_.Await(op));
+  for (size_t i = 0; i < answers.size() && !plan_.allow_non_finite; ++i) {
+    if (!answers[i].defined()) continue;
+    at::Tensor made = at::isfinite(answers[i])
+                          .logical_not_()
+                          .logical_and_(at::isfinite(shown[i]).to(answers[i].device()));
+    if (!masks.empty()) made.logical_and_(at::isneginf(answers[i]).logical_not_());
+    if (!made.any().item<bool>()) continue;
+    return MakeError(
+        absl::StrCat("the answer at ", point.name, " for sequence ", op.targets[i].sequence,
+                     " has NaN or infinity where there were finite numbers: set allow_non_finite "
+                     "if that is meant"),
+        {v1::ERROR_REASON_VALUE_NOT_FINITE,
+         absl::StrCat("spec.interventions[", op.intervention, "].callback"),
+         {{"hook", point.name}}});
+  }
+  return answers;
 }
 
 absl::Status RunTap::CheckComplete() const {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "model/adapter/catalogue.h"
 #include "model/tap/tap.h"
@@ -66,8 +67,13 @@ class RunTap final : public model::Tap {
   absl::Status EmitCaptures(const model::HookPoint& point, const Work& work, bool before,
                             absl::Span<const at::Tensor> values,
                             const std::vector<at::Tensor>& masks);
-  void Apply(const Work& work, const std::vector<at::Tensor>& masks,
-             absl::Span<at::Tensor> values) const;
+  absl::Status Apply(const model::HookPoint& point, const Work& work,
+                     const std::vector<at::Tensor>& masks, absl::Span<at::Tensor> values);
+  // Shows a callback's selection to the client; the answers, one a target, undefined where nothing
+  // changes.
+  absl::StatusOr<std::vector<at::Tensor>> Ask(const model::HookPoint& point, const OpPlan& op,
+                                              const std::vector<at::Tensor>& masks,
+                                              absl::Span<const at::Tensor> values);
 
   const RunPlan& plan_;
   const Pass& pass_;

@@ -5,8 +5,12 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "server/plan/run_plan.h"
 
 namespace hookwire::server {
 
@@ -23,6 +27,14 @@ class TensorSink {
 
   // `layers_done` layers have run. An error ends the run.
   virtual absl::Status Progress(int layers_done) = 0;
+
+  // What the client makes of the tensors of callback `op`, which have been emitted: one for each,
+  // in the dtype and shape of the plan, on the CPU, contiguous; undefined where it leaves one as it
+  // is. Blocks until the client has answered them all. An error ends the run.
+  virtual absl::StatusOr<std::vector<at::Tensor>> Await(const OpPlan& op) {
+    return absl::InternalError(
+        absl::StrCat("intervention ", op.intervention, " asks a client that cannot answer"));
+  }
 };
 
 }  // namespace hookwire::server

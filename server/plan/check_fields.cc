@@ -65,6 +65,11 @@ absl::Status CheckValue(bool present, const v1::Value& value, const FieldPath& p
   if (!present || value.kind_case() == v1::Value::KIND_NOT_SET) {
     return BadField(path, absl::StrCat(path.str(), " is missing: set `scalar` or `tensor`"));
   }
+  if (value.kind_case() == v1::Value::kUpload) {
+    // Interact has put a tensor in its place before it comes here.
+    return BadField(FieldPath(path, "upload"),
+                    absl::StrCat(path.str(), " is an upload, which only Interact takes"));
+  }
   if (value.kind_case() != v1::Value::kTensor) return absl::OkStatus();
   const FieldPath tensor(path, "tensor");
   return CheckDtype(value.tensor().dtype(), FieldPath(tensor, "dtype"));
@@ -90,13 +95,14 @@ absl::Status CheckIntervention(const v1::Intervention& intervention, const Field
     }
     case v1::Intervention::kZero:
     case v1::Intervention::kCopy:
+    case v1::Intervention::kCallback:
       return absl::OkStatus();
     case v1::Intervention::OP_NOT_SET:
       break;
   }
   return BadField(path, absl::StrCat(path.str(),
                                      " does nothing: set one of `set`, `add`, `scale`, `zero`, "
-                                     "`copy`"));
+                                     "`copy`, `callback`"));
 }
 
 absl::Status CheckOutputs(const v1::Outputs& outputs, const FieldPath& path) {

@@ -91,13 +91,25 @@ v1::Plan DescribePlan(const RunPlan& plan, const model::TextModel& model) {
     }
     AddTensors(group, output);
   }
+  for (const OpPlan& op : plan.ops) {
+    if (op.kind != OpKind::kCallback) continue;
+    const model::HookPoint& point = catalogue.point(op.hook);
+    v1::TensorGroup& group = *description.add_groups();
+    group.set_source(v1::TensorGroup::SOURCE_CALLBACK);
+    group.set_hook(point.name);
+    group.set_intervention(op.intervention);
+    for (const model::Axis& axis : point.axes) AddAxis(group, axis.kind, axis.name);
+    AddTensors(group, op);
+  }
   description.set_total_bytes(plan.total_bytes);
   description.set_total_tokens(plan.total_tokens);
   description.set_n_layers_run(static_cast<uint32_t>(plan.n_layers_run));
   for (const std::string& name : plan.skipped) description.add_skipped(name);
 
   std::vector<model::HookId> intervened;
-  for (const OpPlan& op : plan.ops) intervened.push_back(op.hook);
+  for (const OpPlan& op : plan.ops) {
+    if (!op.read_only) intervened.push_back(op.hook);
+  }
   std::sort(intervened.begin(), intervened.end());
   intervened.erase(std::unique(intervened.begin(), intervened.end()), intervened.end());
   for (const model::HookId hook : intervened) {

@@ -1,6 +1,7 @@
 // What a request changes: names, selections and values to operations that can be applied without
 // another look.
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -32,6 +33,8 @@ OpKind KindOf(const v1::Intervention& intervention) {
       return OpKind::kScale;
     case v1::Intervention::kCopy:
       return OpKind::kCopy;
+    case v1::Intervention::kCallback:
+      return OpKind::kCallback;
     case v1::Intervention::kZero:
     case v1::Intervention::OP_NOT_SET:
       break;
@@ -50,6 +53,8 @@ const char* FieldOf(OpKind kind) {
       return "scale";
     case OpKind::kCopy:
       return "copy";
+    case OpKind::kCallback:
+      return "callback";
     case OpKind::kZero:
       break;
   }
@@ -61,11 +66,19 @@ class LastWanted {
  public:
   explicit LastWanted(const Planning& planning) : planning_(planning) {
     const RunPlan& plan = planning.plan;
-    if (!plan.captures.empty()) {
-      const model::HookId last = plan.captures.back().hook;
-      hook_ = last;
+    // A callback is a read too.
+    for (size_t i = 0; i < plan.ops.size(); ++i) {
+      if (plan.ops[i].kind == OpKind::kCallback && plan.ops[i].hook >= hook_) {
+        hook_ = plan.ops[i].hook;
+        last_callback_ = i;
+      }
+    }
+    if (!plan.captures.empty() && plan.captures.back().hook >= hook_) {
       // Captures of one hook point are sorted: those of its value before any change come first.
-      after_ = !plan.captures.back().before_interventions;
+      const bool after = !plan.captures.back().before_interventions;
+      captured_after_ = after;
+      if (plan.captures.back().hook > hook_) last_callback_ = kNone;
+      hook_ = plan.captures.back().hook;
     }
     for (const OutputPlan& output : plan.outputs) {
       has_logits_ |= output.source != v1::TensorGroup::SOURCE_RESIDUAL;
@@ -73,10 +86,14 @@ class LastWanted {
     }
   }
 
-  bool Shows(const model::HookPoint& point) const {
-    if (has_logits_) return true;
+  // Whether the change by plan.ops[index] shows.
+  bool Shows(size_t index) const {
+    const OpPlan& op = planning_.plan.ops[index];
+    const model::HookPoint& point = planning_.catalogue().point(op.hook);
+    if (op.kind == OpKind::kCallback || has_logits_) return true;
     if (has_residual_ && FiresBefore(point, planning_.stop)) return true;
-    return point.id < hook_ || (point.id == hook_ && after_);
+    if (op.hook != hook_) return op.hook < hook_;
+    return captured_after_ || (last_callback_ != kNone && index < last_callback_);
   }
 
   absl::Status Error(const model::HookPoint& point, const FieldPath& path) const {
@@ -87,9 +104,10 @@ class LastWanted {
     const std::string cause =
         hook_ == model::kNoHook
             ? "the run returns nothing"
-            : absl::StrCat("the pass ends after ", planning_.catalogue().point(hook_).name,
-                           after_ ? "" : " (read before interventions)",
-                           ", the last place that is read");
+            : absl::StrCat(
+                  "the pass ends after ", planning_.catalogue().point(hook_).name,
+                  captured_after_ || last_callback_ != kNone ? "" : " (read before interventions)",
+                  ", the last place that is read");
     return InputError(v1::ERROR_REASON_NEVER_FIRES, path,
                       absl::StrCat("a change at ", point.name, " can never show: ", cause,
                                    "; capture something later, or ask for logits"),
@@ -97,16 +115,19 @@ class LastWanted {
   }
 
  private:
+  static constexpr size_t kNone = static_cast<size_t>(-1);
+
   const Planning& planning_;
   model::HookId hook_ = model::kNoHook;
-  bool after_ = false;
+  size_t last_callback_ = kNone;  // at hook_
+  bool captured_after_ = false;   // at hook_
   bool has_logits_ = false;
   bool has_residual_ = false;
 };
 
 class InterventionPlanner {
  public:
-  explicit InterventionPlanner(Planning& planning) : planning_(planning), last_wanted_(planning) {}
+  explicit InterventionPlanner(Planning& planning) : planning_(planning) {}
 
   absl::Status Run() {
     const v1::RunSpec& spec = planning_.spec;
@@ -131,6 +152,7 @@ class InterventionPlanner {
     }
 
     const OpKind kind = KindOf(intervention);
+    if (kind == OpKind::kCallback) HOOKWIRE_RETURN_IF_ERROR(CheckClient(path));
     const FieldPath op_path(path, FieldOf(kind));
     const FieldPath value_path(op_path, kind == OpKind::kScale ? "factor" : "value");
     std::optional<OpValue> value;
@@ -165,6 +187,7 @@ class InterventionPlanner {
                                   value->For(point, DtypeOf(point.dtype, planning_.model.dtype())));
         op.scalar = value->scalar();
       }
+      if (kind == OpKind::kCallback) AddTensors(intervention, point, op);
       if (kind == OpKind::kCopy) {
         HOOKWIRE_RETURN_IF_ERROR(AddSources(intervention, point, slicer, path, op));
       }
@@ -189,7 +212,7 @@ class InterventionPlanner {
   // Whether a change there is possible, and can be seen.
   absl::Status CheckPoint(const v1::Intervention& intervention, const model::HookPoint& point,
                           const FieldPath& path) const {
-    if (!point.writable) {
+    if (!point.writable && !intervention.callback().read_only()) {
       const bool is_glob = model::Catalogue::IsGlob(intervention.hook());
       return InputError(
           v1::ERROR_REASON_HOOK_READ_ONLY, path,
@@ -200,8 +223,25 @@ class InterventionPlanner {
           {{"hook", point.name}, {"suggestion", point.read_only_reason}});
     }
     if (!FiresBefore(point, planning_.stop)) return BehindStop(point, *planning_.stop, path);
-    if (!last_wanted_.Shows(point)) return last_wanted_.Error(point, path);
     return absl::OkStatus();
+  }
+
+  absl::Status CheckClient(const FieldPath& path) const {
+    if (planning_.client == Planner::Client::kAnswers) return absl::OkStatus();
+    return InputError(v1::ERROR_REASON_BAD_FIELD, FieldPath(path, "callback"),
+                      "a callback needs a client that answers: send the run through Interact");
+  }
+
+  void AddTensors(const v1::Intervention& intervention, const model::HookPoint& point,
+                  OpPlan& op) const {
+    op.read_only = intervention.callback().read_only();
+    op.dtype = DtypeOf(point.dtype, planning_.model.dtype());
+    for (const Slice& target : op.targets) {
+      TensorPlan tensor;
+      tensor.slice = target;
+      tensor.shape = ShapeOf(target);
+      op.tensors.push_back(std::move(tensor));
+    }
   }
 
   // A sequence that is copied onto itself does not change: it is left out where all sequences are
@@ -262,12 +302,23 @@ class InterventionPlanner {
   }
 
   Planning& planning_;
-  const LastWanted last_wanted_;
   uint64_t changed_ = 0;
 };
 
 }  // namespace
 
 absl::Status PlanInterventions(Planning& planning) { return InterventionPlanner(planning).Run(); }
+
+absl::Status CheckInterventionsShow(const Planning& planning) {
+  const LastWanted last_wanted(planning);
+  const FieldPath root("spec");
+  const std::vector<OpPlan>& ops = planning.plan.ops;
+  for (size_t i = 0; i < ops.size(); ++i) {
+    if (last_wanted.Shows(i)) continue;
+    const FieldPath path(root, "interventions", static_cast<int>(ops[i].intervention));
+    return last_wanted.Error(planning.catalogue().point(ops[i].hook), FieldPath(path, "hook"));
+  }
+  return absl::OkStatus();
+}
 
 }  // namespace hookwire::server

@@ -27,12 +27,19 @@ class Planner {
   // `model` must outlive the planner.
   Planner(const model::TextModel& model, const Limits& limits) : model_(model), limits_(limits) {}
 
-  absl::StatusOr<std::shared_ptr<const RunPlan>> Plan(const v1::RunSpec& spec) const;
+  // Whether the client can be asked while the pass runs. Callbacks are errors where it cannot.
+  enum class Client { kListens, kAnswers };
+
+  absl::StatusOr<std::shared_ptr<const RunPlan>> Plan(const v1::RunSpec& spec,
+                                                      Client client = Client::kListens) const;
 
   // What the client is told.
   v1::Plan Describe(const RunPlan& plan) const;
 
  private:
+  // ResourceExhausted (TOO_MANY_TENSORS): the client could not take the description.
+  absl::Status CheckDescription(const RunPlan& plan, const v1::RunSpec& spec) const;
+
   const model::TextModel& model_;
   const Limits limits_;
 };

@@ -24,6 +24,7 @@ struct Planning {
   const Limits& limits;
   const v1::RunSpec& spec;
   RunPlan& plan;
+  Planner::Client client;
 
   const model::Catalogue& catalogue() const { return model.catalogue(); }
   int n_layers() const { return model.config().n_layers(); }
@@ -48,11 +49,15 @@ absl::Status PlanCaptures(Planning& planning);
 // Logits, log-probabilities, residual: fills plan.outputs (tensors not yet numbered).
 absl::Status PlanOutputs(Planning& planning);
 
+// Names, selections and values of what is changed: fills plan.ops (tensors of callbacks not yet
+// numbered).
+absl::Status PlanInterventions(Planning& planning);
+
 // How far the pass runs: sets n_layers_run and finish.
 void PlanReach(Planning& planning);
 
-// Names, selections and values of what is changed: fills plan.ops. REQUIRES: PlanReach.
-absl::Status PlanInterventions(Planning& planning);
+// FailedPrecondition (NEVER_FIRES): a change that nothing in this run could show.
+absl::Status CheckInterventionsShow(const Planning& planning);
 
 // Numbers the tensors, adds up their bytes and holds them against the limits.
 absl::Status PlanSize(Planning& planning);

@@ -89,6 +89,12 @@ void PlanReach(Planning& planning) {
     plan.n_layers_run = std::max(plan.n_layers_run, point.layers_needed);
     plan.finish |= point.after_blocks;
   }
+  for (const OpPlan& op : plan.ops) {
+    if (op.kind != OpKind::kCallback) continue;
+    const model::HookPoint& point = planning.catalogue().point(op.hook);
+    plan.n_layers_run = std::max(plan.n_layers_run, point.layers_needed);
+    plan.finish |= point.after_blocks;
+  }
   for (const OutputPlan& output : plan.outputs) {
     if (output.source == v1::TensorGroup::SOURCE_RESIDUAL) {
       plan.n_layers_run = *planning.stop;
@@ -105,6 +111,7 @@ absl::Status PlanSize(Planning& planning) {
   std::vector<uint64_t> group_bytes;
   for (CapturePlan& capture : plan.captures) group_bytes.push_back(Number(capture, n_tensors));
   for (OutputPlan& output : plan.outputs) group_bytes.push_back(Number(output, n_tensors));
+  for (OpPlan& op : plan.ops) group_bytes.push_back(Number(op, n_tensors));
   for (const uint64_t bytes : group_bytes) plan.total_bytes = AddBytes(plan.total_bytes, bytes);
 
   const FieldPath root("spec");
@@ -124,12 +131,16 @@ absl::Status PlanSize(Planning& planning) {
   if (limit == 0 || plan.total_bytes <= limit) return absl::OkStatus();
 
   std::vector<Contributor> contributors;
-  for (size_t i = 0; i < group_bytes.size(); ++i) {
-    const bool is_capture = i < plan.captures.size();
-    contributors.push_back(
-        {is_capture ? planning.catalogue().point(plan.captures[i].hook).name
-                    : std::string(OutputName(plan.outputs[i - plan.captures.size()].source)),
-         group_bytes[i]});
+  size_t group = 0;
+  const auto add = [&](std::string name) {
+    contributors.push_back({std::move(name), group_bytes[group++]});
+  };
+  for (const CapturePlan& capture : plan.captures) {
+    add(planning.catalogue().point(capture.hook).name);
+  }
+  for (const OutputPlan& output : plan.outputs) add(OutputName(output.source));
+  for (const OpPlan& op : plan.ops) {
+    add(absl::StrCat("the callback at ", planning.catalogue().point(op.hook).name));
   }
   return TooLarge(plan.total_bytes, limit, limit == asked, std::move(contributors));
 }

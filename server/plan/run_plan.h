@@ -7,6 +7,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -57,7 +58,7 @@ struct CapturePlan {
   std::vector<TensorPlan> tensors;
 };
 
-enum class OpKind { kSet, kAdd, kScale, kZero, kCopy };
+enum class OpKind { kSet, kAdd, kScale, kZero, kCopy, kCallback };
 
 // One intervention at one hook point.
 struct OpPlan {
@@ -72,6 +73,10 @@ struct OpPlan {
   at::Tensor value;
   // copy: the source for each target.
   std::vector<Slice> sources;
+  // callback: what the client is shown, one tensor a target, and answers unless it only looks.
+  std::vector<TensorPlan> tensors;
+  at::ScalarType dtype = at::kFloat;  // of these, on the wire
+  bool read_only = false;
 };
 
 // Outputs of one kind: logits, log-probabilities, or the residual where the pass ends.
@@ -88,7 +93,8 @@ struct OutputPlan {
 
 struct RunPlan {
   std::vector<std::vector<int64_t>> sequences;
-  // In the order of the pass; tensors are numbered in this order, then those of `outputs`.
+  // In the order of the pass; tensors are numbered in this order, then those of `outputs`, then
+  // those of callbacks in the order of `ops`.
   std::vector<CapturePlan> captures;
   // In request order.
   std::vector<OpPlan> ops;
@@ -101,6 +107,15 @@ struct RunPlan {
   uint64_t total_tokens = 0;
   uint32_t n_tensors = 0;
   std::vector<std::string> skipped;
+
+  // Whether the pass waits for its client somewhere.
+  bool waits_for_client() const {
+    return std::any_of(ops.begin(), ops.end(), [](const OpPlan& op) {
+      return op.kind == OpKind::kCallback && !op.read_only;
+    });
+  }
+  // Whether NaN and infinity are accepted in what callbacks answer.
+  bool allow_non_finite = false;
   // For the wire: at most this many bytes in a response message.
   uint32_t max_message_bytes = 2u << 20;
 };

@@ -4,6 +4,7 @@
 
 #include <spdlog/logger.h>
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
@@ -35,6 +36,8 @@ struct Backend {
   at::ScalarType compute_dtype = at::kFloat;
   // WeightsDigest::value.
   std::function<std::string()> weights_digest;
+  // Of the uploaded values of one run together.
+  uint64_t max_upload_bytes = uint64_t{1} << 30;
   // The checkpoint, for its tokenizer files.
   std::string directory;
   // Null: they are not handed out.

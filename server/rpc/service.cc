@@ -7,6 +7,7 @@
 #include "absl/strings/str_format.h"
 #include "server/errors/status_macros.h"
 #include "server/rpc/codec.h"
+#include "server/rpc/interact_call.h"
 #include "server/rpc/list_hooks.h"
 #include "server/rpc/run_call.h"
 #include "server/rpc/status.h"
@@ -67,7 +68,7 @@ grpc::ServerUnaryReactor* ActivationServiceImpl::Plan(grpc::CallbackServerContex
                                                       grpc::ByteBuffer* response) {
   const auto answer = [this](const v1::PlanRequest& message) -> absl::StatusOr<v1::PlanResponse> {
     const absl::StatusOr<std::shared_ptr<const RunPlan>> plan =
-        backend_.planner.Plan(message.spec());
+        backend_.planner.Plan(message.spec(), Planner::Client::kAnswers);
     if (!plan.ok()) return plan.status();
     v1::PlanResponse out;
     *out.mutable_plan() = backend_.planner.Describe(**plan);
@@ -96,6 +97,11 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* ActivationServiceImpl::GetWeight(
 grpc::ServerWriteReactor<grpc::ByteBuffer>* ActivationServiceImpl::Run(
     grpc::CallbackServerContext* context, const grpc::ByteBuffer* request) {
   return RunCall::Start(backend_, NextRunId(), *context, *request);
+}
+
+grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* ActivationServiceImpl::Interact(
+    grpc::CallbackServerContext* context) {
+  return InteractCall::Start(backend_, NextRunId(), *context);
 }
 
 std::string ActivationServiceImpl::NextRunId() {

@@ -20,8 +20,9 @@ using RawActivationService = v1::ActivationService::WithRawCallbackMethod_GetMod
         v1::ActivationService::WithRawCallbackMethod_GetTokenizer<
             v1::ActivationService::WithRawCallbackMethod_GetWeight<
                 v1::ActivationService::WithRawCallbackMethod_Plan<
-                    v1::ActivationService::WithRawCallbackMethod_Run<
-                        v1::ActivationService::Service>>>>>>;
+                    v1::ActivationService::WithRawCallbackMethod_Interact<
+                        v1::ActivationService::WithRawCallbackMethod_Run<
+                            v1::ActivationService::Service>>>>>>>;
 
 // Thread-safe.
 class ActivationServiceImpl final : public RawActivationService {
@@ -44,6 +45,8 @@ class ActivationServiceImpl final : public RawActivationService {
                                  grpc::ByteBuffer* response) override;
   grpc::ServerWriteReactor<grpc::ByteBuffer>* Run(grpc::CallbackServerContext* context,
                                                   const grpc::ByteBuffer* request) override;
+  grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* Interact(
+      grpc::CallbackServerContext* context) override;
 
  private:
   std::string NextRunId();

@@ -1,5 +1,7 @@
 #include "server/rpc/status.h"
 
+#include <grpc/grpc.h>
+
 #include <algorithm>
 #include <string>
 #include <string_view>
@@ -97,6 +99,17 @@ grpc::Status ToGrpcStatus(const absl::Status& status) {
   }
   return grpc::Status(static_cast<grpc::StatusCode>(status.code()), out.message(),
                       out.SerializeAsString());
+}
+
+absl::Status ClientGone() {
+  return MakeError("the client has gone or has cancelled the run",
+                   {v1::ERROR_REASON_CANCELLED, "", {}});
+}
+
+void BreakOff(grpc::CallbackServerContext& context, const absl::Status& status) {
+  const grpc::Status told = ToGrpcStatus(status);
+  grpc_call_cancel_with_status(context.c_call(), static_cast<grpc_status_code>(told.error_code()),
+                               told.error_message().c_str(), nullptr);
 }
 
 }  // namespace hookwire::server

@@ -2,6 +2,7 @@
 #ifndef HOOKWIRE_SERVER_RPC_STATUS_H_
 #define HOOKWIRE_SERVER_RPC_STATUS_H_
 
+#include <grpcpp/server_context.h>
 #include <grpcpp/support/status.h>
 
 #include <cstddef>
@@ -18,6 +19,13 @@ inline constexpr size_t kMaxStatusBytes = 4096;
 // RetryInfo where the same request may succeed later. Text is made valid UTF-8 and shortened where
 // it would not fit.
 grpc::Status ToGrpcStatus(const absl::Status& status);
+
+// CANCELLED: what a run ends with whose client has gone or has cancelled it.
+absl::Status ClientGone();
+
+// Ends a call in the middle of whatever gRPC does with it. Unlike ServerContext::TryCancel, this
+// tells the client why.
+void BreakOff(grpc::CallbackServerContext& context, const absl::Status& status);
 
 }  // namespace hookwire::server
 

@@ -32,14 +32,20 @@ class WeightCall::Watch {
 
   // Breaks the call off, if it still waits for that message.
   void Rang(uint64_t message) {
-    absl::MutexLock lock(&mutex_);
-    if (!waiting_ || messages_ != message) return;
+    grpc_call* call = nullptr;
+    {
+      absl::MutexLock lock(&mutex_);
+      if (!waiting_ || messages_ != message) return;
+      call = context_->c_call();
+      // The call may end as soon as the lock is gone, and it may end inside the next line.
+      grpc_call_ref(call);
+    }
     const grpc::Status told =
         ToGrpcStatus(absl::DeadlineExceededError("the reader has read nothing for too long"));
     // Unlike ServerContext::TryCancel, this tells the client why.
-    grpc_call_cancel_with_status(context_->c_call(),
-                                 static_cast<grpc_status_code>(told.error_code()),
+    grpc_call_cancel_with_status(call, static_cast<grpc_status_code>(told.error_code()),
                                  told.error_message().c_str(), nullptr);
+    grpc_call_unref(call);
   }
 
  private:

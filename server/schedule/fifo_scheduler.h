@@ -1,33 +1,47 @@
-// One run after another, in the order in which they came, on one thread.
+// One run after another computes, in the order in which they came.
 //
-// One thread, and always the same, also because libtorch keeps a pool of compute threads for each
-// thread that computes.
+// Plain runs have one thread, and always the same, also because libtorch keeps a pool of compute
+// threads for each thread that computes. Runs whose pass waits for its client somewhere have
+// threads of their own, up to max_interactive of them, and give the device to others while they
+// wait.
 #ifndef HOOKWIRE_SERVER_SCHEDULE_FIFO_SCHEDULER_H_
 #define HOOKWIRE_SERVER_SCHEDULE_FIFO_SCHEDULER_H_
 
 #include <cstddef>
 #include <deque>
 #include <functional>
+#include <map>
 #include <memory>
+#include <string>
 #include <thread>
+#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
 #include "server/observe/clock.h"
+#include "server/schedule/device_token.h"
 #include "server/schedule/scheduler.h"
 
 namespace hookwire::server {
 
 class FifoScheduler final : public Scheduler {
  public:
-  // Runs a plan; Executor::Execute in the daemon. Called on the worker's thread only.
+  // Runs a plan; Executor::Execute in the daemon. Called on a worker's thread, one at a time but
+  // for those that wait for their clients.
   using Execute = std::function<absl::StatusOr<ExecutionReport>(const RunPlan&, TensorSink&)>;
 
   struct Options {
-    // The most runs that wait, the one that runs apart.
+    // The most runs that wait, those that have started apart.
     size_t max_queue = 64;
-    // Called once on the worker's thread before the first run.
+    // The most runs that have started and may wait for their clients, shared among these. At least
+    // 1.
+    int max_interactive = 4;
+    // A pass that has waited for its client for so long ends with HOOK_TIMEOUT once another run
+    // wants its place: not before, and of clients with equally many places the first to be asked.
+    absl::Duration hook_timeout = absl::Seconds(30);
+    // Called once on each worker's thread before its first run.
     std::function<void()> on_worker_start = [] {};
   };
 
@@ -46,20 +60,30 @@ class FifoScheduler final : public Scheduler {
     absl::Time enqueued;
   };
 
-  void Work();
+  class Pass;
+
+  void Work(bool interactive);
+  // The entry that is next for such a worker, or the end of the queue.
+  std::deque<Entry>::iterator Next(bool interactive) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void RunOne(const Entry& entry);
   // Completes a run that never started.
   void Drop(const Entry& entry, const absl::Status& status) const;
+  // Whether a run waits for a place among those that may wait for their clients, and `client` is
+  // one of those that hold most of them.
+  bool IsPlaceWantedOf(const std::string& client);
 
   const Options options_;
   const Execute execute_;
   const Clock& clock_;
+  DeviceToken device_;
   absl::Mutex mutex_;
   std::deque<Entry> queue_ ABSL_GUARDED_BY(mutex_);
-  bool running_ ABSL_GUARDED_BY(mutex_) = false;
+  int running_ ABSL_GUARDED_BY(mutex_) = 0;
+  // By client: runs that have started and may wait for it.
+  std::map<std::string, int> places_ ABSL_GUARDED_BY(mutex_);
   bool draining_ ABSL_GUARDED_BY(mutex_) = false;
   bool stop_ ABSL_GUARDED_BY(mutex_) = false;
-  std::thread worker_;
+  std::vector<std::thread> workers_;
 };
 
 }  // namespace hookwire::server

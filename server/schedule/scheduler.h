@@ -10,7 +10,9 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
@@ -39,11 +41,21 @@ class RunOutput : public TensorSink {
   // The last call, exactly once: on the worker's thread, or on the thread that took the run out of
   // the queue.
   virtual void Complete(RunOutcome outcome) = 0;
+
+  // TensorSink::Await, which asks `keep_waiting` several times a second: an error ends the wait,
+  // and is returned.
+  virtual absl::StatusOr<std::vector<at::Tensor>> AwaitAnswer(
+      const OpPlan& op, absl::FunctionRef<absl::Status()> keep_waiting) {
+    (void)keep_waiting;
+    return TensorSink::Await(op);
+  }
 };
 
 struct QueuedRun {
   // Unique among the runs of this server.
   std::string id;
+  // Whose run it is: places are shared among clients.
+  std::string client;
   std::shared_ptr<const RunPlan> plan;
   std::shared_ptr<RunOutput> output;
   // A run that has not started by then ends with DEADLINE_EXCEEDED.

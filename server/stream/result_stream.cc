@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "server/errors/errors.h"
+
 namespace hookwire::server {
 namespace {
 
@@ -130,7 +132,9 @@ void ResultStream::OnWritten(bool ok) {
     absl::MutexLock lock(&mutex_);
     writing_ = false;
     in_flight_.reset();
-    if (!ok) FailLocked(absl::CancelledError("the client has gone"));
+    if (!ok) {
+      FailLocked(MakeError("the client has gone", {v1::ERROR_REASON_CANCELLED, "", {}}));
+    }
   }
   if (!ok) account_->Wake();
   Pump();

@@ -58,6 +58,9 @@ class ResultStream final : public TensorSink {
   absl::Status Emit(uint32_t index, uint64_t offset, at::Tensor tensor) override;
   absl::Status Progress(int layers_done) override;
 
+  // While the producer waits for its reader, whatever waits is due at once.
+  void SetBlocked(bool blocked);
+
   // Everything was emitted: the receipt follows the last tensor.
   void End(const v1::Receipt& receipt);
   // The run has failed: what waits is dropped, and the call ends with `status` (or with the
@@ -95,8 +98,6 @@ class ResultStream final : public TensorSink {
     absl::Status status;
   };
 
-  // While the producer waits for its reader, whatever waits is due.
-  void SetBlocked(bool blocked);
   // Gives the writer the next message, if it waits for one and there is one that is due.
   void Pump();
   Step NextStep() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "server/errors/errors.h"
 
 namespace hookwire::server {
 
@@ -50,9 +51,12 @@ absl::Time StreamRegistry::EndStalled(absl::Time now) {
       next = std::min(next, end);
       continue;
     }
-    stream->Abandon(absl::DeadlineExceededError(
+    stream->Abandon(MakeError(
         absl::StrCat("the client has read nothing for ", absl::FormatDuration(stall_timeout_),
-                     ": the run was ended so that others can go on")));
+                     ": the run was ended so that others can go on"),
+        {v1::ERROR_REASON_READER_STALLED,
+         "",
+         {{"seconds", absl::StrCat(absl::ToDoubleSeconds(stall_timeout_))}}}));
   }
   return next;
 }

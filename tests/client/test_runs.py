@@ -384,9 +384,7 @@ def test_arguments_that_contradict(
         model.run_with_cache([LONG], **arguments)
 
 
-@pytest.mark.parametrize(
-    "arguments", [{"incl_bwd": True}, {"start_at_layer": 0}, {"reset_hooks_end": False}]
-)
+@pytest.mark.parametrize("arguments", [{"incl_bwd": True}])
 def test_what_transformer_lens_has_and_this_has_not(
     model: hookwire.RemoteModel, arguments: Any
 ) -> None:
@@ -446,12 +444,6 @@ def test_run_with_hooks_inside_hooks(model: hookwire.RemoteModel, server: FakeSe
         assert [item.hook for item in server.specs[-1].interventions] == ["hook_embed"]
     model([LONG])
     assert not server.specs[-1].interventions
-    functions = [("hook_embed", lambda tensor, hook: tensor)]
-    with (
-        pytest.raises(hookwire.UnsupportedError, match="Python functions"),
-        model.hooks(fwd_hooks=functions),
-    ):
-        pass
 
 
 def test_the_models_surface(model: hookwire.RemoteModel) -> None:

@@ -184,7 +184,7 @@ TEST_F(Wire, RefusesRequestsOverFourMebibytes) {
 }
 
 TEST_F(Wire, SaysThatAMethodIsUnknown) {
-  EXPECT_THAT(Call("Interact", "").status, HasCode(absl::StatusCode::kUnimplemented));
+  EXPECT_THAT(Call("Generate", "").status, HasCode(absl::StatusCode::kUnimplemented));
 }
 
 TEST_F(Wire, OutlivesWhatIsNoGrpcAtAll) {

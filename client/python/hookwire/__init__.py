@@ -19,6 +19,7 @@ from hookwire.cache import ActivationCache
 from hookwire.catalogue import HookPoint
 from hookwire.config import Config, LayerConfig, Receipt, ServerInfo
 from hookwire.errors import *  # noqa: F403 - every error and warning, by its __all__
+from hookwire.hooks import Hook, read_only
 from hookwire.model import RemoteModel, ResultStream, connect
 from hookwire.names import get_act_name
 from hookwire.plan import Plan, PlannedTensor
@@ -34,6 +35,7 @@ __all__ = [
     "Activation",
     "ActivationCache",
     "Config",
+    "Hook",
     "HookPoint",
     "LayerConfig",
     "Plan",
@@ -49,6 +51,7 @@ __all__ = [
     "get_act_name",
     "ops",
     "plot",
+    "read_only",
     *errors.__all__,
 ]
 

@@ -8,6 +8,8 @@ async for name, tensor in model.stream(prompt, "blocks.*.attn.hook_pattern"):
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 import os
 from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -19,10 +21,10 @@ from hookwire._proto import service_pb2
 from hookwire.catalogue import Catalogue
 from hookwire.filters import NamesFilter
 from hookwire.plan import Plan
+from hookwire.results import Entry
 from hookwire.session import Activation, CallOptions, Options, Run, RunOptions, Session, refuse
 from hookwire.tokens import Tokenizer
 from hookwire.weights import disk_cache
-from hookwire.wire import Event
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
@@ -64,6 +66,7 @@ class AsyncConnection:
         self._get_tokenizer = rpc.GET_TOKENIZER.bind(self._channel)
         self._plan = rpc.PLAN.bind(self._channel)
         self._run = rpc.RUN.bind(self._channel)
+        self._interact = rpc.INTERACT.bind(self._channel)
 
     async def get_model(self, seconds: float | None) -> service_pb2.GetModelResponse:
         """The model and the server."""
@@ -94,18 +97,40 @@ class AsyncConnection:
         response: service_pb2.PlanResponse = await self._call(self._plan, request, seconds)
         return response
 
-    async def run(
-        self, request: service_pb2.RunRequest, seconds: float | None
-    ) -> AsyncIterator[Event]:
-        """The events of a run. Closing the iterator cancels it."""
-        call = self._run(request, timeout=seconds)
+    async def results(self, run: Run) -> AsyncIterator[Entry]:
+        """The results of a run, each as soon as it is whole. Closing the iterator cancels the run.
+
+        Functions are called as their turn comes, and awaited where they are asynchronous.
+        """
+        made = run.request
+        if made.interacts:
+            call = self._interact(timeout=run.timeout)
+        else:
+            call = self._run(made.message, timeout=run.timeout)
         try:
+            if made.interacts:
+                for message in rpc.opening(made.message.spec, made.uploads):
+                    await call.write(message)
             async for event in call:
-                yield event
+                for entry in run.feed(event):
+                    if entry.callback is None:
+                        yield entry
+                        continue
+                    visit = run.visit(entry)
+                    returned = visit.call()
+                    if inspect.isawaitable(returned):
+                        returned = await returned
+                    for message in visit.answer(returned):
+                        await call.write(message)
+            run.finish()
         except grpc.RpcError as error:
             raise errors.from_rpc(error, self.address) from None
+        except asyncio.InvalidStateError:
+            # A write to a call that has ended: its status says why.
+            raise await _why(call, self.address) from None
         finally:
             call.cancel()
+            run.close()
 
     async def _call(self, method: Any, request: Any, seconds: float | None) -> Any:
         try:
@@ -116,6 +141,15 @@ class AsyncConnection:
     async def close(self) -> None:
         """Ends the connection, and every run on it."""
         await self._channel.close()
+
+
+async def _why(call: Any, address: str) -> errors.HookwireError:
+    """The error with which a call has ended."""
+    code, details = await call.code(), await call.details()
+    error = grpc.aio.AioRpcError(
+        code, await call.initial_metadata(), await call.trailing_metadata(), details
+    )
+    return errors.from_rpc(error, address)
 
 
 class AsyncResultStream:
@@ -129,16 +163,13 @@ class AsyncResultStream:
 
     async def _iterate(self) -> AsyncIterator[Activation]:
         run = self._run = await self._prepare
-        events = self._model._connection.run(run.request.message, run.timeout)
+        entries = self._model._connection.results(run)
         try:
-            async for event in events:
-                for entry in run.feed(event):
-                    yield run.activation(entry)
-                    entry.array = None
-            run.finish()
+            async for entry in entries:
+                yield run.activation(entry)
+                entry.array = None
         finally:
-            await events.aclose()  # type: ignore[attr-defined]
-            run.close()
+            await entries.aclose()  # type: ignore[attr-defined]
 
     def __aiter__(self) -> AsyncIterator[Activation]:
         return self
@@ -258,10 +289,11 @@ class AsyncRemoteModel(Session):
         stop_at_layer: int | None = None,
         *,
         logits_pos: Any = None,
+        tokens: Any = None,
         **options: Unpack[CallOptions],
     ) -> Any:
         """Runs the model. See `hookwire.RemoteModel.__call__`."""
-        refuse(labels=labels, start_at_layer=start_at_layer)
+        refuse(labels=labels)
         chosen = Options(
             prepend_bos=prepend_bos,
             padding_side=padding_side,
@@ -273,6 +305,8 @@ class AsyncRemoteModel(Session):
             chosen,
             (),
             stop_at_layer=stop_at_layer,
+            start_at_layer=start_at_layer,
+            tokens=tokens,
             return_type=return_type,
             loss_per_token=loss_per_token,
             logits_pos=logits_pos,
@@ -295,25 +329,28 @@ class AsyncRemoteModel(Session):
         *,
         loss_per_token: bool = False,
         logits_pos: Any = None,
+        tokens: Any = None,
         **options: Unpack[RunOptions],
     ) -> Any:
         """Runs the model with changes. See `hookwire.RemoteModel.run_with_hooks`."""
-        del clear_contexts, remove_batch_dim
-        refuse(
-            bwd_hooks=bwd_hooks,
-            reset_hooks_end=not reset_hooks_end,
-            start_at_layer=start_at_layer,
-        )
+        refuse(bwd_hooks=bwd_hooks)
         run = await self._prepare(
             input,
             Options(**options),
             fwd_hooks,
             stop_at_layer=stop_at_layer,
+            start_at_layer=start_at_layer,
+            tokens=tokens,
             return_type=return_type,
             loss_per_token=loss_per_token,
             logits_pos=logits_pos,
         )
-        return (await self._execute(run)).output()
+        self._check_batch_dim(run, remove_batch_dim)
+        run.functions_see_no_batch = remove_batch_dim
+        try:
+            return (await self._execute(run)).output()
+        finally:
+            self._after_hooks(fwd_hooks, reset_hooks_end, clear_contexts)
 
     async def run_with_cache(
         self,
@@ -332,15 +369,11 @@ class AsyncRemoteModel(Session):
         return_type: str | None = "logits",
         loss_per_token: bool = False,
         logits_pos: Any = None,
+        tokens: Any = None,
         **options: Unpack[RunOptions],
     ) -> tuple[Any, Any]:
         """Runs the model and captures. See `hookwire.RemoteModel.run_with_cache`."""
-        del clear_contexts
-        refuse(
-            start_at_layer=start_at_layer,
-            incl_bwd=incl_bwd,
-            reset_hooks_end=not reset_hooks_end,
-        )
+        refuse(incl_bwd=incl_bwd)
         run = await self._prepare(
             input,
             Options(**options),
@@ -348,12 +381,17 @@ class AsyncRemoteModel(Session):
             names_filter=names_filter,
             pos_slice=pos_slice,
             stop_at_layer=stop_at_layer,
+            start_at_layer=start_at_layer,
+            tokens=tokens,
             return_type=return_type,
             loss_per_token=loss_per_token,
             logits_pos=logits_pos,
         )
         self._check_batch_dim(run, remove_batch_dim)
-        await self._execute(run)
+        try:
+            await self._execute(run)
+        finally:
+            self._after_hooks(fwd_hooks, reset_hooks_end, clear_contexts, run)
         cache = run.cache(remove_batch_dim)
         return run.output(), cache if return_cache_object else cache.cache_dict
 
@@ -432,7 +470,8 @@ class AsyncRemoteModel(Session):
         return (await self._execute(run)).log_probs()
 
     async def _prepare(self, value: Any, options: Options, hooks: Hooks, **wanted: Any) -> Run:
-        if inputs.needs_tokenizer(value, options.padding_side):
+        given = value if wanted.get("start_at_layer") is None else wanted.get("tokens")
+        if inputs.needs_tokenizer(given, options.padding_side):
             await self._try_tokenizer()
         return self._run(value, options, hooks, **wanted)
 
@@ -444,12 +483,10 @@ class AsyncRemoteModel(Session):
             return
 
     async def _execute(self, run: Run) -> Run:
-        events = self._connection.run(run.request.message, run.timeout)
+        entries = self._connection.results(run)
         try:
-            async for event in events:
-                run.feed(event)
-            run.finish()
+            async for _ in entries:
+                pass
         finally:
-            await events.aclose()  # type: ignore[attr-defined]
-            run.close()
+            await entries.aclose()  # type: ignore[attr-defined]
         return run

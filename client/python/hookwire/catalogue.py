@@ -93,6 +93,7 @@ class Catalogue:
             for name in (point.name, *point.aliases):
                 self._by_name[name] = point
         self._before: dict[int, frozenset[str]] = {}
+        self._since: dict[int, frozenset[str]] = {}
 
     def __contains__(self, name: str) -> bool:
         return name in self._by_name
@@ -132,6 +133,25 @@ class Catalogue:
                 if (at < end if point.layer is None else point.layer < stop_at_layer)
             )
             self._before[stop_at_layer] = found
+        return found
+
+    def since(self, start_at_layer: int) -> frozenset[str]:
+        """Canonical names whose values are a pass's own that starts at this layer.
+
+        These are the layers from there on, what follows them, and the tables of the rotary
+        embedding, which depend on positions alone.
+        """
+        found = self._since.get(start_at_layer)
+        if found is None:
+            has_layer = [point.layer is not None for point in self.points]
+            last = len(has_layer) - 1 - has_layer[::-1].index(True) if any(has_layer) else -1
+            found = frozenset(
+                point.name
+                for at, point in enumerate(self.points)
+                if (at > last if point.layer is None else point.layer >= start_at_layer)
+                or point.name.endswith((".hook_cos", ".hook_sin"))
+            )
+            self._since[start_at_layer] = found
         return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -63,9 +64,13 @@ class RopeConfig:
 class Config:
     """The model's configuration, under TransformerLens's names.
 
-    Where layers differ, the plain value (`d_head`, `n_key_value_heads`, `d_mlp`) is the one of the
-    layers with sliding attention and without a double-wide MLP; `layers` has each one's own, and
-    `layer_types`, `layer_scalars` and `key_value_sources` gather one value of all layers.
+    Where layers differ, `d_head` and `n_key_value_heads` are the value that most layers have (the
+    first of these, where two are as frequent), as in TransformerLens, and `d_mlp` is that of the
+    layers without a double-wide MLP. `layers` has each one's own, and `layer_types`,
+    `layer_scalars` and `key_value_sources` gather one value of all layers.
+
+    `device` is where the tensors of results are, and `dtype` what the server computes in;
+    `ServerInfo.device` is where it computes.
     """
 
     model_name: str
@@ -191,8 +196,10 @@ def config(model: pb.Model, server: pb.Server) -> Config:
         n_layers=model.n_layers,
         d_model=model.d_model,
         n_heads=model.n_heads,
-        n_key_value_heads=model.n_key_value_heads,
-        d_head=model.d_head,
+        n_key_value_heads=_most_frequent(
+            [layer.n_key_value_heads for layer in model.layers] or [model.n_key_value_heads]
+        ),
+        d_head=_most_frequent([layer.d_head for layer in model.layers] or [model.d_head]),
         d_mlp=model.d_mlp,
         d_vocab=model.d_vocab,
         n_ctx=model.n_ctx,
@@ -215,10 +222,14 @@ def config(model: pb.Model, server: pb.Server) -> Config:
         n_params=model.n_params,
         weights_digest=model.weights_digest,
         dtype=dtypes.NAMES.get(server.dtype, "unknown"),
-        device=server.device,
+        device="cpu",
         ropes=_ropes(model.ropes),
         layers=_layers(model.layers),
     )
+
+
+def _most_frequent(values: Sequence[int]) -> int:
+    return Counter(values).most_common(1)[0][0]
 
 
 def _ropes(ropes: Sequence[pb.Rope]) -> tuple[RopeConfig, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ import grpc
 
 from hookwire import errors, rpc, weights
 from hookwire._proto import service_pb2
+from hookwire.request import Request
 from hookwire.wire import Event
 
 
@@ -27,6 +29,7 @@ class Connection:
         self._get_weight = rpc.GET_WEIGHT.bind(self._channel)
         self._plan = rpc.PLAN.bind(self._channel)
         self._run = rpc.RUN.bind(self._channel)
+        self._interact = rpc.INTERACT.bind(self._channel)
 
     def get_model(self, timeout: float | None = None) -> service_pb2.GetModelResponse:
         """The model and the server."""
@@ -73,6 +76,10 @@ class Connection:
         finally:
             call.cancel()
 
+    def interact(self, made: Request, timeout: float | None) -> Interaction:
+        """A run whose functions run here. Closing its iterator cancels it."""
+        return Interaction(self._interact, self.address, made, timeout)
+
     def _call(self, method: Any, request: Any, timeout: float | None) -> Any:
         try:
             return method(request, timeout=timeout)
@@ -82,3 +89,29 @@ class Connection:
     def close(self) -> None:
         """Ends the connection, and every run on it."""
         self._channel.close()
+
+
+class Interaction:
+    """The events of an interactive run, and what is sent to it meanwhile."""
+
+    def __init__(self, method: Any, address: str, made: Request, timeout: float | None) -> None:
+        self._address = address
+        self._outgoing: queue.SimpleQueue[service_pb2.InteractRequest | None] = queue.SimpleQueue()
+        for message in rpc.opening(made.message.spec, made.uploads):
+            self._outgoing.put(message)
+        self._call = method(iter(self._outgoing.get, None), timeout=timeout)
+
+    def send(self, message: service_pb2.InteractRequest) -> None:
+        """Sends one message; does not wait."""
+        self._outgoing.put(message)
+
+    def events(self) -> Iterator[Event]:
+        """The events. Closing the iterator cancels the run."""
+        try:
+            yield from self._call
+        except grpc.RpcError as error:
+            raise errors.from_rpc(error, self._address) from None
+        finally:
+            self._call.cancel()
+            # Ends the thread that sends.
+            self._outgoing.put(None)

@@ -53,6 +53,11 @@ def number(dtype: Any) -> int:
     return _NUMBERS[name]
 
 
+def is_floating(dtype: np.dtype[Any]) -> bool:
+    """Whether the dtype is one of floating point, bfloat16 included."""
+    return dtype.kind == "f" or dtype == ml_dtypes.bfloat16
+
+
 def is_torch(value: object) -> bool:
     """Whether the value is a torch.Tensor, without importing torch."""
     torch = sys.modules.get("torch")

@@ -317,8 +317,34 @@ class DeadlineError(HookwireError, TimeoutError):
     """The call took longer than its `timeout`."""
 
 
+class HookTimeoutError(DeadlineError):
+    """A function took so long that its run was ended, because another run wanted its place."""
+
+    default_reason = "HOOK_TIMEOUT"
+
+
+class ReaderStalledError(DeadlineError):
+    """This client took nothing for so long that its run was ended."""
+
+    default_reason = "READER_STALLED"
+
+
+class UnexpectedMessageError(HookwireError):
+    """What this client sent in the middle of a run does not belong there."""
+
+    default_reason = "UNEXPECTED_MESSAGE"
+
+
+class ValueTooLargeError(HookwireError, ValueError):
+    """The values of one run are more than the server takes."""
+
+    default_reason = "VALUE_TOO_LARGE"
+
+
 class CancelledError(HookwireError):
     """The call was cancelled."""
+
+    default_reason = "CANCELLED"
 
 
 class IncompleteResultError(HookwireError):
@@ -331,6 +357,10 @@ class RequestTooLargeError(HookwireError, ValueError):
 
 class MaskError(HookwireError, ValueError):
     """An attention mask that is no padding on the left or the right."""
+
+
+class TokensNeededError(HookwireError, ValueError):
+    """A run that starts at a layer needs the tokens alongside; the message says what for."""
 
 
 class NotASingleTokenError(HookwireError, AssertionError):

@@ -5,8 +5,8 @@
 - A function is applied here to the list of names and aliases; what it matches, and nothing else, is
   returned.
 
-With `stop_at_layer`, hook points behind the end are left out of None, globs and functions, as in
-TransformerLens; one that is asked for by its name is an error.
+With `stop_at_layer` or `start_at_layer`, hook points that the run does not come to are left out of
+None, globs and functions, as in TransformerLens; one that is asked for by its name is an error.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from hookwire import errors
-from hookwire.catalogue import Catalogue
+from hookwire.catalogue import is_glob
+from hookwire.reach import Reach
 
 NamesFilter = str | Sequence[str] | Callable[[str], bool] | None
 EVERYTHING = "**"
@@ -35,52 +36,53 @@ class Wanted:
     names: dict[str, list[str]]
 
 
-def resolve(
-    names_filter: NamesFilter, catalogue: Callable[[], Catalogue], stop_at_layer: int | None
-) -> Wanted:
+def resolve(names_filter: NamesFilter, reach: Reach) -> Wanted:
     """Turns a filter into what the server takes.
 
     Args:
         names_filter: see the module's docstring.
-        catalogue: gives the catalogue, where it is needed.
-        stop_at_layer: counted from 0, or None.
+        reach: of the run.
 
     Raises:
         GlobNoMatchError: a function that matches nothing.
-        NeverFiresError: all that a function matches lies behind the end.
+        NeverFiresError: the run does not come to anything that a function matches, or to a name.
         TypeError: another kind of filter.
     """
     if names_filter is None:
         names_filter = EVERYTHING
-    if isinstance(names_filter, str):
-        return Wanted((names_filter,), {})
     if callable(names_filter):
-        return _apply(names_filter, catalogue(), stop_at_layer)
-    hooks = tuple(dict.fromkeys(names_filter))
+        catalogue = reach.catalogue()
+        matched = [name for name in catalogue if names_filter(name)]
+        if not matched:
+            raise errors.GlobNoMatchError("names_filter matches none of the model's hook points")
+        names = reach.kept(matched, "names_filter", captured=True)
+        return Wanted(tuple(names), names)
+    hooks = (names_filter,) if isinstance(names_filter, str) else tuple(dict.fromkeys(names_filter))
     if not all(isinstance(hook, str) for hook in hooks):
         raise TypeError(
             "names_filter must be None, a string, a list of strings, or a function of a name"
         )
-    return Wanted(hooks, {})
+    # The server knows where a run ends, but not that it starts anywhere but at the tokens.
+    return Wanted(hooks, {}) if reach.start is None else _since_start(hooks, reach)
 
 
-def _apply(
-    matches: Callable[[str], bool], catalogue: Catalogue, stop_at_layer: int | None
-) -> Wanted:
-    """Asks by canonical name for what a function matches, and returns it as it was matched."""
-    matched = [name for name in catalogue if matches(name)]
-    if not matched:
-        raise errors.GlobNoMatchError("names_filter matches none of the model's hook points")
-    points = catalogue.by_name()
+def _since_start(hooks: Sequence[str], reach: Reach) -> Wanted:
+    """Names and globs as the server would resolve them, without what lies before the start."""
+    catalogue = reach.catalogue()
+    asked: dict[str, None] = {}
     names: dict[str, list[str]] = {}
-    for name in matched:
-        canonical = points[name].name
-        if stop_at_layer is None or canonical in catalogue.before(stop_at_layer):
-            names.setdefault(canonical, []).append(name)
-    if not names:
-        raise errors.NeverFiresError(
-            f"names_filter matches only hook points that lie behind stop_at_layer={stop_at_layer}, "
-            f"such as {matched[0]}",
-            metadata={"hook": matched[0], "stop_at_layer": str(stop_at_layer)},
-        )
-    return Wanted(tuple(names), names)
+    for hook in hooks:
+        point = catalogue.get(hook)
+        matched = catalogue.match(hook) if is_glob(hook) else []
+        if point is not None:
+            reach.check(hook, captured=True)
+            found = {point.name: [hook, point.name]}
+        elif matched:
+            found = reach.kept(matched, repr(hook), captured=True)
+        else:
+            asked[hook] = None  # the server knows why there is no such hook point
+            continue
+        for canonical, matches in found.items():
+            asked[canonical] = None
+            names[canonical] = list(dict.fromkeys([*names.get(canonical, []), *matches]))
+    return Wanted(tuple(asked), names)

@@ -12,50 +12,82 @@ from typing import Any
 
 import numpy as np
 
-from hookwire import dtypes, errors, ops, selection
+from hookwire import dtypes, errors, hooks, ops, selection
 from hookwire._proto import run_pb2
 from hookwire.catalogue import KEY_POSITION, POSITION, Catalogue, HookPoint, is_glob
+from hookwire.hooks import Callback
 from hookwire.inputs import Batch
+from hookwire.reach import Reach
 
 Hooks = Iterable[tuple[Any, Any]]
 
 
-def write(
-    spec: run_pb2.RunSpec, hooks: Hooks, batch: Batch, catalogue: Callable[[], Catalogue]
-) -> None:
+def write(spec: run_pb2.RunSpec, given: Hooks, batch: Batch, reach: Reach) -> dict[int, Callback]:
     """Adds the interventions to a run, in the order in which they are given.
 
     Args:
         spec: the run.
-        hooks: pairs of where (a name, alias or glob, a list of them, or a function of a name) and
-            an op of `hookwire.ops`.
+        given: pairs of where (a name, alias or glob, a list of them, or a function of a name) and
+            what (an op of `hookwire.ops`, or a function).
         batch: the run's input.
-        catalogue: gives the catalogue, where it is needed.
+        reach: of the run: what it does not come to is left out of globs and functions of a name.
+
+    Returns:
+        The functions among them, by their number in the run.
 
     Raises:
-        UnsupportedError: a Python function in place of an op.
+        TypeError: neither an op nor a function.
         GlobNoMatchError: a function of names that matches nothing.
+        NeverFiresError: the run does not come to any of the hook points.
         RowOutOfRangeError, PositionOutOfRangeError, BadSelectionError, ValueShapeError: the op does
             not fit the batch.
     """
-    for where, given in hooks:
-        op = ops.require_op(given)
-        for hook in _names(where, catalogue):
-            _write_one(spec, hook, op, batch, catalogue)
+    functions: dict[int, Callback] = {}
+    for where, what in map(hooks.pair, given):
+        for hook in names_of(where, reach, expand=isinstance(what, Callback)):
+            if isinstance(what, Callback):
+                functions[len(spec.interventions)] = what
+                point = reach.catalogue().get(hook)
+                wire = spec.interventions.add(hook=hook)
+                # Where nothing can be written a function may look, as in TransformerLens.
+                is_writable = point is None or point.writable
+                wire.callback.read_only = what.read_only or not is_writable
+            else:
+                _write_one(spec, hook, what, batch, reach.catalogue)
+    return functions
 
 
-def _names(where: Any, catalogue: Callable[[], Catalogue]) -> Sequence[str]:
+def names_of(where: Any, reach: Reach, *, expand: bool) -> list[str]:
+    """The hook points that a hook is for.
+
+    Args:
+        where: a name, alias or glob, a list of them, or a function of a name.
+        reach: of the run.
+        expand: make names of a glob, wherever the run goes; otherwise the server may do so.
+
+    Raises:
+        GlobNoMatchError: a function that matches nothing.
+        NeverFiresError: the run does not come to any of them.
+        TypeError: another kind of place.
+    """
+    if isinstance(where, (list, tuple)) and all(isinstance(name, str) for name in where):
+        return [name for one in where for name in names_of(one, reach, expand=expand)]
+    catalogue = reach.catalogue
     if isinstance(where, str):
-        return (where,)
+        matched = []
+        if is_glob(where) and (expand or reach.is_limited):
+            matched = catalogue().match(where)
+        if not matched:  # a name, or a glob of which the server says why it matches nothing
+            if reach.start is not None:
+                reach.check(where)
+            return [where]
+        return list(reach.kept(matched, repr(where)))
     if callable(where):
         # As in TransformerLens, a place that matches under several names is changed once.
-        points = catalogue().by_name()
-        found = list(dict.fromkeys(points[name].name for name in points if where(name)))
-        if not found:
+        matched = [name for name in catalogue() if where(name)]
+        if not matched:
             raise errors.GlobNoMatchError("a hook's function matches none of the hook points")
-        return found
-    if isinstance(where, (list, tuple)) and all(isinstance(name, str) for name in where):
-        return list(where)
+        return list(reach.kept(matched, "a hook's function"))
     raise TypeError(
         f"a hook point is a name, a glob, a list of them or a function of a name, not {where!r}"
     )

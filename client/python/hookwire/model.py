@@ -13,6 +13,7 @@ from hookwire.catalogue import Catalogue
 from hookwire.connection import Connection
 from hookwire.filters import NamesFilter
 from hookwire.plan import Plan
+from hookwire.results import Entry
 from hookwire.session import Activation, CallOptions, Options, Run, RunOptions, Session, refuse
 from hookwire.tokens import Tokenizer
 from hookwire.weights import disk_cache
@@ -98,18 +99,39 @@ class ResultStream:
         self.close()
 
 
-def _activations(connection: Connection, run: Run) -> Iterator[Activation]:
-    events = connection.run(run.request.message, run.timeout)
+def _results(connection: Connection, run: Run) -> Iterator[Entry]:
+    """The results of a run, each as soon as it is whole. Calls functions as their turn comes."""
+    interaction = None
+    if run.request.interacts:
+        interaction = connection.interact(run.request, run.timeout)
+    events = (
+        interaction.events() if interaction else connection.run(run.request.message, run.timeout)
+    )
     try:
         for event in events:
             for entry in run.feed(event):
-                yield run.activation(entry)
-                # It belongs to the user now.
-                entry.array = None
+                if entry.callback is None:
+                    yield entry
+                    continue
+                assert interaction is not None
+                visit = run.visit(entry)
+                for message in visit.answer(visit.call()):
+                    interaction.send(message)
         run.finish()
     finally:
         events.close()  # type: ignore[attr-defined]
         run.close()
+
+
+def _activations(connection: Connection, run: Run) -> Iterator[Activation]:
+    entries = _results(connection, run)
+    try:
+        for entry in entries:
+            yield run.activation(entry)
+            # It belongs to the user now.
+            entry.array = None
+    finally:
+        entries.close()  # type: ignore[attr-defined]
 
 
 class RemoteModel(Session):
@@ -236,6 +258,7 @@ class RemoteModel(Session):
         stop_at_layer: int | None = None,
         *,
         logits_pos: Any = None,
+        tokens: Any = None,
         **options: Unpack[CallOptions],
     ) -> Any:
         """Runs the model.
@@ -250,13 +273,18 @@ class RemoteModel(Session):
             padding_side: for lists: "left" or "right". Default: the tokenizer's.
             attention_mask: [batch, pos] of 0 and 1, for token ids with padding.
             labels: not supported; see `log_probs`.
-            start_at_layer: not supported.
+            start_at_layer: start at this layer: the input is then the residual stream that enters
+                it, [batch, pos, d_model]; negative counts from the last. Names before it are
+                errors, and are left out of globs, functions and None.
             stop_at_layer: end the pass before this layer, and return the residual stream that
                 enters it, [batch, pos, d_model]; negative counts from the last. `n_layers` returns
                 what enters the final norm.
             logits_pos: return logits of these positions only: an int, a list or a slice. Counted in
                 each row's own tokens, so that -1 is every row's last token, wherever its padding
                 is. The axis stays.
+            tokens: with start_at_layer: the tokens of the residual stream, in any form of an input.
+                Needed where later layers use more than the stream: per-layer embeddings, keys and
+                values of layers before the start (those of the tokens' own pass), and the loss.
             **options: see `CallOptions`.
 
         Returns:
@@ -265,7 +293,7 @@ class RemoteModel(Session):
         Raises:
             HookwireError: see `hookwire.errors`.
         """
-        refuse(labels=labels, start_at_layer=start_at_layer)
+        refuse(labels=labels)
         chosen = Options(
             prepend_bos=prepend_bos,
             padding_side=padding_side,
@@ -277,6 +305,8 @@ class RemoteModel(Session):
             chosen,
             (),
             stop_at_layer=stop_at_layer,
+            start_at_layer=start_at_layer,
+            tokens=tokens,
             return_type=return_type,
             loss_per_token=loss_per_token,
             logits_pos=logits_pos,
@@ -299,6 +329,7 @@ class RemoteModel(Session):
         *,
         loss_per_token: bool = False,
         logits_pos: Any = None,
+        tokens: Any = None,
         **options: Unpack[RunOptions],
     ) -> Any:
         """Runs the model with changes.
@@ -306,43 +337,47 @@ class RemoteModel(Session):
         Args:
             input: as in `__call__`.
             fwd_hooks: pairs of where and what: a name, an alias, a glob, a list of them, or a
-                function of a name; and an op of `hookwire.ops`. They apply in this order where
-                several meet at one hook point.
+                function of a name; and a function `(tensor, hook)`, which runs here (see
+                `hookwire.hooks`), or an op of `hookwire.ops`, which runs on the server. They apply
+                in this order where several meet at one hook point.
             bwd_hooks: not supported.
-            reset_hooks_end: must stay True: ops belong to this run.
-            clear_contexts: has no effect: ops keep no state.
+            reset_hooks_end: False lets the hooks stay after the run, as if by `add_hook`.
+            clear_contexts: empty `hook.ctx` of these hooks' places after the run.
             return_type: as in `__call__`.
             stop_at_layer: as in `__call__`.
-            start_at_layer: not supported.
-            remove_batch_dim: has no effect: ops see rows, and the result keeps its batch, as there.
+            start_at_layer: as in `__call__`.
+            remove_batch_dim: functions get the tensor of a single row, without the batch.
             loss_per_token: as in `__call__`.
             logits_pos: as in `__call__`.
+            tokens: as in `__call__`.
             **options: see `RunOptions`.
 
         Returns:
             What `return_type` says, as in `__call__`.
 
         Raises:
-            UnsupportedError: a Python function in place of an op.
+            Exception: what a function raises ends the run, and comes out as it is.
             HookwireError: see `hookwire.errors`.
         """
-        del clear_contexts, remove_batch_dim
-        refuse(
-            bwd_hooks=bwd_hooks,
-            reset_hooks_end=not reset_hooks_end,
-            start_at_layer=start_at_layer,
-        )
+        refuse(bwd_hooks=bwd_hooks)
         chosen = Options(**options)
         run = self._run(
             input,
             chosen,
             fwd_hooks,
             stop_at_layer=stop_at_layer,
+            start_at_layer=start_at_layer,
+            tokens=tokens,
             return_type=return_type,
             loss_per_token=loss_per_token,
             logits_pos=logits_pos,
         )
-        return self._execute(run).output()
+        self._check_batch_dim(run, remove_batch_dim)
+        run.functions_see_no_batch = remove_batch_dim
+        try:
+            return self._execute(run).output()
+        finally:
+            self._after_hooks(fwd_hooks, reset_hooks_end, clear_contexts)
 
     def run_with_cache(
         self,
@@ -361,6 +396,7 @@ class RemoteModel(Session):
         return_type: str | None = "logits",
         loss_per_token: bool = False,
         logits_pos: Any = None,
+        tokens: Any = None,
         **options: Unpack[RunOptions],
     ) -> tuple[Any, Any]:
         """Runs the model and returns what its hook points saw.
@@ -375,17 +411,18 @@ class RemoteModel(Session):
                 name too; a glob or a function returns just the names that it matched.
             stop_at_layer: as in `__call__`. Globs, functions and None leave out what lies behind
                 it; a name that does is an error.
-            start_at_layer: not supported.
+            start_at_layer: as in `__call__`.
             pos_slice: keep these positions of every hook point (of scores and pattern: query
                 positions): an int, which keeps the axis, a list, a slice, or a tuple that is read
                 as one. They are positions of the padded rows.
             incl_bwd: not supported.
-            reset_hooks_end: must stay True.
-            clear_contexts: has no effect.
+            reset_hooks_end: as in `run_with_hooks`.
+            clear_contexts: as in `run_with_hooks`.
             fwd_hooks: changes, as in `run_with_hooks`; tensors are captured after them.
             return_type: as in `__call__`; None returns nothing, even with `stop_at_layer`.
             loss_per_token: as in `__call__`.
             logits_pos: as in `__call__`.
+            tokens: as in `__call__`.
             **options: see `RunOptions`.
 
         Returns:
@@ -399,12 +436,7 @@ class RemoteModel(Session):
             NonFiniteWarning: NaN or infinity in what is returned.
             PaddingWarning: token ids that look padded, without a mask.
         """
-        del clear_contexts
-        refuse(
-            start_at_layer=start_at_layer,
-            incl_bwd=incl_bwd,
-            reset_hooks_end=not reset_hooks_end,
-        )
+        refuse(incl_bwd=incl_bwd)
         chosen = Options(**options)
         run = self._run(
             input,
@@ -413,12 +445,17 @@ class RemoteModel(Session):
             names_filter=names_filter,
             pos_slice=pos_slice,
             stop_at_layer=stop_at_layer,
+            start_at_layer=start_at_layer,
+            tokens=tokens,
             return_type=return_type,
             loss_per_token=loss_per_token,
             logits_pos=logits_pos,
         )
         self._check_batch_dim(run, remove_batch_dim)
-        self._execute(run)
+        try:
+            self._execute(run)
+        finally:
+            self._after_hooks(fwd_hooks, reset_hooks_end, clear_contexts, run)
         cache = run.cache(remove_batch_dim)
         return run.output(), cache if return_cache_object else cache.cache_dict
 
@@ -525,12 +562,6 @@ class RemoteModel(Session):
         return self._execute(run).log_probs()
 
     def _execute(self, run: Run) -> Run:
-        events = self._connection.run(run.request.message, run.timeout)
-        try:
-            for event in events:
-                run.feed(event)
-            run.finish()
-        finally:
-            events.close()  # type: ignore[attr-defined]
-            run.close()
+        for _ in _results(self._connection, run):
+            pass
         return run

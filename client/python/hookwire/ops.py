@@ -171,14 +171,14 @@ def set(
 def add(
     value: Any, *, pos: Any = None, head: Any = None, feature: Any = None, row: Any = None
 ) -> Add:
-    """x = x + value, computed in the hook point's dtype. Arguments as in `set`."""
+    """x = x + value. Arguments as in `set`; a number is not rounded to the hook point's dtype."""
     return Add(value=freeze(value), pos=pos, head=head, feature=feature, row=row)
 
 
 def scale(
     factor: Any, *, pos: Any = None, head: Any = None, feature: Any = None, row: Any = None
 ) -> Scale:
-    """x = x × factor, computed in the hook point's dtype. Arguments as in `set`."""
+    """x = x × factor. Arguments as in `set`; a number is not rounded to the hook point's dtype."""
     return Scale(factor=freeze(factor), pos=pos, head=head, feature=feature, row=row)
 
 
@@ -203,21 +203,3 @@ def copy(
     if not isinstance(chosen, tuple) or len(chosen) != 1:
         raise TypeError(f"from_row must be one row, not {from_row!r}")
     return Copy(from_row=chosen[0], pos=pos, head=head, feature=feature, row=row)
-
-
-def require_op(op: object) -> Op:
-    """The op, or an error that says what to give instead of a function.
-
-    Raises:
-        UnsupportedError: a Python function.
-        TypeError: anything else.
-    """
-    if isinstance(op, Op):
-        return op
-    if callable(op):
-        name = getattr(op, "__name__", type(op).__name__)
-        raise errors.UnsupportedError(
-            f"Python functions as hooks are not supported yet (got {name!r}); use hookwire.ops: "
-            "set, add, scale, zero, copy"
-        )
-    raise TypeError(f"a hook is (name, op) with an op of hookwire.ops, not {op!r}")

@@ -5,21 +5,27 @@ No input or output happens here: the blocking and the asynchronous model share a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from hookwire import dtypes, errors, filters, interventions, placement, results, selection
-from hookwire._proto import run_pb2, service_pb2
+from hookwire._proto import run_pb2, service_pb2, tensor_pb2
 from hookwire.catalogue import Catalogue
 from hookwire.dtypes import Array
+from hookwire.hooks import Callback
 from hookwire.inputs import Batch
+from hookwire.reach import Reach
 
 RETURN_TYPES = ("logits", "loss", "both", None)
 # Values up to this size are small beside any server's limit.
 _SMALL = 1 << 18
+# Those from this size on leave a request that is too large.
+_LEAST_UPLOAD = 1 << 14
+# For what wraps the run.
+_ROOM = 16
 
 
 @dataclass(frozen=True)
@@ -38,6 +44,7 @@ class Ask:
     hooks: Sequence[tuple[Any, Any]] = ()
     pos_slice: Any = None
     stop_at_layer: int | None = None
+    start_at_layer: int | None = None
     return_type: str | None = None
     loss_per_token: bool = False
     logits_pos: Any = None
@@ -61,6 +68,8 @@ class Request:
         places: where the parts of the result belong.
         names: for hook points of which only some names are to be returned: these.
         columns: the padded positions that were captured; None for all.
+        functions: hooks that run here, by their number among the run's interventions.
+        uploads: values that did not fit into the message, by their number.
     """
 
     message: service_pb2.RunRequest
@@ -69,6 +78,13 @@ class Request:
     places: results.Places
     names: dict[str, list[str]]
     columns: list[int] | None
+    functions: dict[int, Callback]
+    uploads: list[bytes]
+
+    @property
+    def interacts(self) -> bool:
+        """Whether the client has more to send than the message."""
+        return bool(self.functions or self.uploads)
 
 
 def build(
@@ -94,6 +110,10 @@ def build(
     """
     _check(ask)
     stop = _stop(ask.stop_at_layer, n_layers)
+    if ask.start_at_layer is not None and stop is not None and stop <= ask.start_at_layer:
+        raise ValueError(
+            f"a run that starts at layer {ask.start_at_layer} cannot stop before layer {stop}"
+        )
     message = service_pb2.RunRequest()
     spec = message.spec
     for row in batch.rows:
@@ -104,12 +124,13 @@ def build(
     if ask.max_result_bytes is not None:
         spec.max_result_bytes = ask.max_result_bytes
 
-    wanted = filters.resolve(ask.names_filter, catalogue, stop)
+    reach = Reach(catalogue, ask.start_at_layer, stop, ask.moment)
+    wanted = filters.resolve(ask.names_filter, reach)
     selected = placement.select(batch, ask.pos_slice)
     _write_captures(spec, wanted.hooks, selected, ask)
-    interventions.write(spec, ask.hooks, batch, catalogue)
+    functions = interventions.write(spec, ask.hooks, batch, reach)
     outputs = _write_outputs(spec, ask, batch, stop)
-    _check_size(spec, max_request_bytes)
+    uploads = _take_out_uploads(spec, max_request_bytes)
     places = results.Places(
         batch=len(batch),
         keys=placement.everything(batch),
@@ -117,7 +138,7 @@ def build(
         outputs=outputs,
         hooks=() if ask.missing == "skip" else tuple(capture.hook for capture in spec.captures),
     )
-    return Request(message, ask, batch, places, wanted.names, selected.columns)
+    return Request(message, ask, batch, places, wanted.names, selected.columns, functions, uploads)
 
 
 def _check(ask: Ask) -> None:
@@ -203,23 +224,43 @@ def _write_outputs(
     return placements
 
 
-def _check_size(spec: run_pb2.RunSpec, limit: int) -> None:
-    values = 0
+def _values(spec: run_pb2.RunSpec) -> Iterator[tensor_pb2.Value]:
     for item in spec.interventions:
         op = item.WhichOneof("op")
         if op in ("set", "add"):
-            values += len(getattr(item, op).value.tensor.data)
+            yield getattr(item, op).value
         elif op == "scale":
-            values += len(item.scale.factor.tensor.data)
-    if not limit or values + sum(len(row.token_ids) for row in spec.sequences) < _SMALL:
-        return
-    size = spec.ByteSize() + 16
+            yield item.scale.factor
+
+
+def _take_out_uploads(spec: run_pb2.RunSpec, limit: int) -> list[bytes]:
+    """Makes a request that is too large smaller: its large values travel by themselves.
+
+    Raises:
+        RequestTooLargeError: it is too large without them.
+    """
+    uploads: list[bytes] = []
+    rows = sum(len(row.token_ids) for row in spec.sequences)
+    if not limit or sum(len(value.tensor.data) for value in _values(spec)) + rows < _SMALL:
+        return uploads
+    if spec.ByteSize() + _ROOM > limit:
+        for value in _values(spec):
+            tensor = value.tensor
+            if len(tensor.data) < _LEAST_UPLOAD:
+                continue
+            upload = tensor_pb2.UploadedValue(
+                dtype=tensor.dtype, shape=tensor.shape, upload=len(uploads)
+            )
+            uploads.append(tensor.data)
+            value.upload.CopyFrom(upload)
+    size = spec.ByteSize() + _ROOM
     if size > limit:
         raise errors.RequestTooLargeError(
-            f"the request has {size:,} bytes, {values:,} of them values of interventions; the "
-            f"server takes {limit:,} in one request",
+            f"the request has {size:,} bytes, its large values not counted; the server takes "
+            f"{limit:,} in one request",
             metadata={"bytes": str(size), "limit": str(limit)},
         )
+    return uploads
 
 
 def output(request: Request, arrays: dict[str, Array], tensor: Callable[[Array], Any]) -> Any:

@@ -37,7 +37,7 @@ class Places:
 
     Attributes:
         batch: rows.
-        keys: along the key positions of scores and pattern.
+        keys: along all positions: of scores' and patterns' keys, and of what functions see.
         captures: along the positions of hook points.
         outputs: along the positions of outputs, by name.
         hooks: what was asked for, by its number; empty where it may be left out.
@@ -63,6 +63,8 @@ class Entry:
         sizes: of the result's axes, the batch first.
         rows: that send something.
         missing: tensors that are not whole yet.
+        callback: the number of the intervention whose function is to see it; None for results.
+        parts: the tensors that it is made of: their numbers in the plan.
     """
 
     name: str
@@ -73,6 +75,8 @@ class Entry:
     sizes: list[int]
     rows: set[int] = field(default_factory=set, repr=False)
     missing: int = 0
+    callback: int | None = None
+    parts: list[int] = field(default_factory=list, repr=False)
     array: Array | None = field(default=None, repr=False)
 
     @property
@@ -151,14 +155,14 @@ class Assembly:
         if self.plan is not None:
             raise errors.IncompleteResultError("the server sent two plans for one run")
         self.plan = plan
-        found: dict[tuple[int, str], Entry] = {}
+        found: dict[tuple[int, str, int], Entry] = {}
         for group in plan.groups:
             if group.dtype not in dtypes.NUMPY:
                 raise errors.IncompleteResultError(
                     f"the server sends {group.hook or group.source} in a dtype that this client "
                     f"does not know ({group.dtype})"
                 )
-            key = (group.source, group.hook)
+            key = (group.source, group.hook, group.intervention)
             entry = found.get(key)
             if entry is None:
                 entry = found[key] = self._entry(group)
@@ -177,7 +181,11 @@ class Assembly:
     def _entry(self, group: run_pb2.TensorGroup) -> Entry:
         places = self._places
         output = OUTPUTS.get(group.source)
-        along = places.captures if output is None else places.outputs.get(output)
+        callback = group.intervention if group.source == _Group.SOURCE_CALLBACK else None
+        if callback is not None:
+            along: Placement | None = places.keys
+        else:
+            along = places.captures if output is None else places.outputs.get(output)
         if along is None:
             raise errors.IncompleteResultError(f"the server sends {output}, which nobody asked for")
         kinds: list[int] = [axis.kind for axis in group.axes]
@@ -189,9 +197,14 @@ class Assembly:
                 sizes.append(places.keys.width)
             else:
                 sizes.append(axis.size)
-        return Entry(output or group.hook, output is not None, [], group.dtype, kinds, sizes)
+        is_output = output is not None
+        return Entry(
+            output or group.hook, is_output, [], group.dtype, kinds, sizes, callback=callback
+        )
 
     def _along(self, entry: Entry) -> Placement:
+        if entry.callback is not None:
+            return self._places.keys
         return self._places.outputs[entry.name] if entry.is_output else self._places.captures
 
     def _add_parts(self, group: run_pb2.TensorGroup, entry: Entry) -> None:
@@ -205,6 +218,7 @@ class Assembly:
                     f"the server plans {list(shape)} for row {part.row} of {entry.name}; "
                     f"{expected} was asked for"
                 )
+            entry.parts.append(len(self._parts))
             self._parts.append(part)
             entry.rows.add(part.row)
             entry.missing += 1
@@ -309,6 +323,12 @@ class Assembly:
         part.target = None
         entry.missing -= 1
         return entry if entry.missing == 0 else None
+
+    def part(self, number: int, array: Array) -> Array:
+        """What tensor `number` of the plan is of an array that is laid out as its entry's."""
+        part = self._parts[number]
+        row: Array = array[part.row]
+        return np.ascontiguousarray(row[self._where(part)])
 
     def finish(self) -> None:
         """Checks that all of it has come.

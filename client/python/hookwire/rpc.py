@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from hookwire import errors, wire
-from hookwire._proto import service_pb2
+from hookwire._proto import run_pb2, service_pb2
 
 DEFAULT_ADDRESS = "127.0.0.1:7431"
 # The largest response that a run may ask for, and some room for what wraps it.
@@ -30,15 +30,19 @@ class Method:
         path: on the wire.
         streams: whether it answers with a stream.
         decode: makes a response out of its bytes.
+        takes_stream: whether it is asked with a stream.
     """
 
     path: str
     streams: bool
     decode: Callable[[bytes], Any]
+    takes_stream: bool = False
 
     def bind(self, channel: Any) -> Any:
         """The call on a channel, blocking or asynchronous."""
         make = channel.unary_stream if self.streams else channel.unary_unary
+        if self.takes_stream:
+            make = channel.stream_stream
         return make(self.path, request_serializer=_encode, response_deserializer=self.decode)
 
 
@@ -54,6 +58,28 @@ GET_TOKENIZER = Method(_SERVICE + "GetTokenizer", True, service_pb2.GetTokenizer
 GET_WEIGHT = Method(_SERVICE + "GetWeight", True, wire.decode_weight)
 PLAN = Method(_SERVICE + "Plan", False, service_pb2.PlanResponse.FromString)
 RUN = Method(_SERVICE + "Run", True, wire.decode_event)
+INTERACT = Method(_SERVICE + "Interact", True, wire.decode_event, takes_stream=True)
+
+# Of the payload of what a client sends in an interactive run.
+_PIECE = 1 << 20
+
+
+def pieces(number: int, data: bytes | memoryview) -> Iterator[service_pb2.TensorChunks]:
+    """A tensor's or an upload's bytes, cut into messages."""
+    for offset in range(0, len(data), _PIECE):
+        chunks = service_pb2.TensorChunks()
+        chunks.chunks.add(tensor=number, offset=offset, data=bytes(data[offset : offset + _PIECE]))
+        yield chunks
+
+
+def opening(
+    spec: run_pb2.RunSpec, uploads: Sequence[bytes]
+) -> Iterator[service_pb2.InteractRequest]:
+    """The messages with which an interactive run begins."""
+    yield service_pb2.InteractRequest(spec=spec)
+    for number, data in enumerate(uploads):
+        for chunks in pieces(number, data):
+            yield service_pb2.InteractRequest(upload=chunks)
 
 
 def check_address(address: str) -> str:

@@ -8,9 +8,19 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypedDict, TypeVar
 
-from hookwire import config, dtypes, errors, inputs, ops, request, results
+from hookwire import (
+    config,
+    dtypes,
+    errors,
+    hooks,
+    inputs,
+    interventions,
+    request,
+    results,
+    starting,
+)
 from hookwire import plan as plans
 from hookwire._proto import service_pb2
 from hookwire.cache import ActivationCache
@@ -19,7 +29,10 @@ from hookwire.connection import Connection
 from hookwire.dtypes import Array
 from hookwire.layer_weights import NamedWeights
 from hookwire.progress import Progress
+from hookwire.reach import Reach
+from hookwire.standing import NO_GRADIENTS, StandingHooks
 from hookwire.tokens import Tokenizer
+from hookwire.visits import Visit
 from hookwire.weights import DiskCache, Weights
 
 if TYPE_CHECKING:
@@ -107,6 +120,7 @@ class Run:
         self._progress = Progress(options.progress)
         self.request = made
         self.timeout = options.timeout
+        self.functions_see_no_batch = False
         self.assembly = results.Assembly(made.places, made.names)
 
     def feed(self, event: Any) -> list[results.Entry]:
@@ -118,6 +132,20 @@ class Run:
             plans.warn_of_size(self.assembly, plans.WARN_BYTES)
             self._progress.begin(event.plan.total_bytes)
         return done
+
+    def visit(self, entry: results.Entry) -> Visit:
+        """The call of a function for which the tensor has come."""
+        assert entry.callback is not None
+        point = self._session.catalogue().get(entry.name)
+        return Visit(
+            entry,
+            self.assembly,
+            self.request.functions[entry.callback],
+            self._session._hook(entry.name),
+            self._session.tensor,
+            read_only_reason=point.read_only_reason if point and not point.writable else None,
+            has_batch=not self.functions_see_no_batch,
+        )
 
     def finish(self) -> None:
         """Checks that the run is whole, and takes note of its receipt."""
@@ -164,7 +192,7 @@ class Run:
         session, made = self._session, self.request
         tensors: dict[str, Any] = {}
         for entry in self.assembly.entries:
-            if not entry.is_output and entry.array is not None:
+            if not entry.is_output and entry.callback is None and entry.array is not None:
                 tensor = session.tensor(entry.array)
                 for name in entry.names:
                     tensors[name] = tensor
@@ -191,7 +219,7 @@ def _warn_of_non_finite(receipt: config.Receipt) -> None:
     )
 
 
-class Session(NamedWeights):
+class Session(StandingHooks, NamedWeights):
     """The state of a connected model, and the making of requests.
 
     Attributes:
@@ -203,6 +231,7 @@ class Session(NamedWeights):
     def __init__(
         self, address: str, answer: service_pb2.GetModelResponse, tensors: dtypes.Tensors
     ) -> None:
+        super().__init__()
         self.cfg = config.config(answer.model, answer.server)
         self.server = config.server_info(answer.server, address)
         self.last_receipt: config.Receipt | None = None
@@ -281,6 +310,19 @@ class Session(NamedWeights):
         every = self.catalogue()
         return list(every) if aliases else [point.name for point in every.points]
 
+    @property
+    def blocks(self) -> NoReturn:
+        """The modules are on the server.
+
+        Raises:
+            AttributeError: always; it says what to use instead.
+        """
+        raise AttributeError(
+            "the modules of a remote model are on the server, so there is no model.blocks: read "
+            "and change activations by name, and take weights from model.W_Q[layer], "
+            'model.weights["blocks.3.attn.q.weight"] and so on'
+        )
+
     def hook_points(self) -> list[Any]:
         """All `HookPoint`s, in the order of the pass."""
         return list(self.catalogue().points)
@@ -293,25 +335,44 @@ class Session(NamedWeights):
         reset_hooks_end: bool = True,
         clear_contexts: bool = False,
     ) -> Iterator[Self]:
-        """Applies ops to every run inside a `with` block, before those of the run itself.
+        """Applies hooks to every run inside a `with` block, before those of the run itself.
 
         They hold for the thread, or the asynchronous task, that entered the block.
 
         Args:
             fwd_hooks: as in `run_with_hooks`.
             bwd_hooks: not supported.
-            reset_hooks_end: must stay True: ops belong to runs, and do not outlive the block.
-            clear_contexts: has no effect: ops keep no state.
+            reset_hooks_end: False lets the hooks stay after the block, as if by `add_hook`.
+            clear_contexts: empty `hook.ctx` of these hooks' places at the end of the block.
         """
-        del clear_contexts
-        refuse(bwd_hooks=bwd_hooks, reset_hooks_end=not reset_hooks_end)
-        for _, op in fwd_hooks:
-            ops.require_op(op)
-        token = self._hooks.set((*self._hooks.get(), *fwd_hooks))
+        refuse(bwd_hooks=bwd_hooks)
+        added = tuple(hooks.pair(given) for given in fwd_hooks)
+        token = self._hooks.set((*self._hooks.get(), *added))
         try:
             yield self
         finally:
             self._hooks.reset(token)
+            self._after_hooks(added, reset_hooks_end, clear_contexts)
+
+    def _after_hooks(
+        self,
+        fwd_hooks: Sequence[tuple[Any, Any]],
+        reset_hooks_end: bool,
+        clear_contexts: bool,
+        run: Run | None = None,
+    ) -> None:
+        """What becomes of hooks, and of what functions kept, after a run or a block."""
+        if not reset_hooks_end:
+            self._keep(fwd_hooks)
+        if clear_contexts:
+            reach = Reach(self.catalogue)
+            points = self.catalogue().by_name()
+            for where, _ in fwd_hooks:
+                names = interventions.names_of(where, reach, expand=True)
+                self._clear_contexts_of(points[name].name for name in names if name in points)
+            if run is not None:
+                captured = (entry for entry in run.assembly.entries if entry.callback is None)
+                self._clear_contexts_of(entry.name for entry in captured)
 
     def tensor(self, array: Array) -> Any:
         """What users see of an array: a torch tensor over its memory, or itself."""
@@ -340,16 +401,28 @@ class Session(NamedWeights):
         *,
         targets: Any = None,
         pos: Any = None,
+        start_at_layer: int | None = None,
+        tokens: Any = None,
         **wanted: Any,
     ) -> Run:
         """The run that is asked for, ready to be sent."""
-        batch = self._batch(value, options)
+        first: tuple[tuple[Any, Any], ...] = ()
+        if start_at_layer is None:
+            if tokens is not None:
+                raise ValueError("tokens= goes with start_at_layer; without it, they are the input")
+            batch = self._batch(value, options)
+        else:
+            start_at_layer = starting.layer(start_at_layer, self.cfg.n_layers)
+            stream = starting.residual(value, self.cfg.d_model)
+            batch = self._tokens_of(stream, tokens, start_at_layer, options, wanted)
+            first = (starting.hook(stream, start_at_layer, batch),)
         if targets is not None:
             wanted["targets"] = request.targets(
                 targets, pos, batch, lambda text: self._get_tokenizer().to_single_token(text)
             )
         ask = request.Ask(
-            hooks=(*self._hooks.get(), *fwd_hooks),
+            hooks=(*first, *self._standing_hooks(), *self._hooks.get(), *fwd_hooks),
+            start_at_layer=start_at_layer,
             missing=options.missing,
             allow_non_finite=options.allow_non_finite,
             max_result_bytes=options.max_result_bytes,
@@ -365,6 +438,26 @@ class Session(NamedWeights):
             catalogue=self.catalogue,
         )
         return Run(self, made, options)
+
+    def _tokens_of(
+        self, stream: Array, tokens: Any, start: int, options: Options, wanted: dict[str, Any]
+    ) -> inputs.Batch:
+        """The tokens of a run that starts with a residual stream."""
+        if tokens is not None:
+            return self._batch(tokens, options)
+        reason = starting.why_tokens(start, self.cfg)
+        if wanted.get("return_type") in ("loss", "both"):
+            reason = "the loss is that of the next tokens"
+        if reason:
+            raise errors.TokensNeededError(
+                f"a run that starts at layer {start} needs tokens here: {reason}. Pass those of "
+                "the residual stream as tokens=…"
+            )
+        return inputs.batch(
+            starting.stand_ins(stream),
+            attention_mask=options.attention_mask,
+            encoder=self._get_tokenizer,
+        )
 
     @staticmethod
     def _check_batch_dim(run: Run, remove_batch_dim: bool) -> None:
@@ -385,10 +478,8 @@ def refuse(**arguments: Any) -> None:
         UnsupportedError: one of them is set.
     """
     reasons = {
-        "bwd_hooks": "gradients are not computed on the server",
-        "incl_bwd": "gradients are not computed on the server",
-        "reset_hooks_end": "ops belong to one run and do not outlive it",
-        "start_at_layer": "a pass always begins with tokens",
+        "bwd_hooks": NO_GRADIENTS,
+        "incl_bwd": NO_GRADIENTS,
         "labels": "loss is that of the next tokens; use log_probs(targets=…) for others",
     }
     for name, value in arguments.items():

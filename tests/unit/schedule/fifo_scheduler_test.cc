@@ -12,6 +12,7 @@
 
 #include "absl/synchronization/mutex.h"
 #include "absl/synchronization/notification.h"
+#include "absl/time/clock.h"
 #include "server/errors/errors.h"
 #include "tests/unit/support/fake_clock.h"
 
@@ -199,6 +200,133 @@ TEST_F(FifoSchedulerTest, DrainEndsWhatWaitsAndLetsTheRunningOneGoOn) {
   EXPECT_TRUE(outputs_[0]->Wait().status.ok());
 }
 
+// A run whose pass waits for its client.
+std::unique_ptr<QueuedRun> Interactive(const std::string& id, const std::string& client,
+                                       std::shared_ptr<RunOutput> output) {
+  auto plan = std::make_shared<RunPlan>();
+  OpPlan op;
+  op.kind = OpKind::kCallback;
+  plan->ops.push_back(op);
+  auto run = std::make_unique<QueuedRun>();
+  run->id = id;
+  run->client = client;
+  run->plan = std::move(plan);
+  run->output = std::move(output);
+  return run;
+}
+
+// Answers when the test says so.
+class AnsweringOutput final : public RunOutput {
+ public:
+  absl::Status Emit(uint32_t, uint64_t, at::Tensor) override { return absl::OkStatus(); }
+  absl::Status Progress(int) override { return absl::OkStatus(); }
+  absl::StatusOr<std::vector<at::Tensor>> AwaitAnswer(
+      const OpPlan&, absl::FunctionRef<absl::Status()> keep_waiting) override {
+    asked.Notify();
+    while (!answer.WaitForNotificationWithTimeout(absl::Milliseconds(1))) {
+      if (absl::Status status = keep_waiting(); !status.ok()) return status;
+    }
+    return std::vector<at::Tensor>();
+  }
+  void Complete(RunOutcome outcome) override {
+    result = std::move(outcome);
+    completed.Notify();
+  }
+
+  absl::Notification asked, answer, completed;
+  RunOutcome result;
+};
+
+class InteractiveTest : public testing::Test {
+ protected:
+  std::shared_ptr<AnsweringOutput> Start(const std::string& id, const std::string& client) {
+    auto output = std::make_shared<AnsweringOutput>();
+    auto run = Interactive(id, client, output);
+    EXPECT_TRUE(scheduler_.Enqueue(run).ok());
+    return output;
+  }
+
+  static absl::StatusOr<ExecutionReport> AskOnce(const RunPlan& plan, TensorSink& sink) {
+    for (const OpPlan& op : plan.ops) {
+      if (auto answers = sink.Await(op); !answers.ok()) return answers.status();
+    }
+    return ExecutionReport{};
+  }
+
+  FakeClock clock_;
+  FifoScheduler scheduler_{
+      {.max_interactive = 2, .hook_timeout = absl::Seconds(30), .on_worker_start = [] {}},
+      AskOnce,
+      clock_};
+};
+
+TEST_F(InteractiveTest, OthersComputeWhileAPassWaitsForItsClient) {
+  const auto waiting = Start("a", "alice");
+  waiting->asked.WaitForNotification();
+  auto output = std::make_shared<FakeOutput>();
+  auto plain = std::make_unique<QueuedRun>();
+  plain->id = "plain";
+  plain->plan = std::make_shared<RunPlan>();
+  plain->output = output;
+  ASSERT_TRUE(scheduler_.Enqueue(plain).ok());
+  EXPECT_TRUE(output->Wait().status.ok());
+  const auto other = Start("b", "bob");
+  other->answer.Notify();
+  other->completed.WaitForNotification();
+  EXPECT_FALSE(waiting->completed.HasBeenNotified());
+  waiting->answer.Notify();
+  waiting->completed.WaitForNotification();
+  EXPECT_TRUE(waiting->result.status.ok());
+}
+
+TEST_F(InteractiveTest, APassMayWaitForEverWhileNobodyWantsItsPlace) {
+  const auto waiting = Start("a", "alice");
+  waiting->asked.WaitForNotification();
+  clock_.Advance(absl::Hours(1));
+  absl::SleepFor(absl::Milliseconds(50));
+  EXPECT_FALSE(waiting->completed.HasBeenNotified());
+  waiting->answer.Notify();
+  waiting->completed.WaitForNotification();
+  EXPECT_TRUE(waiting->result.status.ok());
+}
+
+TEST_F(InteractiveTest, AWantedPlaceIsFreedAfterTheTimeout) {
+  const auto first = Start("a", "alice");
+  const auto second = Start("b", "alice");
+  first->asked.WaitForNotification();
+  second->asked.WaitForNotification();
+  const auto third = Start("c", "bob");
+  absl::SleepFor(absl::Milliseconds(50));
+  EXPECT_FALSE(third->asked.HasBeenNotified());
+  EXPECT_FALSE(first->completed.HasBeenNotified()) << "not before its time";
+  clock_.Advance(absl::Seconds(31));
+  third->asked.WaitForNotification();
+  third->answer.Notify();
+  third->completed.WaitForNotification();
+  EXPECT_TRUE(third->result.status.ok());
+  const bool first_ended = first->completed.HasBeenNotified();
+  const auto& ended = first_ended ? first : second;
+  const auto& stayed = first_ended ? second : first;
+  EXPECT_EQ(DetailsOf(ended->result.status).reason, v1::ERROR_REASON_HOOK_TIMEOUT);
+  EXPECT_TRUE(absl::IsDeadlineExceeded(ended->result.status));
+  EXPECT_FALSE(stayed->completed.HasBeenNotified()) << "one place was wanted";
+  stayed->answer.Notify();
+}
+
+TEST_F(InteractiveTest, PlacesAreSharedAmongClients) {
+  const auto first = Start("a", "alice");
+  const auto second = Start("b", "alice");
+  first->asked.WaitForNotification();
+  second->asked.WaitForNotification();
+  const auto third = Start("c", "alice");
+  const auto bobs = Start("d", "bob");
+  first->answer.Notify();
+  bobs->asked.WaitForNotification();
+  EXPECT_FALSE(third->asked.HasBeenNotified()) << "who holds fewer places comes first";
+  for (const auto& output : {second, third, bobs}) output->answer.Notify();
+  third->completed.WaitForNotification();
+}
+
 TEST(FifoScheduler, PassesOnAFailureAndGoesOn) {
   FakeClock clock;
   int calls = 0;
@@ -240,14 +368,16 @@ TEST(FifoScheduler, ItsEndCompletesEveryRun) {
   for (const auto& output : outputs) EXPECT_TRUE(output->completed());
 }
 
-TEST(FifoScheduler, SetsUpItsThreadBeforeTheFirstRun) {
+TEST(FifoScheduler, SetsUpItsThreadsBeforeTheirFirstRun) {
   FakeClock clock;
-  std::thread::id set_up;
+  thread_local bool set_up = false;
+  bool ready = false;
   std::thread::id ran;
   const auto output = std::make_shared<FakeOutput>();
   FifoScheduler scheduler(
-      {.max_queue = 1, .on_worker_start = [&] { set_up = std::this_thread::get_id(); }},
+      {.max_queue = 1, .on_worker_start = [] { set_up = true; }},
       [&](const RunPlan&, TensorSink&) {
+        ready = set_up;
         ran = std::this_thread::get_id();
         return ExecutionReport{};
       },
@@ -257,7 +387,7 @@ TEST(FifoScheduler, SetsUpItsThreadBeforeTheFirstRun) {
   run->output = output;
   ASSERT_TRUE(scheduler.Enqueue(run).ok());
   output->Wait();
-  EXPECT_EQ(set_up, ran);
+  EXPECT_TRUE(ready);
   EXPECT_NE(ran, std::this_thread::get_id());
 }
 

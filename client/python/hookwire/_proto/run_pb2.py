@@ -26,17 +26,17 @@ from . import model_pb2 as hookwire_dot_v1_dot_model__pb2
 from . import tensor_pb2 as hookwire_dot_v1_dot_tensor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15hookwire/v1/run.proto\x12\x0bhookwire.v1\x1a\x17hookwire/v1/model.proto\x1a\x18hookwire/v1/tensor.proto\"\xb1\x02\n\x07RunSpec\x12(\n\tsequences\x18\x01 \x03(\x0b\x32\x15.hookwire.v1.Sequence\x12&\n\x08\x63\x61ptures\x18\x02 \x03(\x0b\x32\x14.hookwire.v1.Capture\x12\x30\n\rinterventions\x18\x03 \x03(\x0b\x32\x19.hookwire.v1.Intervention\x12%\n\x07outputs\x18\x04 \x01(\x0b\x32\x14.hookwire.v1.Outputs\x12\x1a\n\rstop_at_layer\x18\x05 \x01(\rH\x00\x88\x01\x01\x12\x18\n\x10\x61llow_non_finite\x18\x06 \x01(\x08\x12\x18\n\x10max_result_bytes\x18\x07 \x01(\x04\x12\x19\n\x11max_message_bytes\x18\x08 \x01(\rB\x10\n\x0e_stop_at_layer\"\x1d\n\x08Sequence\x12\x11\n\ttoken_ids\x18\x01 \x03(\r\"\x95\x02\n\x07\x43\x61pture\x12\x0c\n\x04hook\x18\x01 \x01(\t\x12\x11\n\tsequences\x18\x02 \x03(\r\x12)\n\tpositions\x18\x03 \x01(\x0b\x32\x16.hookwire.v1.Selection\x12%\n\x05heads\x18\x04 \x01(\x0b\x32\x16.hookwire.v1.Selection\x12(\n\x08\x66\x65\x61tures\x18\x05 \x01(\x0b\x32\x16.hookwire.v1.Selection\x12!\n\x05\x64type\x18\x06 \x01(\x0e\x32\x12.hookwire.v1.Dtype\x12#\n\x06moment\x18\x07 \x01(\x0e\x32\x13.hookwire.v1.Moment\x12%\n\x07missing\x18\x08 \x01(\x0e\x32\x14.hookwire.v1.Missing\"\xe8\x02\n\x0cIntervention\x12\x0c\n\x04hook\x18\x01 \x01(\t\x12\x11\n\tsequences\x18\x02 \x03(\r\x12)\n\tpositions\x18\x03 \x01(\x0b\x32\x16.hookwire.v1.Selection\x12%\n\x05heads\x18\x04 \x01(\x0b\x32\x16.hookwire.v1.Selection\x12(\n\x08\x66\x65\x61tures\x18\x05 \x01(\x0b\x32\x16.hookwire.v1.Selection\x12!\n\x03set\x18\x06 \x01(\x0b\x32\x12.hookwire.v1.SetOpH\x00\x12!\n\x03\x61\x64\x64\x18\x07 \x01(\x0b\x32\x12.hookwire.v1.AddOpH\x00\x12%\n\x05scale\x18\x08 \x01(\x0b\x32\x14.hookwire.v1.ScaleOpH\x00\x12#\n\x04zero\x18\t \x01(\x0b\x32\x13.hookwire.v1.ZeroOpH\x00\x12#\n\x04\x63opy\x18\n \x01(\x0b\x32\x13.hookwire.v1.CopyOpH\x00\x42\x04\n\x02op\"*\n\x05SetOp\x12!\n\x05value\x18\x01 \x01(\x0b\x32\x12.hookwire.v1.Value\"*\n\x05\x41\x64\x64Op\x12!\n\x05value\x18\x01 \x01(\x0b\x32\x12.hookwire.v1.Value\"-\n\x07ScaleOp\x12\"\n\x06\x66\x61\x63tor\x18\x01 \x01(\x0b\x32\x12.hookwire.v1.Value\"\x08\n\x06ZeroOp\"\x1f\n\x06\x43opyOp\x12\x15\n\rfrom_sequence\x18\x01 \x01(\r\"v\n\x07Outputs\x12)\n\x06logits\x18\x01 \x01(\x0b\x32\x19.hookwire.v1.LogitsOutput\x12.\n\tlog_probs\x18\x02 \x01(\x0b\x32\x1b.hookwire.v1.LogProbsOutput\x12\x10\n\x08residual\x18\x03 \x01(\x08\"\\\n\x0cLogitsOutput\x12)\n\tpositions\x18\x01 \x01(\x0b\x32\x16.hookwire.v1.Selection\x12!\n\x05\x64type\x18\x02 \x01(\x0e\x32\x12.hookwire.v1.Dtype\"7\n\x0eLogProbsOutput\x12%\n\x07targets\x18\x01 \x03(\x0b\x32\x14.hookwire.v1.Targets\"/\n\x07Targets\x12\x11\n\tpositions\x18\x01 \x03(\x03\x12\x11\n\ttoken_ids\x18\x02 \x03(\r\"\x9c\x01\n\x04Plan\x12(\n\x06groups\x18\x01 \x03(\x0b\x32\x18.hookwire.v1.TensorGroup\x12\x13\n\x0btotal_bytes\x18\x02 \x01(\x04\x12\x14\n\x0ctotal_tokens\x18\x03 \x01(\x04\x12\x14\n\x0cn_layers_run\x18\x04 \x01(\r\x12\x0f\n\x07skipped\x18\x05 \x03(\t\x12\x18\n\x10intervened_hooks\x18\x06 \x03(\t\"\xd2\x02\n\x0bTensorGroup\x12/\n\x06source\x18\x01 \x01(\x0e\x32\x1f.hookwire.v1.TensorGroup.Source\x12\x0c\n\x04hook\x18\x02 \x01(\t\x12\r\n\x05names\x18\x03 \x03(\t\x12\x10\n\x08\x63\x61ptures\x18\x04 \x03(\r\x12!\n\x05\x64type\x18\x05 \x01(\x0e\x32\x12.hookwire.v1.Dtype\x12\x1f\n\x04\x61xes\x18\x06 \x03(\x0b\x32\x11.hookwire.v1.Axis\x12+\n\x07tensors\x18\x07 \x03(\x0b\x32\x1a.hookwire.v1.PlannedTensor\"r\n\x06Source\x12\x16\n\x12SOURCE_UNSPECIFIED\x10\x00\x12\x12\n\x0eSOURCE_CAPTURE\x10\x01\x12\x11\n\rSOURCE_LOGITS\x10\x02\x12\x14\n\x10SOURCE_LOG_PROBS\x10\x03\x12\x13\n\x0fSOURCE_RESIDUAL\x10\x04\"0\n\rPlannedTensor\x12\x10\n\x08sequence\x18\x01 \x01(\r\x12\r\n\x05shape\x18\x02 \x03(\x04\"\xe4\x02\n\x07Receipt\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x16\n\x0eweights_digest\x18\x02 \x01(\t\x12\r\n\x05\x62uild\x18\x03 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x04 \x01(\t\x12!\n\x05\x64type\x18\x05 \x01(\x0e\x32\x12.hookwire.v1.Dtype\x12\'\n\x08numerics\x18\x06 \x01(\x0e\x32\x15.hookwire.v1.Numerics\x12\x0f\n\x07threads\x18\x07 \x01(\r\x12\x17\n\x0f\x62\x61tch_sequences\x18\x08 \x01(\r\x12\x14\n\x0c\x62\x61tch_tokens\x18\t \x01(\x04\x12\x0f\n\x07tensors\x18\n \x01(\x04\x12\r\n\x05\x62ytes\x18\x0b \x01(\x04\x12\x14\n\x0cn_layers_run\x18\x0c \x01(\r\x12\x10\n\x08queue_us\x18\r \x01(\x04\x12\x12\n\ncompute_us\x18\x0e \x01(\x04\x12*\n\nnon_finite\x18\x0f \x03(\x0b\x32\x16.hookwire.v1.NonFinite\"E\n\tNonFinite\x12\x0c\n\x04hook\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\r\x12\x0b\n\x03nan\x18\x03 \x01(\x04\x12\x0b\n\x03inf\x18\x04 \x01(\x04*G\n\x07Missing\x12\x17\n\x13MISSING_UNSPECIFIED\x10\x00\x12\x11\n\rMISSING_ERROR\x10\x01\x12\x10\n\x0cMISSING_SKIP\x10\x02*E\n\x06Moment\x12\x16\n\x12MOMENT_UNSPECIFIED\x10\x00\x12\x10\n\x0cMOMENT_AFTER\x10\x01\x12\x11\n\rMOMENT_BEFORE\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15hookwire/v1/run.proto\x12\x0bhookwire.v1\x1a\x17hookwire/v1/model.proto\x1a\x18hookwire/v1/tensor.proto\"\xb1\x02\n\x07RunSpec\x12(\n\tsequences\x18\x01 \x03(\x0b\x32\x15.hookwire.v1.Sequence\x12&\n\x08\x63\x61ptures\x18\x02 \x03(\x0b\x32\x14.hookwire.v1.Capture\x12\x30\n\rinterventions\x18\x03 \x03(\x0b\x32\x19.hookwire.v1.Intervention\x12%\n\x07outputs\x18\x04 \x01(\x0b\x32\x14.hookwire.v1.Outputs\x12\x1a\n\rstop_at_layer\x18\x05 \x01(\rH\x00\x88\x01\x01\x12\x18\n\x10\x61llow_non_finite\x18\x06 \x01(\x08\x12\x18\n\x10max_result_bytes\x18\x07 \x01(\x04\x12\x19\n\x11max_message_bytes\x18\x08 \x01(\rB\x10\n\x0e_stop_at_layer\"\x1d\n\x08Sequence\x12\x11\n\ttoken_ids\x18\x01 \x03(\r\"\x95\x02\n\x07\x43\x61pture\x12\x0c\n\x04hook\x18\x01 \x01(\t\x12\x11\n\tsequences\x18\x02 \x03(\r\x12)\n\tpositions\x18\x03 \x01(\x0b\x32\x16.hookwire.v1.Selection\x12%\n\x05heads\x18\x04 \x01(\x0b\x32\x16.hookwire.v1.Selection\x12(\n\x08\x66\x65\x61tures\x18\x05 \x01(\x0b\x32\x16.hookwire.v1.Selection\x12!\n\x05\x64type\x18\x06 \x01(\x0e\x32\x12.hookwire.v1.Dtype\x12#\n\x06moment\x18\x07 \x01(\x0e\x32\x13.hookwire.v1.Moment\x12%\n\x07missing\x18\x08 \x01(\x0e\x32\x14.hookwire.v1.Missing\"\x95\x03\n\x0cIntervention\x12\x0c\n\x04hook\x18\x01 \x01(\t\x12\x11\n\tsequences\x18\x02 \x03(\r\x12)\n\tpositions\x18\x03 \x01(\x0b\x32\x16.hookwire.v1.Selection\x12%\n\x05heads\x18\x04 \x01(\x0b\x32\x16.hookwire.v1.Selection\x12(\n\x08\x66\x65\x61tures\x18\x05 \x01(\x0b\x32\x16.hookwire.v1.Selection\x12!\n\x03set\x18\x06 \x01(\x0b\x32\x12.hookwire.v1.SetOpH\x00\x12!\n\x03\x61\x64\x64\x18\x07 \x01(\x0b\x32\x12.hookwire.v1.AddOpH\x00\x12%\n\x05scale\x18\x08 \x01(\x0b\x32\x14.hookwire.v1.ScaleOpH\x00\x12#\n\x04zero\x18\t \x01(\x0b\x32\x13.hookwire.v1.ZeroOpH\x00\x12#\n\x04\x63opy\x18\n \x01(\x0b\x32\x13.hookwire.v1.CopyOpH\x00\x12+\n\x08\x63\x61llback\x18\x0b \x01(\x0b\x32\x17.hookwire.v1.CallbackOpH\x00\x42\x04\n\x02op\"*\n\x05SetOp\x12!\n\x05value\x18\x01 \x01(\x0b\x32\x12.hookwire.v1.Value\"*\n\x05\x41\x64\x64Op\x12!\n\x05value\x18\x01 \x01(\x0b\x32\x12.hookwire.v1.Value\"-\n\x07ScaleOp\x12\"\n\x06\x66\x61\x63tor\x18\x01 \x01(\x0b\x32\x12.hookwire.v1.Value\"\x08\n\x06ZeroOp\"\x1f\n\x06\x43opyOp\x12\x15\n\rfrom_sequence\x18\x01 \x01(\r\"\x1f\n\nCallbackOp\x12\x11\n\tread_only\x18\x01 \x01(\x08\"v\n\x07Outputs\x12)\n\x06logits\x18\x01 \x01(\x0b\x32\x19.hookwire.v1.LogitsOutput\x12.\n\tlog_probs\x18\x02 \x01(\x0b\x32\x1b.hookwire.v1.LogProbsOutput\x12\x10\n\x08residual\x18\x03 \x01(\x08\"\\\n\x0cLogitsOutput\x12)\n\tpositions\x18\x01 \x01(\x0b\x32\x16.hookwire.v1.Selection\x12!\n\x05\x64type\x18\x02 \x01(\x0e\x32\x12.hookwire.v1.Dtype\"7\n\x0eLogProbsOutput\x12%\n\x07targets\x18\x01 \x03(\x0b\x32\x14.hookwire.v1.Targets\"/\n\x07Targets\x12\x11\n\tpositions\x18\x01 \x03(\x03\x12\x11\n\ttoken_ids\x18\x02 \x03(\r\"\x9c\x01\n\x04Plan\x12(\n\x06groups\x18\x01 \x03(\x0b\x32\x18.hookwire.v1.TensorGroup\x12\x13\n\x0btotal_bytes\x18\x02 \x01(\x04\x12\x14\n\x0ctotal_tokens\x18\x03 \x01(\x04\x12\x14\n\x0cn_layers_run\x18\x04 \x01(\r\x12\x0f\n\x07skipped\x18\x05 \x03(\t\x12\x18\n\x10intervened_hooks\x18\x06 \x03(\t\"\xfe\x02\n\x0bTensorGroup\x12/\n\x06source\x18\x01 \x01(\x0e\x32\x1f.hookwire.v1.TensorGroup.Source\x12\x0c\n\x04hook\x18\x02 \x01(\t\x12\r\n\x05names\x18\x03 \x03(\t\x12\x10\n\x08\x63\x61ptures\x18\x04 \x03(\r\x12!\n\x05\x64type\x18\x05 \x01(\x0e\x32\x12.hookwire.v1.Dtype\x12\x1f\n\x04\x61xes\x18\x06 \x03(\x0b\x32\x11.hookwire.v1.Axis\x12+\n\x07tensors\x18\x07 \x03(\x0b\x32\x1a.hookwire.v1.PlannedTensor\x12\x14\n\x0cintervention\x18\x08 \x01(\r\"\x87\x01\n\x06Source\x12\x16\n\x12SOURCE_UNSPECIFIED\x10\x00\x12\x12\n\x0eSOURCE_CAPTURE\x10\x01\x12\x11\n\rSOURCE_LOGITS\x10\x02\x12\x14\n\x10SOURCE_LOG_PROBS\x10\x03\x12\x13\n\x0fSOURCE_RESIDUAL\x10\x04\x12\x13\n\x0fSOURCE_CALLBACK\x10\x05\"0\n\rPlannedTensor\x12\x10\n\x08sequence\x18\x01 \x01(\r\x12\r\n\x05shape\x18\x02 \x03(\x04\"\xe4\x02\n\x07Receipt\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x16\n\x0eweights_digest\x18\x02 \x01(\t\x12\r\n\x05\x62uild\x18\x03 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x04 \x01(\t\x12!\n\x05\x64type\x18\x05 \x01(\x0e\x32\x12.hookwire.v1.Dtype\x12\'\n\x08numerics\x18\x06 \x01(\x0e\x32\x15.hookwire.v1.Numerics\x12\x0f\n\x07threads\x18\x07 \x01(\r\x12\x17\n\x0f\x62\x61tch_sequences\x18\x08 \x01(\r\x12\x14\n\x0c\x62\x61tch_tokens\x18\t \x01(\x04\x12\x0f\n\x07tensors\x18\n \x01(\x04\x12\r\n\x05\x62ytes\x18\x0b \x01(\x04\x12\x14\n\x0cn_layers_run\x18\x0c \x01(\r\x12\x10\n\x08queue_us\x18\r \x01(\x04\x12\x12\n\ncompute_us\x18\x0e \x01(\x04\x12*\n\nnon_finite\x18\x0f \x03(\x0b\x32\x16.hookwire.v1.NonFinite\"E\n\tNonFinite\x12\x0c\n\x04hook\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\r\x12\x0b\n\x03nan\x18\x03 \x01(\x04\x12\x0b\n\x03inf\x18\x04 \x01(\x04*G\n\x07Missing\x12\x17\n\x13MISSING_UNSPECIFIED\x10\x00\x12\x11\n\rMISSING_ERROR\x10\x01\x12\x10\n\x0cMISSING_SKIP\x10\x02*E\n\x06Moment\x12\x16\n\x12MOMENT_UNSPECIFIED\x10\x00\x12\x10\n\x0cMOMENT_AFTER\x10\x01\x12\x11\n\rMOMENT_BEFORE\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'hookwire.v1.run_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_MISSING']._serialized_start=2549
-  _globals['_MISSING']._serialized_end=2620
-  _globals['_MOMENT']._serialized_start=2622
-  _globals['_MOMENT']._serialized_end=2691
+  _globals['_MISSING']._serialized_start=2671
+  _globals['_MISSING']._serialized_end=2742
+  _globals['_MOMENT']._serialized_start=2744
+  _globals['_MOMENT']._serialized_end=2813
   _globals['_RUNSPEC']._serialized_start=90
   _globals['_RUNSPEC']._serialized_end=395
   _globals['_SEQUENCE']._serialized_start=397
@@ -44,35 +44,37 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CAPTURE']._serialized_start=429
   _globals['_CAPTURE']._serialized_end=706
   _globals['_INTERVENTION']._serialized_start=709
-  _globals['_INTERVENTION']._serialized_end=1069
-  _globals['_SETOP']._serialized_start=1071
-  _globals['_SETOP']._serialized_end=1113
-  _globals['_ADDOP']._serialized_start=1115
-  _globals['_ADDOP']._serialized_end=1157
-  _globals['_SCALEOP']._serialized_start=1159
-  _globals['_SCALEOP']._serialized_end=1204
-  _globals['_ZEROOP']._serialized_start=1206
-  _globals['_ZEROOP']._serialized_end=1214
-  _globals['_COPYOP']._serialized_start=1216
-  _globals['_COPYOP']._serialized_end=1247
-  _globals['_OUTPUTS']._serialized_start=1249
-  _globals['_OUTPUTS']._serialized_end=1367
-  _globals['_LOGITSOUTPUT']._serialized_start=1369
-  _globals['_LOGITSOUTPUT']._serialized_end=1461
-  _globals['_LOGPROBSOUTPUT']._serialized_start=1463
-  _globals['_LOGPROBSOUTPUT']._serialized_end=1518
-  _globals['_TARGETS']._serialized_start=1520
-  _globals['_TARGETS']._serialized_end=1567
-  _globals['_PLAN']._serialized_start=1570
-  _globals['_PLAN']._serialized_end=1726
-  _globals['_TENSORGROUP']._serialized_start=1729
-  _globals['_TENSORGROUP']._serialized_end=2067
-  _globals['_TENSORGROUP_SOURCE']._serialized_start=1953
-  _globals['_TENSORGROUP_SOURCE']._serialized_end=2067
-  _globals['_PLANNEDTENSOR']._serialized_start=2069
-  _globals['_PLANNEDTENSOR']._serialized_end=2117
-  _globals['_RECEIPT']._serialized_start=2120
-  _globals['_RECEIPT']._serialized_end=2476
-  _globals['_NONFINITE']._serialized_start=2478
-  _globals['_NONFINITE']._serialized_end=2547
+  _globals['_INTERVENTION']._serialized_end=1114
+  _globals['_SETOP']._serialized_start=1116
+  _globals['_SETOP']._serialized_end=1158
+  _globals['_ADDOP']._serialized_start=1160
+  _globals['_ADDOP']._serialized_end=1202
+  _globals['_SCALEOP']._serialized_start=1204
+  _globals['_SCALEOP']._serialized_end=1249
+  _globals['_ZEROOP']._serialized_start=1251
+  _globals['_ZEROOP']._serialized_end=1259
+  _globals['_COPYOP']._serialized_start=1261
+  _globals['_COPYOP']._serialized_end=1292
+  _globals['_CALLBACKOP']._serialized_start=1294
+  _globals['_CALLBACKOP']._serialized_end=1325
+  _globals['_OUTPUTS']._serialized_start=1327
+  _globals['_OUTPUTS']._serialized_end=1445
+  _globals['_LOGITSOUTPUT']._serialized_start=1447
+  _globals['_LOGITSOUTPUT']._serialized_end=1539
+  _globals['_LOGPROBSOUTPUT']._serialized_start=1541
+  _globals['_LOGPROBSOUTPUT']._serialized_end=1596
+  _globals['_TARGETS']._serialized_start=1598
+  _globals['_TARGETS']._serialized_end=1645
+  _globals['_PLAN']._serialized_start=1648
+  _globals['_PLAN']._serialized_end=1804
+  _globals['_TENSORGROUP']._serialized_start=1807
+  _globals['_TENSORGROUP']._serialized_end=2189
+  _globals['_TENSORGROUP_SOURCE']._serialized_start=2054
+  _globals['_TENSORGROUP_SOURCE']._serialized_end=2189
+  _globals['_PLANNEDTENSOR']._serialized_start=2191
+  _globals['_PLANNEDTENSOR']._serialized_end=2239
+  _globals['_RECEIPT']._serialized_start=2242
+  _globals['_RECEIPT']._serialized_end=2598
+  _globals['_NONFINITE']._serialized_start=2600
+  _globals['_NONFINITE']._serialized_end=2669
 # @@protoc_insertion_point(module_scope)

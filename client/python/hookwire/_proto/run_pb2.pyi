@@ -74,7 +74,7 @@ class Capture(_message.Message):
     def __init__(self, hook: _Optional[str] = ..., sequences: _Optional[_Iterable[int]] = ..., positions: _Optional[_Union[_tensor_pb2.Selection, _Mapping]] = ..., heads: _Optional[_Union[_tensor_pb2.Selection, _Mapping]] = ..., features: _Optional[_Union[_tensor_pb2.Selection, _Mapping]] = ..., dtype: _Optional[_Union[_tensor_pb2.Dtype, str]] = ..., moment: _Optional[_Union[Moment, str]] = ..., missing: _Optional[_Union[Missing, str]] = ...) -> None: ...
 
 class Intervention(_message.Message):
-    __slots__ = ("hook", "sequences", "positions", "heads", "features", "set", "add", "scale", "zero", "copy")
+    __slots__ = ("hook", "sequences", "positions", "heads", "features", "set", "add", "scale", "zero", "copy", "callback")
     HOOK_FIELD_NUMBER: _ClassVar[int]
     SEQUENCES_FIELD_NUMBER: _ClassVar[int]
     POSITIONS_FIELD_NUMBER: _ClassVar[int]
@@ -85,6 +85,7 @@ class Intervention(_message.Message):
     SCALE_FIELD_NUMBER: _ClassVar[int]
     ZERO_FIELD_NUMBER: _ClassVar[int]
     COPY_FIELD_NUMBER: _ClassVar[int]
+    CALLBACK_FIELD_NUMBER: _ClassVar[int]
     hook: str
     sequences: _containers.RepeatedScalarFieldContainer[int]
     positions: _tensor_pb2.Selection
@@ -95,7 +96,8 @@ class Intervention(_message.Message):
     scale: ScaleOp
     zero: ZeroOp
     copy: CopyOp
-    def __init__(self, hook: _Optional[str] = ..., sequences: _Optional[_Iterable[int]] = ..., positions: _Optional[_Union[_tensor_pb2.Selection, _Mapping]] = ..., heads: _Optional[_Union[_tensor_pb2.Selection, _Mapping]] = ..., features: _Optional[_Union[_tensor_pb2.Selection, _Mapping]] = ..., set: _Optional[_Union[SetOp, _Mapping]] = ..., add: _Optional[_Union[AddOp, _Mapping]] = ..., scale: _Optional[_Union[ScaleOp, _Mapping]] = ..., zero: _Optional[_Union[ZeroOp, _Mapping]] = ..., copy: _Optional[_Union[CopyOp, _Mapping]] = ...) -> None: ...
+    callback: CallbackOp
+    def __init__(self, hook: _Optional[str] = ..., sequences: _Optional[_Iterable[int]] = ..., positions: _Optional[_Union[_tensor_pb2.Selection, _Mapping]] = ..., heads: _Optional[_Union[_tensor_pb2.Selection, _Mapping]] = ..., features: _Optional[_Union[_tensor_pb2.Selection, _Mapping]] = ..., set: _Optional[_Union[SetOp, _Mapping]] = ..., add: _Optional[_Union[AddOp, _Mapping]] = ..., scale: _Optional[_Union[ScaleOp, _Mapping]] = ..., zero: _Optional[_Union[ZeroOp, _Mapping]] = ..., copy: _Optional[_Union[CopyOp, _Mapping]] = ..., callback: _Optional[_Union[CallbackOp, _Mapping]] = ...) -> None: ...
 
 class SetOp(_message.Message):
     __slots__ = ("value",)
@@ -124,6 +126,12 @@ class CopyOp(_message.Message):
     FROM_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     from_sequence: int
     def __init__(self, from_sequence: _Optional[int] = ...) -> None: ...
+
+class CallbackOp(_message.Message):
+    __slots__ = ("read_only",)
+    READ_ONLY_FIELD_NUMBER: _ClassVar[int]
+    read_only: bool
+    def __init__(self, read_only: bool = ...) -> None: ...
 
 class Outputs(_message.Message):
     __slots__ = ("logits", "log_probs", "residual")
@@ -174,7 +182,7 @@ class Plan(_message.Message):
     def __init__(self, groups: _Optional[_Iterable[_Union[TensorGroup, _Mapping]]] = ..., total_bytes: _Optional[int] = ..., total_tokens: _Optional[int] = ..., n_layers_run: _Optional[int] = ..., skipped: _Optional[_Iterable[str]] = ..., intervened_hooks: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class TensorGroup(_message.Message):
-    __slots__ = ("source", "hook", "names", "captures", "dtype", "axes", "tensors")
+    __slots__ = ("source", "hook", "names", "captures", "dtype", "axes", "tensors", "intervention")
     class Source(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         SOURCE_UNSPECIFIED: _ClassVar[TensorGroup.Source]
@@ -182,11 +190,13 @@ class TensorGroup(_message.Message):
         SOURCE_LOGITS: _ClassVar[TensorGroup.Source]
         SOURCE_LOG_PROBS: _ClassVar[TensorGroup.Source]
         SOURCE_RESIDUAL: _ClassVar[TensorGroup.Source]
+        SOURCE_CALLBACK: _ClassVar[TensorGroup.Source]
     SOURCE_UNSPECIFIED: TensorGroup.Source
     SOURCE_CAPTURE: TensorGroup.Source
     SOURCE_LOGITS: TensorGroup.Source
     SOURCE_LOG_PROBS: TensorGroup.Source
     SOURCE_RESIDUAL: TensorGroup.Source
+    SOURCE_CALLBACK: TensorGroup.Source
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     HOOK_FIELD_NUMBER: _ClassVar[int]
     NAMES_FIELD_NUMBER: _ClassVar[int]
@@ -194,6 +204,7 @@ class TensorGroup(_message.Message):
     DTYPE_FIELD_NUMBER: _ClassVar[int]
     AXES_FIELD_NUMBER: _ClassVar[int]
     TENSORS_FIELD_NUMBER: _ClassVar[int]
+    INTERVENTION_FIELD_NUMBER: _ClassVar[int]
     source: TensorGroup.Source
     hook: str
     names: _containers.RepeatedScalarFieldContainer[str]
@@ -201,7 +212,8 @@ class TensorGroup(_message.Message):
     dtype: _tensor_pb2.Dtype
     axes: _containers.RepeatedCompositeFieldContainer[_tensor_pb2.Axis]
     tensors: _containers.RepeatedCompositeFieldContainer[PlannedTensor]
-    def __init__(self, source: _Optional[_Union[TensorGroup.Source, str]] = ..., hook: _Optional[str] = ..., names: _Optional[_Iterable[str]] = ..., captures: _Optional[_Iterable[int]] = ..., dtype: _Optional[_Union[_tensor_pb2.Dtype, str]] = ..., axes: _Optional[_Iterable[_Union[_tensor_pb2.Axis, _Mapping]]] = ..., tensors: _Optional[_Iterable[_Union[PlannedTensor, _Mapping]]] = ...) -> None: ...
+    intervention: int
+    def __init__(self, source: _Optional[_Union[TensorGroup.Source, str]] = ..., hook: _Optional[str] = ..., names: _Optional[_Iterable[str]] = ..., captures: _Optional[_Iterable[int]] = ..., dtype: _Optional[_Union[_tensor_pb2.Dtype, str]] = ..., axes: _Optional[_Iterable[_Union[_tensor_pb2.Axis, _Mapping]]] = ..., tensors: _Optional[_Iterable[_Union[PlannedTensor, _Mapping]]] = ..., intervention: _Optional[int] = ...) -> None: ...
 
 class PlannedTensor(_message.Message):
     __slots__ = ("sequence", "shape")

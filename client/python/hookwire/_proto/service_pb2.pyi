@@ -48,6 +48,11 @@ class ErrorReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ERROR_REASON_WEIGHT_ABSENT: _ClassVar[ErrorReason]
     ERROR_REASON_ROW_OUT_OF_RANGE: _ClassVar[ErrorReason]
     ERROR_REASON_WEIGHTS_NOT_SERVED: _ClassVar[ErrorReason]
+    ERROR_REASON_HOOK_TIMEOUT: _ClassVar[ErrorReason]
+    ERROR_REASON_UNEXPECTED_MESSAGE: _ClassVar[ErrorReason]
+    ERROR_REASON_READER_STALLED: _ClassVar[ErrorReason]
+    ERROR_REASON_CANCELLED: _ClassVar[ErrorReason]
+    ERROR_REASON_VALUE_TOO_LARGE: _ClassVar[ErrorReason]
 ERROR_REASON_UNSPECIFIED: ErrorReason
 ERROR_REASON_HOOK_NOT_FOUND: ErrorReason
 ERROR_REASON_HOOK_ABSENT: ErrorReason
@@ -84,6 +89,11 @@ ERROR_REASON_WEIGHT_NOT_FOUND: ErrorReason
 ERROR_REASON_WEIGHT_ABSENT: ErrorReason
 ERROR_REASON_ROW_OUT_OF_RANGE: ErrorReason
 ERROR_REASON_WEIGHTS_NOT_SERVED: ErrorReason
+ERROR_REASON_HOOK_TIMEOUT: ErrorReason
+ERROR_REASON_UNEXPECTED_MESSAGE: ErrorReason
+ERROR_REASON_READER_STALLED: ErrorReason
+ERROR_REASON_CANCELLED: ErrorReason
+ERROR_REASON_VALUE_TOO_LARGE: ErrorReason
 
 class GetModelRequest(_message.Message):
     __slots__ = ()
@@ -176,6 +186,24 @@ class RunRequest(_message.Message):
     SPEC_FIELD_NUMBER: _ClassVar[int]
     spec: _run_pb2.RunSpec
     def __init__(self, spec: _Optional[_Union[_run_pb2.RunSpec, _Mapping]] = ...) -> None: ...
+
+class InteractRequest(_message.Message):
+    __slots__ = ("spec", "upload", "answer", "keep")
+    SPEC_FIELD_NUMBER: _ClassVar[int]
+    UPLOAD_FIELD_NUMBER: _ClassVar[int]
+    ANSWER_FIELD_NUMBER: _ClassVar[int]
+    KEEP_FIELD_NUMBER: _ClassVar[int]
+    spec: _run_pb2.RunSpec
+    upload: TensorChunks
+    answer: TensorChunks
+    keep: Keep
+    def __init__(self, spec: _Optional[_Union[_run_pb2.RunSpec, _Mapping]] = ..., upload: _Optional[_Union[TensorChunks, _Mapping]] = ..., answer: _Optional[_Union[TensorChunks, _Mapping]] = ..., keep: _Optional[_Union[Keep, _Mapping]] = ...) -> None: ...
+
+class Keep(_message.Message):
+    __slots__ = ("tensors",)
+    TENSORS_FIELD_NUMBER: _ClassVar[int]
+    tensors: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, tensors: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class RunResponse(_message.Message):
     __slots__ = ("accepted", "tensors", "progress", "receipt")

@@ -24,15 +24,15 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18hookwire/v1/tensor.proto\x12\x0bhookwire.v1\"a\n\tSelection\x12\'\n\x07indices\x18\x01 \x01(\x0b\x32\x14.hookwire.v1.IndicesH\x00\x12#\n\x05range\x18\x02 \x01(\x0b\x32\x12.hookwire.v1.RangeH\x00\x42\x06\n\x04kind\"\x19\n\x07Indices\x12\x0e\n\x06values\x18\x01 \x03(\x03\"]\n\x05Range\x12\x12\n\x05start\x18\x01 \x01(\x03H\x00\x88\x01\x01\x12\x11\n\x04stop\x18\x02 \x01(\x03H\x01\x88\x01\x01\x12\x11\n\x04step\x18\x03 \x01(\x03H\x02\x88\x01\x01\x42\x08\n\x06_startB\x07\n\x05_stopB\x07\n\x05_step\"\xcb\x01\n\x04\x41xis\x12$\n\x04kind\x18\x01 \x01(\x0e\x32\x16.hookwire.v1.Axis.Kind\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0c\n\x04size\x18\x03 \x01(\x04\"\x80\x01\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x11\n\rKIND_POSITION\x10\x01\x12\x15\n\x11KIND_KEY_POSITION\x10\x02\x12\r\n\tKIND_HEAD\x10\x03\x12\x17\n\x13KIND_KEY_VALUE_HEAD\x10\x04\x12\x10\n\x0cKIND_FEATURE\x10\x05\"M\n\x05Value\x12\x10\n\x06scalar\x18\x01 \x01(\x01H\x00\x12*\n\x06tensor\x18\x02 \x01(\x0b\x32\x18.hookwire.v1.TensorValueH\x00\x42\x06\n\x04kind\"M\n\x0bTensorValue\x12!\n\x05\x64type\x18\x01 \x01(\x0e\x32\x12.hookwire.v1.Dtype\x12\r\n\x05shape\x18\x02 \x03(\x04\x12\x0c\n\x04\x64\x61ta\x18\x0f \x01(\x0c*|\n\x05\x44type\x12\x15\n\x11\x44TYPE_UNSPECIFIED\x10\x00\x12\x11\n\rDTYPE_FLOAT32\x10\x01\x12\x12\n\x0e\x44TYPE_BFLOAT16\x10\x02\x12\x11\n\rDTYPE_FLOAT16\x10\x03\x12\x11\n\rDTYPE_FLOAT64\x10\x04\x12\x0f\n\x0b\x44TYPE_INT64\x10\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18hookwire/v1/tensor.proto\x12\x0bhookwire.v1\"a\n\tSelection\x12\'\n\x07indices\x18\x01 \x01(\x0b\x32\x14.hookwire.v1.IndicesH\x00\x12#\n\x05range\x18\x02 \x01(\x0b\x32\x12.hookwire.v1.RangeH\x00\x42\x06\n\x04kind\"\x19\n\x07Indices\x12\x0e\n\x06values\x18\x01 \x03(\x03\"]\n\x05Range\x12\x12\n\x05start\x18\x01 \x01(\x03H\x00\x88\x01\x01\x12\x11\n\x04stop\x18\x02 \x01(\x03H\x01\x88\x01\x01\x12\x11\n\x04step\x18\x03 \x01(\x03H\x02\x88\x01\x01\x42\x08\n\x06_startB\x07\n\x05_stopB\x07\n\x05_step\"\xcb\x01\n\x04\x41xis\x12$\n\x04kind\x18\x01 \x01(\x0e\x32\x16.hookwire.v1.Axis.Kind\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0c\n\x04size\x18\x03 \x01(\x04\"\x80\x01\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x11\n\rKIND_POSITION\x10\x01\x12\x15\n\x11KIND_KEY_POSITION\x10\x02\x12\r\n\tKIND_HEAD\x10\x03\x12\x17\n\x13KIND_KEY_VALUE_HEAD\x10\x04\x12\x10\n\x0cKIND_FEATURE\x10\x05\"{\n\x05Value\x12\x10\n\x06scalar\x18\x01 \x01(\x01H\x00\x12*\n\x06tensor\x18\x02 \x01(\x0b\x32\x18.hookwire.v1.TensorValueH\x00\x12,\n\x06upload\x18\x03 \x01(\x0b\x32\x1a.hookwire.v1.UploadedValueH\x00\x42\x06\n\x04kind\"Q\n\rUploadedValue\x12!\n\x05\x64type\x18\x01 \x01(\x0e\x32\x12.hookwire.v1.Dtype\x12\r\n\x05shape\x18\x02 \x03(\x04\x12\x0e\n\x06upload\x18\x03 \x01(\r\"M\n\x0bTensorValue\x12!\n\x05\x64type\x18\x01 \x01(\x0e\x32\x12.hookwire.v1.Dtype\x12\r\n\x05shape\x18\x02 \x03(\x04\x12\x0c\n\x04\x64\x61ta\x18\x0f \x01(\x0c*|\n\x05\x44type\x12\x15\n\x11\x44TYPE_UNSPECIFIED\x10\x00\x12\x11\n\rDTYPE_FLOAT32\x10\x01\x12\x12\n\x0e\x44TYPE_BFLOAT16\x10\x02\x12\x11\n\rDTYPE_FLOAT16\x10\x03\x12\x11\n\rDTYPE_FLOAT64\x10\x04\x12\x0f\n\x0b\x44TYPE_INT64\x10\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'hookwire.v1.tensor_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_DTYPE']._serialized_start=626
-  _globals['_DTYPE']._serialized_end=750
+  _globals['_DTYPE']._serialized_start=755
+  _globals['_DTYPE']._serialized_end=879
   _globals['_SELECTION']._serialized_start=41
   _globals['_SELECTION']._serialized_end=138
   _globals['_INDICES']._serialized_start=140
@@ -44,7 +44,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_AXIS_KIND']._serialized_start=338
   _globals['_AXIS_KIND']._serialized_end=466
   _globals['_VALUE']._serialized_start=468
-  _globals['_VALUE']._serialized_end=545
-  _globals['_TENSORVALUE']._serialized_start=547
-  _globals['_TENSORVALUE']._serialized_end=624
+  _globals['_VALUE']._serialized_end=591
+  _globals['_UPLOADEDVALUE']._serialized_start=593
+  _globals['_UPLOADEDVALUE']._serialized_end=674
+  _globals['_TENSORVALUE']._serialized_start=676
+  _globals['_TENSORVALUE']._serialized_end=753
 # @@protoc_insertion_point(module_scope)

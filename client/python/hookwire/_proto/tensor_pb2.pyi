@@ -71,12 +71,24 @@ class Axis(_message.Message):
     def __init__(self, kind: _Optional[_Union[Axis.Kind, str]] = ..., name: _Optional[str] = ..., size: _Optional[int] = ...) -> None: ...
 
 class Value(_message.Message):
-    __slots__ = ("scalar", "tensor")
+    __slots__ = ("scalar", "tensor", "upload")
     SCALAR_FIELD_NUMBER: _ClassVar[int]
     TENSOR_FIELD_NUMBER: _ClassVar[int]
+    UPLOAD_FIELD_NUMBER: _ClassVar[int]
     scalar: float
     tensor: TensorValue
-    def __init__(self, scalar: _Optional[float] = ..., tensor: _Optional[_Union[TensorValue, _Mapping]] = ...) -> None: ...
+    upload: UploadedValue
+    def __init__(self, scalar: _Optional[float] = ..., tensor: _Optional[_Union[TensorValue, _Mapping]] = ..., upload: _Optional[_Union[UploadedValue, _Mapping]] = ...) -> None: ...
+
+class UploadedValue(_message.Message):
+    __slots__ = ("dtype", "shape", "upload")
+    DTYPE_FIELD_NUMBER: _ClassVar[int]
+    SHAPE_FIELD_NUMBER: _ClassVar[int]
+    UPLOAD_FIELD_NUMBER: _ClassVar[int]
+    dtype: Dtype
+    shape: _containers.RepeatedScalarFieldContainer[int]
+    upload: int
+    def __init__(self, dtype: _Optional[_Union[Dtype, str]] = ..., shape: _Optional[_Iterable[int]] = ..., upload: _Optional[int] = ...) -> None: ...
 
 class TensorValue(_message.Message):
     __slots__ = ("dtype", "shape", "data")

@@ -1,0 +1,117 @@
+"""Python functions as hooks: they run here, while the forward pass waits at the hook point.
+
+    def knock_out(pattern, hook):
+        pattern[:, 3] = 0          # in place, or return another tensor
+
+    model.run_with_hooks(prompt, fwd_hooks=[("blocks.2.attn.hook_pattern", knock_out)])
+
+A function gets the whole tensor, [batch, pos, …], and the `Hook`, as in TransformerLens. What it
+returns, or what it has written into the tensor where it returns None, is what every later reader of
+the hook point sees. Positions that are padding hold zeros, and what is written there goes nowhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from hookwire import ops
+
+HookFunction = Callable[..., Any]
+"""`function(tensor, hook)`, which returns a tensor of the same shape, or None. `hook` is passed by
+keyword, so that `function(tensor, *, hook)` is one too."""
+
+
+@dataclass
+class Hook:
+    """What a function is told about the place it was called at.
+
+    Attributes:
+        name: the canonical name of the hook point.
+        ctx: for the function's own use; kept from run to run, until contexts are cleared.
+    """
+
+    name: str
+    ctx: dict[Any, Any] = field(default_factory=dict)
+
+    def layer(self) -> int:
+        """The layer of `blocks.<layer>.…`.
+
+        Raises:
+            ValueError: the hook point is in no layer.
+        """
+        parts = self.name.split(".")
+        if parts[0] != "blocks":
+            raise ValueError(f"{self.name} is in no layer")
+        return int(parts[1])
+
+    def clear_context(self) -> None:
+        """Empties `ctx`."""
+        self.ctx.clear()
+
+
+@dataclass(frozen=True)
+class Callback:
+    """A function as an intervention.
+
+    Attributes:
+        function: what is called.
+        read_only: the function only looks: the pass does not wait for it.
+    """
+
+    function: HookFunction
+    read_only: bool = False
+
+    def __call__(self, tensor: Any, hook: Hook) -> Any:
+        """Calls the function, with `hook` by keyword, as TransformerLens does."""
+        return self.function(tensor, hook=hook)
+
+    def __repr__(self) -> str:
+        name = getattr(self.function, "__qualname__", type(self.function).__name__)
+        return f"hookwire.read_only({name})" if self.read_only else str(name)
+
+
+def read_only(function: HookFunction) -> Callback:
+    """Says that a function only looks at the tensor, so that the pass need not wait for it.
+
+    The function is called as soon as the tensor has come, in the order of the pass, and may be used
+    at hook points that cannot be written. What it returns, or writes into the tensor, changes
+    nothing. Also a decorator:
+
+        @hookwire.read_only
+        def norm(resid, hook):
+            print(hook.layer(), resid.norm())
+    """
+    return Callback(function, read_only=True)
+
+
+Change = ops.Op | Callback
+"""What is done at a hook point."""
+
+
+def change(given: object) -> Change:
+    """An op, or a function as an intervention.
+
+    Raises:
+        TypeError: neither.
+    """
+    if isinstance(given, (ops.Op, Callback)):
+        return given
+    if callable(given):
+        return Callback(given)
+    raise TypeError(
+        f"a hook is (name, function) or (name, op) with an op of hookwire.ops, not {given!r}"
+    )
+
+
+def pair(given: Any) -> tuple[Any, Change]:
+    """One entry of `fwd_hooks`, checked.
+
+    Raises:
+        TypeError: it is no pair of where and what.
+    """
+    if not isinstance(given, (tuple, list)) or len(given) != 2:
+        raise TypeError(f"fwd_hooks holds pairs (name, function or op), not {given!r}")
+    where, what = given
+    return where, change(what)
