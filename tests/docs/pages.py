@@ -82,16 +82,13 @@ def _compare(block: Block, page: Path, printed: str) -> None:
 
 
 def _console(block: Block, page: Path, address: str) -> None:
-    """Lines that begin with `$ ` are commands, a trailing backslash continues one."""
+    """Lines that begin with `$ ` are commands, those with `> ` their further lines."""
     commands: list[tuple[str, list[str]]] = []
-    goes_on = False
     for line in block.code.splitlines():
-        if line.startswith("$ ") or goes_on:
-            if goes_on:
-                commands[-1] = (f"{commands[-1][0]}\n{line}", commands[-1][1])
-            else:
-                commands.append((line[2:], []))
-            goes_on = line.endswith("\\")
+        if line.startswith("$ "):
+            commands.append((line[2:], []))
+        elif line.startswith("> ") and not commands[-1][1]:
+            commands[-1] = (f"{commands[-1][0]}\n{line[2:]}", commands[-1][1])
         else:
             commands[-1][1].append(line)
     environment = os.environ | {
