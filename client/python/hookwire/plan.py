@@ -35,7 +35,7 @@ class Plan:
     """What a run will do and send.
 
     Attributes:
-        tensors: in the order in which they will be computed.
+        tensors: in the order in which they will be computed, and then what functions are to see.
         total_bytes: of all tensors together.
         total_tokens: of all rows together.
         n_layers_run: layers that will run.
@@ -67,10 +67,10 @@ def summarize(assembly: Assembly) -> Plan:
     """The plan that an assembly has begun with."""
     message = assembly.plan
     assert message is not None
-    sent: dict[str, int] = {}
+    sent: dict[tuple[int, str, int], int] = {}
     for group in message.groups:
         itemsize = dtypes.NUMPY[group.dtype].itemsize
-        key = f"{group.source}:{group.hook}"
+        key = (group.source, group.hook, group.intervention)
         sent[key] = sent.get(key, 0) + itemsize * sum(
             math.prod(tensor.shape) for tensor in group.tensors
         )

@@ -1,0 +1,135 @@
+"""What stays from run to run: hooks that were added, and what functions keep in `hook.ctx`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from tests.interact.conftest import Pair
+
+PLACE = "blocks.1.hook_resid_pre"
+
+
+def count(tensor: torch.Tensor, hook: Any) -> torch.Tensor:
+    hook.ctx["calls"] = hook.ctx.get("calls", 0) + 1
+    return tensor + hook.ctx["calls"]
+
+
+def twice(tensor: torch.Tensor, hook: Any) -> torch.Tensor:
+    return tensor * 2
+
+
+def context(model: Any, name: str = "blocks.1.hook_in") -> dict[str, Any]:
+    """What functions keep at a hook point."""
+    found: dict[str, Any] = {}
+
+    def look(tensor: torch.Tensor, hook: Any) -> None:
+        found.update(hook.ctx)
+
+    model.run_with_hooks(torch.tensor([[2, 5, 6]]), fwd_hooks=[(name, look)])
+    return found
+
+
+def test_an_added_hook_stays_until_it_is_reset(pair: Pair) -> None:
+    def body(model: Any) -> Any:
+        plain = model(pair.tokens())
+        model.add_hook(PLACE, twice)
+        model.add_hook(lambda name: name.endswith("attn.hook_z"), twice)
+        added = model(pair.tokens())
+        both = model.run_with_hooks(pair.tokens(), fwd_hooks=[(PLACE, lambda x, hook: x + 1)])
+        model.reset_hooks()
+        return plain, added, both, model(pair.tokens())
+
+    plain, added, both, after = pair.same(body)
+    assert torch.equal(plain, after)
+    assert not torch.equal(plain, added)
+    assert not torch.equal(added, both)
+
+
+def test_a_permanent_hook_stays_through_a_reset(pair: Pair) -> None:
+    def body(model: Any) -> Any:
+        model.add_perma_hook(PLACE, twice)
+        model.add_hook(PLACE, count)
+        both = model(pair.tokens())
+        model.reset_hooks()
+        one = model(pair.tokens())
+        model.reset_hooks(including_permanent=True)
+        return both, one, model(pair.tokens())
+
+    both, one, none = pair.same(body)
+    assert not torch.equal(both, one)
+    assert not torch.equal(one, none)
+
+
+def test_reset_hooks_end_lets_the_hooks_of_a_run_stay(pair: Pair) -> None:
+    def body(model: Any) -> Any:
+        hooks = [(PLACE, twice)]
+        first = model.run_with_hooks(pair.tokens(), fwd_hooks=hooks, reset_hooks_end=False)
+        second = model(pair.tokens())
+        with model.hooks(fwd_hooks=[("blocks.0.hook_out", twice)], reset_hooks_end=False):
+            pass
+        third = model(pair.tokens())
+        model.reset_hooks()
+        return first, second, third, model(pair.tokens())
+
+    first, second, third, last = pair.same(body)
+    assert torch.equal(first, second)
+    assert not torch.equal(second, third)
+    assert not torch.equal(first, last)
+
+
+def test_a_context_is_kept_until_it_is_cleared(pair: Pair) -> None:
+    def body(model: Any) -> Any:
+        told = []
+        hooks = [(PLACE, count)]
+        for _ in range(2):
+            model.run_with_hooks(pair.tokens(), fwd_hooks=hooks)
+            told.append(context(model))
+        model.run_with_hooks(pair.tokens(), fwd_hooks=hooks, clear_contexts=True)
+        told.append(context(model))
+        model.run_with_hooks(pair.tokens(), fwd_hooks=hooks)
+        model.run_with_hooks(
+            pair.tokens(), fwd_hooks=[("blocks.0.hook_in", count)], clear_contexts=True
+        )
+        told.append(context(model))  # another place was cleared
+        model.clear_contexts()
+        told.append(context(model))
+        model.run_with_hooks(pair.tokens(), fwd_hooks=hooks)
+        model.reset_hooks(clear_contexts=False)
+        told.append(context(model))
+        model.reset_hooks()
+        told.append(context(model))
+        return told
+
+    told = pair.same(body)
+    assert [one.get("calls") for one in told] == [1, 2, None, 1, None, 1, None]
+
+
+def test_a_run_that_lets_its_hooks_stay_may_clear_their_contexts(pair: Pair) -> None:
+    def body(model: Any) -> Any:
+        model.run_with_hooks(
+            pair.tokens(), fwd_hooks=[(PLACE, count)], reset_hooks_end=False, clear_contexts=True
+        )
+        cleared = model(pair.tokens())  # counts from one again
+        model.run_with_cache(pair.tokens(), names_filter="blocks.0.hook_in", clear_contexts=True)
+        kept = model(pair.tokens())
+        model.run_with_cache(pair.tokens(), names_filter=PLACE, clear_contexts=True)
+        return cleared, kept, model(pair.tokens())
+
+    cleared, kept, again = pair.same(body)
+    assert torch.equal(cleared, again)
+    assert not torch.equal(cleared, kept)
+
+
+def test_a_name_that_is_not_there_is_refused(pair: Pair) -> None:
+    def body(model: Any) -> Any:
+        for name in ("blocks.1.hook_resid_prae", "blocks.99.hook_in"):
+            with pytest.raises((KeyError, AttributeError)):
+                model.add_hook(name, twice)
+            with pytest.raises(KeyError):
+                model.run_with_hooks(pair.tokens(), fwd_hooks=[(name, twice)])
+        return model(pair.tokens())
+
+    pair.same(body)
