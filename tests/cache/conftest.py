@@ -95,6 +95,14 @@ def e_type(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 
 @pytest.fixture(scope="session")
+def biased(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """Attention with biases, which no published checkpoint has."""
+    small = CHECKPOINTS["e-small-fp32"]
+    checkpoint = replace(small, name="biased", text={**small.text, "attention_bias": True})
+    yield from serve(checkpoint, write(checkpoint, tmp_path_factory.mktemp("cache") / "biased"))
+
+
+@pytest.fixture(scope="session")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """What TransformerLens's methods assume: equal layers, all layer scalars one, one stream."""
     wide = CHECKPOINTS["unified-wide-fp32"]

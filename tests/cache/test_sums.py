@@ -115,6 +115,21 @@ def test_in_bfloat16_they_sum_within_its_rounding(bfloat16: Served) -> None:
         assert relative(full.float().sum(0), cache[stream]) < 0.01, stream
 
 
+def test_biases_are_a_part(biased: Served) -> None:
+    cache, cfg = biased.cache, biased.model.cfg
+    for layer, mlp_input, stream, normed, _ in places(biased):
+        parts, labels = cache.get_full_resid_decomposition(layer, mlp_input, return_labels=True)
+        assert relative(parts.sum(0), cache[stream]) < TOLERANCE, stream
+        assert labels[-1] == "bias"
+        assert bool(parts[-1].any()) == (layer > 0 or mlp_input)
+        through = cache.get_full_resid_decomposition(layer, mlp_input, apply_ln=True)
+        assert relative(through.sum(0), cache[normed]) < TOLERANCE, normed
+    cache.compute_head_results()
+    for layer in range(cfg.n_layers):
+        heads = cache["result", layer].sum(-2) + biased.model.b_O[layer]
+        assert relative(heads, cache[f"blocks.{layer}.attn.hook_out"]) < TOLERANCE
+
+
 def test_interventions_on_parts_stay_in_the_sum(e_type: Served) -> None:
     inside = [
         ("blocks.0.attn.hook_z", ops.zero(head=1)),

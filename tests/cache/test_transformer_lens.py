@@ -177,6 +177,15 @@ def test_weights(served: Served) -> None:
     assert torch.equal(model.b_U, bridge.b_U)
 
 
+def test_biases(biased: Served) -> None:
+    for layer, at in enumerate(biased.model.cfg.layers):
+        attention = biased.reference.bridge.blocks[layer].attn
+        for name in (
+            ("b_Q", "b_O") if at.key_value_source is not None else ("b_Q", "b_K", "b_V", "b_O")
+        ):
+            assert torch.equal(getattr(biased.model, name)[layer], getattr(attention, name)), name
+
+
 def _split(block: Any, name: str, at: Any) -> torch.Tensor:
     """A layer's matrix in heads: TransformerLens's, where it splits by the layer's own geometry.
 
