@@ -78,6 +78,11 @@ def times(x: Any, factor: float) -> Any:
     return x * (factor if dtypes.is_torch(x) else x.dtype.type(factor))
 
 
+def for_products(x: Any) -> Any:
+    """The same numbers as products want them: NumPy has none of bfloat16."""
+    return x if dtypes.is_torch(x) else float32(x)
+
+
 def einsum(equation: str, x: Any, y: Any) -> Any:
     """Einstein's sum of two tensors of one kind, in the wider of their dtypes."""
     if dtypes.is_torch(x):
@@ -85,8 +90,7 @@ def einsum(equation: str, x: Any, y: Any) -> Any:
 
         dtype = torch.promote_types(x.dtype, y.dtype)
         return torch.einsum(equation, x.to(dtype), y.to(dtype))
-    # NumPy has no products of bfloat16.
-    made = np.einsum(equation, float32(x), float32(y), optimize=True)
+    made = np.einsum(equation, for_products(x), for_products(y), optimize=True)
     return made.astype(np.promote_types(x.dtype, y.dtype), copy=False)
 
 

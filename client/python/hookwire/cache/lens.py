@@ -183,7 +183,8 @@ def read(
     """Vectors [..., d_model] through final norm, unembedding and softcap, some rows at a time."""
     lead = vectors.shape[:-1]
     flat = vectors.reshape(-1, vectors.shape[-1])
-    unembed = arrays.matching(cache.weights["unembed.weight"], flat)  # [d_vocab, d_model]
+    # [d_vocab, d_model], made once for all chunks.
+    unembed = arrays.for_products(arrays.matching(cache.weights["unembed.weight"], flat))
     targets: Any = None
     if chosen.targets is not None:
         targets = arrays.indices(chosen.targets, flat)
@@ -196,7 +197,8 @@ def read(
         part = flat[start : start + chunk_size]
         if apply_ln:
             part = norms.apply_final_norm(cache, part)
-        raw = _softcapped(arrays.einsum("nd,vd->nv", part, unembed), cache)
+        products = arrays.cast(arrays.einsum("nd,vd->nv", part, unembed), part)
+        raw = _softcapped(products, cache)
         log_probs = arrays.log_softmax(raw)
         kept["entropy"].append(-(arrays.exp(log_probs) * log_probs).sum(-1))
         shown = raw
