@@ -129,7 +129,7 @@ def test_what_cannot_be_written_can_be_looked_at_but_not_changed(pair: Pair) -> 
 def test_a_function_that_returns_no_such_tensor_is_told(
     e_type: Pair, returned: Any, error: Any
 ) -> None:
-    with pytest.raises(error, match="blocks.1.hook_in"):
+    with pytest.raises(error, match=r"blocks\.1\.hook_in"):
         e_type.remote.run_with_hooks(
             e_type.tokens(), [(STREAM, lambda tensor, hook: returned(tensor))]
         )
@@ -153,7 +153,7 @@ def test_numbers_that_are_not_finite_need_to_be_allowed(e_type: Pair) -> None:
     def poison(tensor: torch.Tensor, hook: Any) -> None:
         tensor[0, 2, 1] = float("nan")
 
-    with pytest.raises(hookwire.ValueNotFiniteError, match="blocks.1.hook_in"):
+    with pytest.raises(hookwire.ValueNotFiniteError, match=r"blocks\.1\.hook_in"):
         model.run_with_hooks(tokens, [(STREAM, poison)])
     with pytest.warns(hookwire.NonFiniteWarning):
         logits = model.run_with_hooks(tokens, [(STREAM, poison)], allow_non_finite=True)

@@ -64,8 +64,8 @@ def test_every_function_is_tried_here() -> None:
 @pytest.mark.parametrize("name", SAME)
 def test_a_sweep_gives_the_same_numbers(pair: Pair, name: str) -> None:
     result = pair.same(lambda model: sweep(model, pair, named(name)))
-    # Numbers that do not differ would be the same for any model. (What enters a layer whose keys and
-    # values are another's matters at the last position only.)
+    # Numbers that do not differ would be the same for any model. (What enters a layer whose keys
+    # and values are another's matters at the last position only.)
     assert result.unique().numel() > result.numel() // 4
 
 

@@ -55,7 +55,7 @@ def test_a_run_goes_on_as_in_process(
     assert torch.equal(plain, logits)
     assert not torch.equal(plain, changed)
     start = layer % pair.remote.cfg.n_layers
-    assert list(streams)[0] == f"blocks.{start}.hook_in"
+    assert next(iter(streams)) == f"blocks.{start}.hook_in"
     assert torch.equal(streams[f"blocks.{start}.hook_in"], residual)
 
 

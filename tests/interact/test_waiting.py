@@ -245,7 +245,7 @@ def test_a_function_may_use_the_model_itself(roomy: str) -> None:
             return inner[hook.name]
 
         hooks = [(STREAM, ops.zero()), (STREAM, from_another_run)]
-        logits, seen = model.run_with_cache(PROMPT, names_filter=STREAM, fwd_hooks=hooks)
+        _, seen = model.run_with_cache(PROMPT, names_filter=STREAM, fwd_hooks=hooks)
         assert torch.equal(seen[STREAM], cache[STREAM])
 
 

@@ -9,7 +9,8 @@
     patched = model.run_with_hooks(prompt, fwd_hooks=[("blocks.3.hook_resid_pre", ops.zero(pos=9))])
 
 `hookwire.connect` gives a `RemoteModel`; `hookwire.ops` are the changes; `hookwire.aio` is the
-asynchronous twin; `hookwire.plot` draws; every error is a `HookwireError`.
+asynchronous twin; `hookwire.plot` draws; `hookwire.transformer_lens.boot` gives a `RemoteBridge` of
+TransformerLens's; every error is a `HookwireError`.
 """
 
 from typing import TYPE_CHECKING
@@ -27,7 +28,7 @@ from hookwire.session import Activation
 from hookwire.tokens import Tokenizer
 
 if TYPE_CHECKING:
-    from hookwire import aio, plot
+    from hookwire import aio, plot, transformer_lens  # noqa: F401 - the last is optional
 
 __version__ = "0.1.0"
 
@@ -57,8 +58,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    """Imports `hookwire.aio` and `hookwire.plot` when they are first used."""
-    if name in ("aio", "plot"):
+    """Imports `hookwire.aio`, `.plot` and `.transformer_lens` when they are first used."""
+    if name in ("aio", "plot", "transformer_lens"):
         import importlib
 
         return importlib.import_module(f"hookwire.{name}")

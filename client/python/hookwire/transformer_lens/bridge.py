@@ -1,0 +1,316 @@
+"""TransformerLens's `RemoteBridge` over a server, without its limits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, Literal
+
+from transformer_lens.hook_points import HookPoint
+from transformer_lens.model_bridge.bridge_core import BridgeCore
+from transformer_lens.model_bridge.remote_bridge import RemoteBridge
+from transformer_lens.utilities.slice import Slice
+
+from hookwire import starting
+from hookwire.filters import NamesFilter
+from hookwire.model import RemoteModel
+from hookwire.reach import Reach
+from hookwire.standing import NO_GRADIENTS
+from hookwire.transformer_lens.driver import HookwireDriver
+from hookwire.transformer_lens.specs import Hooks, changes
+
+
+def _fire(tensor: Any, hook: Any, point: HookPoint) -> Any:
+    """Calls what TransformerLens has put at a hook point, in its order."""
+    return point(tensor)
+
+
+class HookwireBridge(RemoteBridge):
+    """A server as a `RemoteBridge`.
+
+    Hooks are kept by TransformerLens, at its own `HookPoint`s, and fire while the pass waits: what
+    they return, or edit in place, changes the computation. Names are those of the server, so that
+    `hook_resid_mid`, `attn.hook_attn_scores` and the rotary tables are what `docs/hooks.md` says.
+
+    Attributes:
+        remote: the `hookwire.RemoteModel`: weights, ops, streams and plans.
+    """
+
+    def __init__(self, adapter: Any, tokenizer: Any, driver: HookwireDriver) -> None:
+        super().__init__(adapter, tokenizer, driver)
+        self.remote: RemoteModel = driver.remote
+        # In the order of the pass.
+        names = self.remote.hook_names(aliases=False)
+        self._hook_registry = {name: self._hook_registry[name] for name in names}
+
+    @property
+    def hook_dict(self) -> dict[str, HookPoint]:
+        """TransformerLens's hook points by the server's names and aliases."""
+        points = self.remote.catalogue().by_name()
+        return {name: self._hook_registry[point.name] for name, point in points.items()}
+
+    def forward(
+        self,
+        input: Any = None,  # noqa: A002 - TransformerLens's name
+        return_type: str | None = "logits",
+        loss_per_token: bool = False,
+        prepend_bos: bool | None = None,
+        padding_side: str | None = None,
+        attention_mask: Any = None,
+        labels: Any = None,
+        start_at_layer: int | None = None,
+        stop_at_layer: int | None = None,
+        *,
+        capture: Sequence[str] = (),
+        intervene: Mapping[str, Any] | None = None,
+        **options: Any,
+    ) -> Any:
+        """Runs the model, with the hooks that are at its hook points.
+
+        Args:
+            input: as in `hookwire.RemoteModel.__call__`; also lists of strings.
+            return_type: as there, and whatever `RemoteBridge` knows.
+            loss_per_token: as there.
+            prepend_bos: as there.
+            padding_side: as there.
+            attention_mask: as there.
+            labels: targets of the loss [batch, pos]; -100 leaves a position out.
+            start_at_layer: as there; `tokens=…` goes alongside.
+            stop_at_layer: as there.
+            capture: hook points whose hooks only read: they see the tensors after the run, which
+                does not wait for them.
+            intervene: by name, `{"op": "suppress" | "scale" | "add" | "set", …}` or a function of a
+                tensor; before the hooks.
+            **options: keywords of `hookwire.RemoteModel.run_with_cache`.
+        """
+        computes_here = labels is not None or return_type not in ("logits", "loss", "both", None)
+        output, cache = self.remote.run_with_cache(
+            input,
+            names_filter=list(capture),
+            fwd_hooks=[
+                *changes(self.remote, intervene),
+                *self._hooks_in_force(start_at_layer, stop_at_layer, without=capture),
+            ],
+            return_type="logits" if computes_here else return_type,
+            loss_per_token=loss_per_token and not computes_here,
+            start_at_layer=start_at_layer,
+            stop_at_layer=stop_at_layer,
+            prepend_bos=prepend_bos,
+            padding_side=padding_side,
+            attention_mask=attention_mask,
+            **options,
+        )
+        points = self.remote.catalogue().by_name()
+        self._replay_captures({points[name].name: cache[name] for name in capture})
+        if not computes_here:
+            return output
+        return self._finalize_return(
+            return_type,
+            output,
+            self.to_tokens(input, prepend_bos, padding_side=padding_side)
+            if isinstance(input, str)
+            else input,
+            attention_mask=attention_mask,
+            labels=labels,
+            loss_per_token=loss_per_token,
+        )
+
+    __call__ = forward
+
+    def run_with_hooks(
+        self,
+        input: Any,  # noqa: A002 - TransformerLens's name
+        fwd_hooks: Sequence[tuple[str | Callable[[str], bool], Callable[..., Any]]] = (),
+        bwd_hooks: Sequence[Any] = (),
+        reset_hooks_end: bool = True,
+        clear_contexts: bool = False,
+        return_type: str | None = "logits",
+        stop_at_layer: int | None = None,
+        start_at_layer: int | None = None,
+        remove_batch_dim: bool = False,
+        **options: Any,
+    ) -> Any:
+        """Runs the model with hooks that change the computation.
+
+        Args: as in TransformerLens's `run_with_hooks`; `**options` as in `forward`.
+
+        Raises:
+            NotImplementedError: backward hooks.
+            NeverFiresError: a hook by name at a place that the run does not come to. A function of
+                a name leaves such places out.
+        """
+        if bwd_hooks:
+            raise NotImplementedError(f"bwd_hooks are not supported: {NO_GRADIENTS}")
+        reach = self._reach(start_at_layer, stop_at_layer)
+        for where, _ in fwd_hooks:
+            if isinstance(where, str) and where in self.hook_dict:
+                reach.kept([where], repr(where))
+        # Not RemoteBridge's, which warns that hooks change nothing.
+        return BridgeCore.run_with_hooks(
+            self,
+            input,
+            fwd_hooks=list(fwd_hooks),
+            reset_hooks_end=reset_hooks_end,
+            clear_contexts=clear_contexts,
+            return_type=return_type,
+            stop_at_layer=stop_at_layer,
+            start_at_layer=start_at_layer,
+            remove_batch_dim=remove_batch_dim,
+            **options,
+        )
+
+    def run_with_cache(
+        self,
+        input: Any,  # noqa: A002 - TransformerLens's name
+        return_cache_object: bool = True,
+        remove_batch_dim: bool = False,
+        names_filter: NamesFilter = None,
+        stop_at_layer: int | None = None,
+        start_at_layer: int | None = None,
+        pos_slice: Any = None,
+        incl_bwd: bool = False,
+        reset_hooks_end: bool = True,
+        clear_contexts: bool = False,
+        *,
+        intervene: Mapping[str, Any] | None = None,
+        device: Any = None,
+        **options: Any,
+    ) -> tuple[Any, Any]:
+        """Runs the model and returns what its hook points saw, after the hooks that are there.
+
+        Args:
+            input: as in `forward`.
+            return_cache_object: as in `hookwire.RemoteModel.run_with_cache`.
+            remove_batch_dim: as there.
+            names_filter: as there, globs included.
+            stop_at_layer: as there.
+            start_at_layer: as there.
+            pos_slice: as there; also TransformerLens's `Slice`.
+            incl_bwd: not supported.
+            reset_hooks_end: has no effect: captures are no hooks.
+            clear_contexts: clear the `ctx` of the hook points in the cache.
+            intervene: as in `forward`.
+            device: where the cache's tensors go.
+            **options: keywords of `hookwire.RemoteModel.run_with_cache`.
+
+        Returns:
+            What `return_type` says, and a `hookwire.ActivationCache`, whose decompositions know
+            per-layer embeddings and layer scalars.
+        """
+        if incl_bwd:
+            raise NotImplementedError(f"incl_bwd is not supported: {NO_GRADIENTS}")
+        del reset_hooks_end
+        output, cache = self.remote.run_with_cache(
+            input,
+            remove_batch_dim=remove_batch_dim,
+            names_filter=names_filter,
+            stop_at_layer=stop_at_layer,
+            start_at_layer=start_at_layer,
+            pos_slice=pos_slice.slice if isinstance(pos_slice, Slice) else pos_slice,
+            fwd_hooks=[
+                *changes(self.remote, intervene),
+                *self._hooks_in_force(start_at_layer, stop_at_layer),
+            ],
+            **options,
+        )
+        if device is not None:
+            cache = cache.to(device)
+        if clear_contexts:
+            for name in cache:
+                self.hook_dict[name].ctx.clear()
+        return output, cache if return_cache_object else cache.cache_dict
+
+    def to_tokens(
+        self,
+        input: Any,  # noqa: A002 - TransformerLens's name
+        prepend_bos: bool | None = None,
+        truncate: bool = True,
+        *,
+        padding_side: str | None = None,
+    ) -> Any:
+        """Text to token ids [batch, pos]. See `hookwire.Tokenizer.to_tokens`."""
+        return self.remote.to_tokens(
+            input, prepend_bos=prepend_bos, padding_side=padding_side, truncate=truncate
+        )
+
+    def to_string(self, tokens: Any) -> str | list[str]:
+        """Token ids to text. See `hookwire.Tokenizer.to_string`."""
+        return self.remote.to_string(tokens)
+
+    def to_str_tokens(
+        self,
+        input: Any,  # noqa: A002 - TransformerLens's name
+        prepend_bos: bool | None = None,
+        padding_side: str | None = None,
+    ) -> Any:
+        """The text of each token. See `hookwire.Tokenizer.to_str_tokens`."""
+        return self.remote.to_str_tokens(input, prepend_bos, padding_side)
+
+    def to_single_token(self, string: str) -> int:
+        """The id of a string that is one token. See `hookwire.Tokenizer.to_single_token`."""
+        return self.remote.to_single_token(string)
+
+    def add_hook(
+        self,
+        name: str | Callable[[str], bool],
+        hook_fn: Any,
+        dir: Literal["fwd", "bwd"] = "fwd",  # noqa: A002 - TransformerLens's name
+        is_permanent: bool = False,
+    ) -> None:
+        """Adds a hook to every run from now on. See TransformerLens's `add_hook`.
+
+        Raises:
+            HookNotFoundError, AbsentHookError: no such hook point.
+            NotImplementedError: `dir="bwd"`.
+        """
+        if isinstance(name, str):
+            self._check_name(name)
+        super().add_hook(name, hook_fn, dir, is_permanent)
+
+    def check_hooks_to_add(
+        self,
+        hook_point: HookPoint,
+        hook_point_name: str,
+        hook: Callable[..., Any],
+        dir: Literal["fwd", "bwd"] = "fwd",  # noqa: A002 - TransformerLens's name
+        is_permanent: bool = False,
+        prepend: bool = False,
+    ) -> None:
+        """Refuses backward hooks, which would never fire."""
+        if dir != "fwd":
+            raise NotImplementedError(f"dir={dir!r} is not supported: {NO_GRADIENTS}")
+
+    def _gated_hook_reason(self, hook_point_name: str) -> None:
+        """Nothing has to be switched on: what nobody asks for is not computed."""
+
+    def _resolve_hook_point(
+        self, name: str, aliases: dict[str, str], hook_dict: dict[str, HookPoint]
+    ) -> tuple[str, HookPoint]:
+        self._check_name(name)
+        resolved: tuple[str, HookPoint] = super()._resolve_hook_point(name, aliases, hook_dict)
+        return resolved
+
+    def _check_name(self, name: str) -> None:
+        """Has the server say why there is no such hook point, and which name is meant."""
+        if name not in self.remote.catalogue():
+            self.remote.plan([[0]], names_filter=[name], return_type=None, attention_mask=[[1]])
+
+    def _reach(self, start: int | None, stop: int | None) -> Reach:
+        n_layers = self.remote.cfg.n_layers
+        return Reach(
+            self.remote.catalogue,
+            None if start is None else starting.layer(start, n_layers),
+            stop + n_layers if stop is not None and stop < 0 else stop,
+        )
+
+    def _hooks_in_force(
+        self, start: int | None, stop: int | None, without: Sequence[str] = ()
+    ) -> Hooks:
+        """What is at the hook points that a run comes to, as functions."""
+        reach, points = self._reach(start, stop), self.remote.catalogue().by_name()
+        skipped = {points[name].name for name in without if name in points}
+        return [
+            (name, partial(_fire, point=point))
+            for name, point in self._hook_registry.items()
+            if point.fwd_hooks and name not in skipped and reach.has(name)
+        ]

@@ -1,0 +1,75 @@
+"""The forward pass, as TransformerLens's `Driver` asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from transformer_lens.model_bridge.driver_protocol import (
+    ForwardResult,
+    Intervention,
+    TensorLike,
+)
+from transformer_lens.model_bridge.sources._driver_base import DriverBase
+
+from hookwire.model import RemoteModel
+from hookwire.transformer_lens.specs import changes
+
+
+class HookwireDriver(DriverBase):
+    """A server, behind TransformerLens's `Driver` protocol.
+
+    Attributes:
+        remote: the connected model.
+        supported_hook_points: all hook points, by canonical name.
+    """
+
+    provides_sequence_logits = True
+    _supported_features = frozenset({"intervention_callbacks"})
+
+    def __init__(self, remote: RemoteModel, bridge_config: Any, tokenizer: Any) -> None:
+        super().__init__(bridge_config, tokenizer, architecture=remote.cfg.architecture)
+        self.remote = remote
+        self.supported_hook_points = frozenset(remote.hook_names(aliases=False))
+
+    def forward(
+        self,
+        input_ids: TensorLike | None = None,
+        *,
+        capture: tuple[str, ...] = (),
+        intervene: Mapping[str, Intervention] | None = None,
+        max_new_tokens: int = 1,
+        return_logits: bool = True,
+        **options: Any,
+    ) -> ForwardResult:
+        """One forward pass.
+
+        Args:
+            input_ids: any input of `RemoteModel.run_with_cache`.
+            capture: names of hook points to record, after the interventions.
+            intervene: by name, a spec (see `specs`) or a function of a tensor.
+            max_new_tokens: must be 1.
+            return_logits: False: return no logits, and end the pass after the last capture.
+            **options: keywords of `RemoteModel.run_with_cache`.
+
+        Returns:
+            Logits [batch, pos, d_vocab] (with `stop_at_layer` the residual stream), the captured
+            tensors by the names in `capture`, and the receipt as `raw_output`.
+        """
+        if input_ids is None:
+            raise ValueError("HookwireDriver needs input_ids")
+        if max_new_tokens != 1:
+            raise NotImplementedError("max_new_tokens must be 1: the server does not generate yet")
+        logits, cache = self.remote.run_with_cache(
+            input_ids,
+            names_filter=list(capture),
+            fwd_hooks=changes(self.remote, intervene),
+            return_type="logits" if return_logits else None,
+            **options,
+        )
+        captured = {name: cache[name] for name in capture}
+        return ForwardResult(logits=logits, captured=captured, raw_output=cache.receipt)
+
+    def close(self) -> None:
+        """Ends the connection."""
+        self.remote.close()
