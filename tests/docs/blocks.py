@@ -55,7 +55,8 @@ def blocks(page: Path) -> list[Block]:
 def same(shown: str, printed: str) -> bool:
     """Whether a page shows what was printed.
 
-    A line that is just `…` stands for any lines, and `…` in a line for any characters.
+    A line that is just `…` stands for any lines, and `…` in a line for any characters. A page may
+    break a long line where it has a space.
     """
     wanted = [line.rstrip() for line in shown.strip().splitlines()]
     got = "\n".join(line.rstrip() for line in printed.strip().splitlines())
@@ -64,5 +65,5 @@ def same(shown: str, printed: str) -> bool:
         if line.strip() == ELLIPSIS:
             parts.append(r"(?:.*\n)*?")
         else:
-            parts.append(".*".join(map(re.escape, line.split(ELLIPSIS))) + r"\n")
+            parts.append(".*".join(map(re.escape, line.split(ELLIPSIS))) + r"[ \n]")
     return re.fullmatch("".join(parts), got + "\n") is not None

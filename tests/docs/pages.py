@@ -26,7 +26,7 @@ def connected_to(address: str) -> Iterator[None]:
     connect = hookwire.connect
 
     def redirected(where: str = ADDRESS, **options: Any) -> hookwire.RemoteModel:
-        options = {"tensors": "numpy", "quiet": True, "cache_weights": False, **options}
+        options = {"quiet": True, "cache_weights": False, **options}
         return connect(address if where == ADDRESS else where, **options)
 
     with mock.patch.object(hookwire, "connect", redirected):
