@@ -236,6 +236,17 @@ def test_a_stream_that_is_left_early_gives_its_place_back(patient: str) -> None:
         within(SOON, lambda: doubled(model))
 
 
+def test_a_function_that_raises_gives_its_place_back(patient: str) -> None:
+    def fail(tensor: torch.Tensor, hook: Any) -> None:
+        raise LookupError("mine")
+
+    with connect(patient) as model:
+        with pytest.raises(LookupError) as caught:  # kept, with all that its traceback refers to
+            model.run_with_hooks(PROMPT, [(STREAM, fail)])
+        within(SOON, lambda: doubled(model))
+        assert caught.traceback[-1].name == "fail"
+
+
 def test_a_function_may_use_the_model_itself(roomy: str) -> None:
     with connect(roomy) as model:
         _, cache = model.run_with_cache(PROMPT, names_filter=STREAM)
