@@ -81,38 +81,44 @@ def _compare(block: Block, page: Path, printed: str) -> None:
         )
 
 
-def _console(block: Block, page: Path, address: str) -> None:
-    """Lines that begin with `$ ` are commands, those with `> ` their further lines."""
-    commands: list[tuple[str, list[str]]] = []
+def commands(block: Block) -> list[tuple[str, str]]:
+    """The commands of a block, and what it shows behind each.
+
+    A line that begins with `$ ` is a command; it goes on in lines that begin with `> `, and behind
+    a backslash.
+    """
+    found: list[tuple[str, list[str]]] = []
     for line in block.code.splitlines():
         if line.startswith("$ "):
-            commands.append((line[2:], []))
-        elif line.startswith("> ") and not commands[-1][1]:
-            commands[-1] = (f"{commands[-1][0]}\n{line[2:]}", commands[-1][1])
+            found.append((line[2:], []))
+            continue
+        command, shown = found[-1]
+        if not shown and (line.startswith("> ") or command.endswith("\\")):
+            found[-1] = (f"{command}\n{line.removeprefix('> ')}", shown)
         else:
-            commands[-1][1].append(line)
+            shown.append(line)
+    return [(command, "\n".join(shown)) for command, shown in found]
+
+
+def run_command(command: str, address: str) -> tuple[int, str]:
+    """Runs a command with bash; its exit status, and what it prints on either output."""
     environment = os.environ | {
         "HOOKWIRE_SERVER": address,
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "COLUMNS": "100",
     }
-    for command, shown in commands:
-        done = subprocess.run(
-            command.replace(ADDRESS, address),
-            shell=True,
-            executable="/bin/bash",
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        printed = done.stdout + done.stderr
+    done = subprocess.run(
+        ["bash", "-c", command.replace(ADDRESS, address)],
+        env=environment, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    return done.returncode, done.stdout + done.stderr
+
+
+def _console(block: Block, page: Path, address: str) -> None:
+    for command, shown in commands(block):
+        status, printed = run_command(command, address)
+        where = f"{page.name}:{block.line}: {command}\n"
         if not shown:
-            assert done.returncode == 0, f"{page.name}:{block.line}: {command}\n{printed}"
-        elif not same("\n".join(shown), printed):
-            raise AssertionError(
-                f"{page.name}:{block.line}: {command}\nthe page shows\n"
-                + "\n".join(shown)
-                + f"\nbut this is printed:\n{printed}"
-            )
+            assert status == 0, f"{where}{printed}"
+        elif not same(shown, printed):
+            raise AssertionError(f"{where}the page shows\n{shown}\nbut this is printed:\n{printed}")

@@ -9,13 +9,13 @@ import pytest
 from hookwire._proto import service_pb2
 
 from tests.docs.blocks import Block, blocks, same
-from tests.docs.pages import run_page
+from tests.docs.pages import commands, run_command, run_page
 from tests.parity.daemon import ROOT
 
 DOCS = ROOT / "docs"
-# The tests of the command hold its page.
-ELSEWHERE = {DOCS / "cli.md"}
-PAGES = [ROOT / "README.md", *sorted(set(DOCS.rglob("*.md")) - ELSEWHERE)]
+# Its commands are tried below: what they print holds times.
+COMMAND = DOCS / "cli.md"
+PAGES = [ROOT / "README.md", *sorted(set(DOCS.rglob("*.md")) - {COMMAND})]
 RUN = [page for page in PAGES if {"python", "console"} & {b.language for b in blocks(page)}]
 
 
@@ -24,6 +24,25 @@ def test_the_blocks_of_a_page_run_and_print_what_it_shows(
     page: Path, toy: str, tmp_path: Path
 ) -> None:
     run_page(page, toy, tmp_path)
+
+
+def test_the_commands_page_shows_commands_that_work(
+    toy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    tried = 0
+    for block in blocks(COMMAND):
+        if block.language == "python":  # reads the file that a command before it has written
+            exec(block.code, {})
+        if not block.code.startswith("$ "):
+            continue
+        for command, shown in commands(block):
+            if "…" in command:  # stands for the words of the command before it
+                continue
+            status, printed = run_command(command, toy)
+            assert (status != 0) == ("error:" in shown), f"{command}\n{printed}"
+            tried += 1
+    assert tried >= 6
 
 
 def test_every_reason_of_an_error_is_on_the_protocols_page() -> None:
