@@ -112,11 +112,17 @@ def e_type(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     yield from _pair("e-small-fp32", tmp_path_factory)
 
 
+@pytest.fixture(scope="session")
+def bfloat16(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    """Experts, in bfloat16."""
+    yield from _pair("moe-small-bf16", tmp_path_factory)
+
+
 @pytest.fixture(autouse=True)
 def _nothing_stays(request: pytest.FixtureRequest) -> Iterator[None]:
     """No hook outlives its test."""
     yield
-    for name in ("pair", "e_type"):
+    for name in ("pair", "e_type", "bfloat16"):
         if name in request.fixturenames:
             made = request.getfixturevalue(name)
             made.local.reset_hooks(including_permanent=True)

@@ -49,6 +49,22 @@ def test_a_change_has_the_effect_that_it_has_in_process(pair: Pair, function: An
         assert not torch.equal(logits, plain), name
 
 
+@pytest.mark.parametrize("function", [edit_in_place, returns_another])
+def test_in_bfloat16_too(bfloat16: Pair, function: Any) -> None:
+    for name in PLACES:
+
+        def body(model: Any, name: str = name) -> Any:
+            dtypes = []
+
+            def noted(tensor: torch.Tensor, hook: Any) -> Any:
+                dtypes.append(tensor.dtype)
+                return function(tensor, hook)
+
+            return model.run_with_hooks(bfloat16.tokens(), fwd_hooks=[(name, noted)]), dtypes
+
+        assert bfloat16.same(body)[1] == [torch.bfloat16]
+
+
 def test_at_a_branch_the_effect_is_that_of_returning_the_tensor(pair: Pair) -> None:
     for name in BRANCHES:
         there = pair.local.run_with_hooks(pair.tokens(), fwd_hooks=[(name, returns_another)])

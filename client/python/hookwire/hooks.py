@@ -8,6 +8,7 @@
 A function gets the whole tensor, [batch, pos, …], and the `Hook`, as in TransformerLens. What it
 returns, or what it has written into the tensor where it returns None, is what every later reader of
 the hook point sees. Positions that are padding hold zeros, and what is written there goes nowhere.
+Where nothing can be written, a function may look; a change there is an error.
 """
 
 from __future__ import annotations
