@@ -58,15 +58,22 @@ function(hookwire_library target)
   endif()
 endfunction()
 
-# hookwire_test(<target> SOURCES <file>... LINK <target>... [LABELS <label>...])
+# hookwire_test(<target> SOURCES <file>... LINK <target>... [LABELS <label>...] [PRECOMPILE <header>...])
 #
 # One GoogleTest executable, a test of ctest as a whole: loading libtorch for each case would take longer than the cases. Tests run with the
 # root of the repository as working directory, and with one thread each, so that those that run side by side do not wait for each
 # other's cores.
 function(hookwire_test target)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "SOURCES;LINK;LABELS")
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "SOURCES;LINK;LABELS;PRECOMPILE")
   add_executable(${target} ${arg_SOURCES})
   target_link_libraries(${target} PRIVATE ${arg_LINK} hookwire_options GTest::gmock GTest::gtest_main)
+  list(LENGTH arg_SOURCES n_sources)
+  if(n_sources GREATER 3)
+    target_precompile_headers(
+      ${target}
+      PRIVATE <gmock/gmock.h> <gtest/gtest.h> <absl/strings/str_cat.h> ${arg_PRECOMPILE}
+    )
+  endif()
   add_test(NAME ${target} COMMAND ${target} --gtest_brief=1 WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
   set_tests_properties(
     ${target}

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from bench.rows import batch, hooks, load, memory, patching, stream
+from bench.rows import batch, functions, hooks, load, memory, patching, stream
 from bench.rows.kind import Measure
 
 ROWS: dict[str, Measure] = {
     **hooks.ROWS,
+    **functions.ROWS,
     **batch.ROWS,
     **patching.ROWS,
     **stream.ROWS,

@@ -103,7 +103,7 @@ void Catalogue::Add(const SiteRow& row, int layer) {
   point.module = ModulePath(row.component, config_, layer);
   point.after_blocks = row.site > Site::kBlockOut;
   point.layers_needed = point.after_blocks ? config_.n_layers() : layer + 1;
-  ids_[static_cast<size_t>(layer + 1)][static_cast<size_t>(row.site)] = point.id;
+  ids_[static_cast<size_t>(int64_t{layer} + 1)][static_cast<size_t>(row.site)] = point.id;
   points_.push_back(std::move(point));
 }
 

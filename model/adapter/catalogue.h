@@ -77,7 +77,7 @@ class Catalogue {
   // The id of a site; kNoHook where this layer does not have it. `layer` is -1 for sites outside
   // the blocks.
   HookId id(Site site, int layer = -1) const {
-    return ids_[static_cast<size_t>(layer + 1)][static_cast<size_t>(site)];
+    return ids_[static_cast<size_t>(int64_t{layer} + 1)][static_cast<size_t>(site)];
   }
 
   // An exact name or alias. NotFound otherwise, with the cause, the nearest right name, and the

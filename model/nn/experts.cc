@@ -1,5 +1,6 @@
 #include "model/nn/experts.h"
 
+#include <ATen/TensorOperators.h>
 #include <ATen/ops/_grouped_mm.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/cumsum.h>

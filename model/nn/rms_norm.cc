@@ -1,5 +1,7 @@
 #include "model/nn/rms_norm.h"
 
+#include <ATen/TensorOperators.h>
+
 #include "model/nn/cpu_kernels.h"
 
 namespace hookwire::model {

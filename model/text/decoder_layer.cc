@@ -1,5 +1,7 @@
 #include "model/text/decoder_layer.h"
 
+#include <ATen/TensorOperators.h>
+
 #include <utility>
 
 #include "model/nn/gelu.h"

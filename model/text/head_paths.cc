@@ -1,5 +1,6 @@
 #include "model/text/head_paths.h"
 
+#include <ATen/TensorOperators.h>
 #include <ATen/ops/einsum.h>
 #include <ATen/ops/where.h>
 

@@ -22,6 +22,6 @@
   if (!HOOKWIRE_CONCAT(status_or_, __LINE__).ok()) {                  \
     return std::move(HOOKWIRE_CONCAT(status_or_, __LINE__)).status(); \
   }                                                                   \
-  left = *std::move(HOOKWIRE_CONCAT(status_or_, __LINE__))
+  left = *std::move(HOOKWIRE_CONCAT(status_or_, __LINE__))  // NOLINT(bugprone-macro-parentheses)
 
 #endif  // HOOKWIRE_SERVER_ERRORS_STATUS_MACROS_H_

@@ -39,7 +39,8 @@ std::string Readable(uint64_t bytes) {
   double number = static_cast<double>(bytes);
   size_t unit = 0;
   for (; number >= 1024 && unit + 1 < std::size(kUnits); ++unit) number /= 1024;
-  return absl::StrFormat(unit == 0 ? "%.0f %s" : "%.1f %s", number, kUnits[unit]);
+  return unit == 0 ? absl::StrFormat("%.0f %s", number, kUnits[unit])
+                   : absl::StrFormat("%.1f %s", number, kUnits[unit]);
 }
 
 // Numbers the tensors of one group, and returns their bytes.

@@ -90,7 +90,8 @@ TEST_F(Wire, RefusesUnknownFieldsAnywhereInARequest) {
 }
 
 TEST_F(Wire, RefusesUnknownFieldsOfEveryMethod) {
-  for (const char* method : {"GetModel", "ListHooks", "GetTokenizer", "Plan", "Run"}) {
+  for (const char* method :
+       {"GetModel", "ListHooks", "GetTokenizer", "GetWeight", "Plan", "Run", "Interact"}) {
     SCOPED_TRACE(method);
     EXPECT_THAT(Call(method, "\xf8\x07\x01").status,  // field 127
                 IsError(absl::StatusCode::kInvalidArgument, v1::ERROR_REASON_UNKNOWN_FIELD));
@@ -124,14 +125,14 @@ TEST_F(Wire, RefusesGarbage) {
       bad_utf8,
   };
   for (size_t i = 0; i < garbage.size(); ++i) {
-    for (const char* method : {"Run", "Plan"}) {
+    for (const char* method : {"Run", "Plan", "Interact"}) {
       SCOPED_TRACE(absl::StrCat("garbage ", i, ", ", method));
       EXPECT_THAT(Call(method, garbage[i]).status,
                   IsError(absl::StatusCode::kInvalidArgument, v1::ERROR_REASON_MALFORMED_REQUEST));
     }
     ExpectGoodRunWorks();
   }
-  for (const char* method : {"GetModel", "ListHooks", "GetTokenizer"}) {
+  for (const char* method : {"GetModel", "ListHooks", "GetTokenizer", "GetWeight"}) {
     SCOPED_TRACE(method);
     EXPECT_THAT(Call(method, garbage[0]).status,
                 IsError(absl::StatusCode::kInvalidArgument, v1::ERROR_REASON_MALFORMED_REQUEST));

@@ -33,8 +33,13 @@ std::vector<std::string> Corpus() {
   stopped.mutable_spec()->set_max_result_bytes(1 << 20);
   stopped.mutable_spec()->set_max_message_bytes(64 << 10);
   stopped.mutable_spec()->mutable_outputs()->set_residual(true);
+  v1::RunRequest shown;
+  *shown.mutable_spec() = e2e::GoodSpec();
+  v1::Intervention& look = *shown.mutable_spec()->add_interventions();
+  look.set_hook("blocks.1.hook_out");
+  look.mutable_callback()->set_read_only(true);
   return {e2e::FullRequest().SerializeAsString(), glob.SerializeAsString(),
-          stopped.SerializeAsString()};
+          stopped.SerializeAsString(), shown.SerializeAsString()};
 }
 
 // Whether the call ended in a whole result, or in an error that says why.
@@ -67,7 +72,8 @@ TEST(RpcMutation, EveryAnswerIsProperAndTheDaemonStaysAsItWas) {
   const auto channel = e2e::OpenChannel(daemon->address());
   const std::vector<std::string> corpus = Corpus();
   for (const std::string& request : corpus) {
-    ASSERT_THAT(CallRaw(channel, "/hookwire.v1.ActivationService/Run", request).status,
+    // A RunRequest is an InteractRequest too, of one message.
+    ASSERT_THAT(CallRaw(channel, "/hookwire.v1.ActivationService/Interact", request).status,
                 e2e::IsOk());
   }
 
@@ -80,9 +86,10 @@ TEST(RpcMutation, EveryAnswerIsProperAndTheDaemonStaysAsItWas) {
       request = Below(random, 3) == 0 ? MutateBytes(std::move(request), random)
                                       : MutateFields(request, random);
     }
-    const bool is_run = Below(random, 4) != 0;
-    const RawAnswer answer = CallRaw(
-        channel, absl::StrCat("/hookwire.v1.ActivationService/", is_run ? "Run" : "Plan"), request);
+    const char* const method = std::array{"Run", "Interact", "Interact", "Plan"}[Below(random, 4)];
+    const bool is_run = std::string_view(method) != "Plan";
+    const RawAnswer answer =
+        CallRaw(channel, absl::StrCat("/hookwire.v1.ActivationService/", method), request);
     ok += answer.status.ok() ? 1 : 0;
     ASSERT_TRUE(IsProper(answer, is_run))
         << "request " << i << ": " << absl::BytesToHexString(request) << "\n"

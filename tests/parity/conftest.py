@@ -21,8 +21,10 @@ from tests.parity.checkpoints import CHECKPOINTS, Checkpoint, write
 from tests.parity.daemon import hookwired
 from tests.parity.reference import Reference
 
-# Of both sides: bits depend on it.
-THREADS = int(os.environ.get("HOOKWIRE_PARITY_THREADS", "2"))
+# Of both sides: bits depend on it. Where test files run side by side, each gets a core.
+THREADS = int(
+    os.environ.get("HOOKWIRE_PARITY_THREADS") or (1 if "PYTEST_XDIST_WORKER" in os.environ else 2)
+)
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 NAMES = {dtype: name for name, dtype in DTYPES.items()}
 

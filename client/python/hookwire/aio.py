@@ -276,6 +276,10 @@ class AsyncRemoteModel(Session):
         """The id of a string that is one token. See `Tokenizer.to_single_token`."""
         return (await self.tokenizer()).to_single_token(string)
 
+    async def to_single_str_token(self, int_token: int) -> str:
+        """The text of one id."""
+        return (await self.tokenizer()).to_single_str_token(int_token)
+
     async def __call__(
         self,
         input: Any,  # noqa: A002 - TransformerLens's name

@@ -134,7 +134,8 @@ TEST_F(ServiceTest, RunsHaveIdsOfTheirOwn) {
 
 TEST_F(ServiceTest, BytesThatAreNoMessageAreRefusedByEveryMethod) {
   StartServer({});
-  for (const char* method : {"GetModel", "ListHooks", "GetTokenizer", "GetWeight", "Plan", "Run"}) {
+  for (const char* method :
+       {"GetModel", "ListHooks", "GetTokenizer", "GetWeight", "Plan", "Run", "Interact"}) {
     for (const std::string& bytes :
          {std::string("\xff\xff\xff\xff\xff\xff"), std::string("\x0a\x7fshort")}) {
       const auto [status, answer] =
@@ -149,7 +150,8 @@ TEST_F(ServiceTest, BytesThatAreNoMessageAreRefusedByEveryMethod) {
 
 TEST_F(ServiceTest, FieldsOfTheFutureAreRefusedByEveryMethod) {
   StartServer({});
-  for (const char* method : {"GetModel", "ListHooks", "GetTokenizer", "GetWeight", "Plan", "Run"}) {
+  for (const char* method :
+       {"GetModel", "ListHooks", "GetTokenizer", "GetWeight", "Plan", "Run", "Interact"}) {
     // Field 100 as a varint.
     const auto [status, answer] =
         CallRaw(std::string("/hookwire.v1.ActivationService/") + method, "\xa0\x06\x01");
