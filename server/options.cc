@@ -143,7 +143,7 @@ constexpr std::array kFlags = {
            return SetNumber(value, 1, std::numeric_limits<uint32_t>::max(), options.max_tokens);
          }},
     Flag{"max-batch-tokens", "N",
-         "most tokens of one forward pass; a run with more takes several (default 2048)",
+         "most tokens of one forward pass; a run with more takes several (default 8192)",
          [](const std::string& value, Options& options) {
            return SetNumber(value, 1, std::numeric_limits<uint32_t>::max(),
                             options.max_batch_tokens);

@@ -39,7 +39,7 @@ struct Options {
   // Of one run.
   uint64_t max_tokens = 65'536;
   // Of one forward pass.
-  uint64_t max_batch_tokens = 2048;
+  uint64_t max_batch_tokens = 8192;
   // Of the uploaded values of one run.
   uint64_t max_upload_mb = 1024;
   // Runs that have started and may wait for their clients' functions.

@@ -369,6 +369,10 @@ absl::StatusOr<Config> ParseConfig(absl::string_view json) {
   config.d_vocab = text.PositiveInt("vocab_size", 262'144);
   config.n_ctx = text.PositiveInt("max_position_embeddings", unified ? 262'144 : 131'072);
   config.eps = text.Double("rms_norm_eps", 1e-6);
+  if (!(config.eps >= 0)) text.Fail("rms_norm_eps", "no negative number", config.eps);
+  if (root.Has("quantization_config") || text.Has("quantization_config")) {
+    return Invalid("quantization_config: quantized checkpoints are not supported");
+  }
   config.sliding_window = text.PositiveInt("sliding_window", unified ? 1024 : 512);
   config.attention_bias = text.Bool("attention_bias", false);
   config.tie_word_embeddings = root.Bool("tie_word_embeddings", true);

@@ -1,5 +1,6 @@
 #include "model/text/text_model.h"
 
+#include <ATen/ScalarOps.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/cat.h>
@@ -162,7 +163,8 @@ at::Tensor TextModel::Impl::SoftCap(at::Tensor raw) const {
   const double cap = *config.final_logit_softcap;
   // Logits are the largest tensors of all: no second one where nobody can see the first any more.
   const bool is_ours = raw.use_count() == 1 && raw.storage().use_count() == 1;
-  return (is_ours ? raw.div_(cap) : raw / cap).tanh_().mul_(cap);
+  // Not mul_(cap), which multiplies by the cap rounded to the logits' dtype.
+  return (is_ours ? raw.div_(cap) : raw / cap).tanh_().mul_(at::native::wrapped_scalar_tensor(cap));
 }
 
 // x [rows, d_model] -> [rows, d_vocab], where every step is shown.

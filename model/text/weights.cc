@@ -146,10 +146,30 @@ at::Tensor Linear::operator()(const at::Tensor& x) const {
   return bias.defined() ? at::linear(x, weight, bias) : at::linear(x, weight);
 }
 
+namespace {
+
+// libtorch's grouped products take rows of a multiple of 16 bytes, and say so only when they run.
+absl::Status CheckExpertWidths(const Config& config, at::ScalarType dtype) {
+  if (!config.has_experts()) return absl::OkStatus();
+  const auto element = static_cast<int64_t>(at::elementSize(dtype));
+  for (const auto& [name, width] : {std::pair{"hidden_size", config.d_model},
+                                    std::pair{"moe_intermediate_size", config.d_expert}}) {
+    if (width * element % 16 == 0) continue;
+    return absl::InvalidArgumentError(
+        absl::StrCat("config.json: ", name, " ", width,
+                     " is not supported with experts: libtorch computes them in ",
+                     "rows of a multiple of ", 16 / element, " numbers of this dtype"));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
 absl::StatusOr<TextWeights> LoadWeights(const Checkpoint& checkpoint, at::ScalarType dtype,
                                         at::Device device) {
   return Guarded<absl::StatusOr<TextWeights>>([&]() -> absl::StatusOr<TextWeights> {
     const Config& config = checkpoint.config();
+    ThrowIfError(CheckExpertWidths(config, dtype));
     Loader load(checkpoint, dtype, device);
     TextWeights weights;
     weights.embed = load.Weight(Component::kEmbed, -1, {config.d_vocab, config.d_model});

@@ -1,5 +1,6 @@
 #include "server/execute/apply.h"
 
+#include <ATen/ScalarOps.h>
 #include <c10/core/Scalar.h>
 
 #include <cstddef>
@@ -20,7 +21,8 @@ void ChangeByNumber(OpKind kind, double number, at::Tensor& part) {
       part.add_(at::Scalar(number));
       return;
     case OpKind::kScale:
-      part.mul_(at::Scalar(number));
+      // Not mul_(Scalar), which puts the number first, where it is rounded to the tensor's dtype.
+      part.mul_(at::native::wrapped_scalar_tensor(number));
       return;
     case OpKind::kZero:
     case OpKind::kCopy:

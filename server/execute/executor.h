@@ -36,7 +36,7 @@ class Executor {
   struct Options {
     model::Numerics numerics = model::Numerics::kFast;
     // A run with more tokens goes through the layers in several passes (execute/pass.h).
-    int64_t max_batch_tokens = 2048;
+    int64_t max_batch_tokens = 8192;
   };
 
   // `model` must outlive the executor.

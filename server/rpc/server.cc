@@ -1,5 +1,6 @@
 #include "server/rpc/server.h"
 
+#include <grpc/grpc.h>
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/health_check_service_interface.h>
 #include <grpcpp/security/server_credentials.h>
@@ -12,6 +13,9 @@ namespace hookwire::server {
 
 absl::StatusOr<std::unique_ptr<RpcServer>> RpcServer::Start(const Backend& backend,
                                                             const ListenAddress& address) {
+  // Held to the end of the process: gRPC's own end may wait for a thread of its for many seconds.
+  static const bool held = (grpc_init(), true);
+  (void)held;
   // Both are settings of the process that apply to servers built later.
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();

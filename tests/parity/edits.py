@@ -11,8 +11,8 @@ from torch import Tensor
 from tests.parity.direct import Edit, Seen
 
 KINDS = ("set", "add", "scale", "zero", "copy")
-# Exact in bfloat16, so that the dtype in which a factor travels makes no difference.
-FACTOR = -0.75
+# Not exact in bfloat16: a number enters unrounded, as in PyTorch.
+FACTOR = -0.7
 
 
 @dataclass(frozen=True)

@@ -507,6 +507,10 @@ class RemoteModel(Session):
             for name, tensor in model.stream(prompt, "blocks.*.hook_resid_post"):
                 ...
 
+        A tensor is complete when all rows have come. A run of more tokens than the server takes
+        in one pass (`--max-batch-tokens`, by default 8192) goes in several, a group of rows each,
+        and its tensors are complete in the last: ask for fewer rows at a time.
+
         Args: as in `run_with_cache`; outputs come as "logits", "log_probs" (for a loss) and
         "residual".
 
