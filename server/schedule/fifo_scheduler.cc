@@ -116,26 +116,32 @@ void FifoScheduler::Work(bool interactive) {
       ++running_;
       if (interactive) ++places_[entry.run->client];
     }
-    RunOne(entry);
+    const bool gave_place = RunOne(entry);
     absl::MutexLock lock(&mutex_);
     --running_;
+    if (gave_place) --leaving_;
     if (!interactive) continue;
     const auto places = places_.find(entry.run->client);
     if (--places->second == 0) places_.erase(places);
   }
 }
 
-bool FifoScheduler::IsPlaceWantedOf(const std::string& client) {
+bool FifoScheduler::TakePlaceFrom(const std::string& client) {
   absl::MutexLock lock(&mutex_);
-  // One that a free worker is about to take wants nobody's place.
   int held = 0;
   int most = 0;
   for (const auto& [other, places] : places_) {
     held += places;
     most = std::max(most, places);
   }
-  return held >= options_.max_interactive && Next(/*interactive=*/true) != queue_.end() &&
-         places_[client] == most;
+  const auto wanted = std::count_if(queue_.begin(), queue_.end(), [](const Entry& entry) {
+    return entry.run->plan->waits_for_client();
+  });
+  // One that a free worker is about to take wants nobody's place.
+  const int free = std::max(1, options_.max_interactive) - held;
+  if (wanted <= free + leaving_ || places_[client] != most) return false;
+  ++leaving_;
+  return true;
 }
 
 // A run that has started. Holds the device while it computes, and not while it waits for its
@@ -154,6 +160,8 @@ class FifoScheduler::Pass final : public TensorSink {
   }
   absl::Status Progress(int layers_done) override { return run_.output->Progress(layers_done); }
 
+  bool gave_place() const { return gave_place_; }
+
   absl::StatusOr<std::vector<at::Tensor>> Await(const OpPlan& op) override {
     scheduler_.device_.Release();
     const absl::Time since = scheduler_.clock_.Now();
@@ -165,9 +173,10 @@ class FifoScheduler::Pass final : public TensorSink {
  private:
   absl::Status KeepWaiting(const OpPlan& op, absl::Time since) {
     const absl::Duration limit = scheduler_.options_.hook_timeout;
-    if (scheduler_.clock_.Now() - since < limit || !scheduler_.IsPlaceWantedOf(run_.client)) {
+    if (scheduler_.clock_.Now() - since < limit || !scheduler_.TakePlaceFrom(run_.client)) {
       return absl::OkStatus();
     }
+    gave_place_ = true;
     const std::string seconds = absl::StrCat(absl::ToDoubleSeconds(limit));
     return MakeError(
         absl::StrCat("the pass waited for its client for ", seconds, " s at intervention ",
@@ -179,11 +188,13 @@ class FifoScheduler::Pass final : public TensorSink {
 
   FifoScheduler& scheduler_;
   const QueuedRun& run_;
+  bool gave_place_ = false;
 };
 
-void FifoScheduler::RunOne(const Entry& entry) {
+bool FifoScheduler::RunOne(const Entry& entry) {
   const QueuedRun& run = *entry.run;
   RunOutcome outcome;
+  bool gave_place = false;
   {
     Pass pass(*this, run);
     const absl::Time start = clock_.Now();
@@ -199,8 +210,10 @@ void FifoScheduler::RunOne(const Entry& entry) {
       outcome.batch_sequences = static_cast<uint32_t>(run.plan->sequences.size());
       outcome.batch_tokens = run.plan->total_tokens;
     }
+    gave_place = pass.gave_place();
   }
   run.output->Complete(std::move(outcome));
+  return gave_place;
 }
 
 }  // namespace hookwire::server

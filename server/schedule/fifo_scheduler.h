@@ -65,12 +65,13 @@ class FifoScheduler final : public Scheduler {
   void Work(bool interactive);
   // The entry that is next for such a worker, or the end of the queue.
   std::deque<Entry>::iterator Next(bool interactive) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void RunOne(const Entry& entry);
+  // Whether the run gave its place to another.
+  bool RunOne(const Entry& entry);
   // Completes a run that never started.
   void Drop(const Entry& entry, const absl::Status& status) const;
-  // Whether a run waits for a place among those that may wait for their clients, and `client` is
-  // one of those that hold most of them.
-  bool IsPlaceWantedOf(const std::string& client);
+  // Whether a pass of `client` is to give up its place: a run wants one that nobody gives up yet,
+  // and the client is one of those that hold most of them.
+  bool TakePlaceFrom(const std::string& client);
 
   const Options options_;
   const Execute execute_;
@@ -81,6 +82,8 @@ class FifoScheduler final : public Scheduler {
   int running_ ABSL_GUARDED_BY(mutex_) = 0;
   // By client: runs that have started and may wait for it.
   std::map<std::string, int> places_ ABSL_GUARDED_BY(mutex_);
+  // Of these, runs that have been told to give up their place and still hold it.
+  int leaving_ ABSL_GUARDED_BY(mutex_) = 0;
   bool draining_ ABSL_GUARDED_BY(mutex_) = false;
   bool stop_ ABSL_GUARDED_BY(mutex_) = false;
   std::vector<std::thread> workers_;

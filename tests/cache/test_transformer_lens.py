@@ -17,9 +17,9 @@ TOLERANCE = 1e-5
 
 
 @pytest.fixture(scope="module")
-def theirs(request: pytest.FixtureRequest) -> Any:
+def theirs(served: Served) -> Any:
     """TransformerLens's cache of the same prompts."""
-    return _theirs(request.getfixturevalue("served"))
+    return _theirs(served)
 
 
 def _theirs(served: Served) -> Any:

@@ -64,7 +64,8 @@ TEST(Execute, AppliesEachOperationToTheSelectedElementsAlone) {
   const OpCase cases[] = {
       {"set { value { scalar: 0.1 } }", [](at::Tensor x) { x.fill_(0.1); }},
       {"add { value { scalar: 0.1 } }", [](at::Tensor x) { x.add_(0.1); }},
-      {"scale { factor { scalar: 0.1 } }", [](at::Tensor x) { x.copy_(x.to(at::kDouble) * 0.1); }},
+      {"scale { factor { scalar: 0.1 } }",
+       [](at::Tensor x) { x.copy_(x.to(at::kFloat) * at::full({}, 0.1, at::kFloat)); }},
       {"zero {}", [](at::Tensor x) { x.zero_(); }},
       {"set { value { " + value + " } }", [](at::Tensor x) { x.copy_(at::ones({4}) * 0.3); }},
       {"add { value { " + value + " } }",
