@@ -69,8 +69,8 @@ WeightsDigest::~WeightsDigest() {
 }
 
 void WeightsDigest::Compute(const std::vector<std::string>& files) {
-  // For this thread alone, as Linux has it: passes come first, but on a busy machine the digest gets
-  // done too. Where it fails the digest just takes its share.
+  // For this thread alone, as Linux has it: passes come first, but on a busy machine the digest
+  // gets done too. Where it fails the digest just takes its share.
   setpriority(PRIO_PROCESS, 0, 10);
   absl::StatusOr<std::string> digest = Sha256OfFiles(files, stop_);
   absl::MutexLock lock(&mutex_);

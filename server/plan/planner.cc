@@ -39,13 +39,12 @@ absl::Status Planner::CheckDescription(const RunPlan& plan, const v1::RunSpec& s
   const uint64_t limit = std::max(RunPlan().max_message_bytes, spec.max_message_bytes());
   const uint64_t bytes = Describe(plan).ByteSizeLong();
   if (bytes <= limit) return absl::OkStatus();
-  return MakeError(
-      absl::StrCat("the description of the result's ", plan.n_tensors, " tensors would have ",
-                   bytes, " bytes, and a message has at most ", limit,
-                   ": ask for fewer tensors, or set max_message_bytes"),
-      {v1::ERROR_REASON_TOO_MANY_TENSORS,
-       "spec.captures",
-       {{"tensors", absl::StrCat(plan.n_tensors)}, {"limit", absl::StrCat(limit)}}});
+  return MakeError(absl::StrCat("the description of the result's ", plan.n_tensors,
+                                " tensors would have ", bytes, " bytes, and a message has at most ",
+                                limit, ": ask for fewer tensors, or set max_message_bytes"),
+                   {v1::ERROR_REASON_TOO_MANY_TENSORS,
+                    "spec.captures",
+                    {{"tensors", absl::StrCat(plan.n_tensors)}, {"limit", absl::StrCat(limit)}}});
 }
 
 v1::Plan Planner::Describe(const RunPlan& plan) const { return DescribePlan(plan, model_); }
