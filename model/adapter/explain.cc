@@ -5,56 +5,27 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "absl/strings/cord.h"
 #include "absl/strings/match.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "model/adapter/catalogue.h"
 #include "model/adapter/glob.h"
+#include "model/adapter/name_errors.h"
 #include "model/adapter/nearest.h"
 
 namespace hookwire::model {
 namespace {
 
-// Names come from clients and may be of any length; an error shows this much.
-constexpr size_t kShownChars = 120;
-
-std::string Shown(absl::string_view name) {
-  return name.size() <= kShownChars ? std::string(name)
-                                    : absl::StrCat(name.substr(0, kShownChars), "…");
-}
-
-absl::Status NameError(absl::string_view reason, absl::string_view name, absl::string_view message,
+absl::Status HookError(absl::string_view reason, absl::string_view name, absl::string_view message,
                        absl::string_view cause, absl::string_view suggestion) {
-  absl::Status status = absl::NotFoundError(message);
-  status.SetPayload(kErrorReasonPayload, absl::Cord(reason));
-  status.SetPayload(kErrorHookPayload, absl::Cord(Shown(name)));
-  if (!cause.empty()) status.SetPayload(kErrorCausePayload, absl::Cord(cause));
-  if (!suggestion.empty()) status.SetPayload(kErrorSuggestionPayload, absl::Cord(suggestion));
-  return status;
+  return NameError(reason, kErrorHookPayload, name, message, cause, suggestion);
 }
 
 absl::Status AbsentError(absl::string_view name, absl::string_view cause,
                          absl::string_view suggestion) {
-  return NameError("HOOK_ABSENT", name, absl::StrCat(Shown(name), " does not exist: ", cause),
+  return HookError("HOOK_ABSENT", name, absl::StrCat(Shown(name), " does not exist: ", cause),
                    cause, suggestion);
-}
-
-// "blocks.<layer>.<rest>", where <layer> is a number.
-struct BlockName {
-  int layer;
-  absl::string_view rest;
-};
-
-std::optional<BlockName> ParseBlockName(absl::string_view name) {
-  if (!absl::ConsumePrefix(&name, "blocks.")) return std::nullopt;
-  const size_t dot = name.find('.');
-  int layer = 0;
-  if (dot == absl::string_view::npos || !absl::SimpleAtoi(name.substr(0, dot), &layer))
-    return std::nullopt;
-  return BlockName{layer, name.substr(dot + 1)};
 }
 
 // The names of a layer's site under "blocks.<i>.", the canonical one first.
@@ -130,7 +101,7 @@ absl::Status Catalogue::ExplainName(absl::string_view name) const {
     if (block->layer < 0 || block->layer >= config_.n_layers()) {
       const int near = std::clamp(block->layer, 0, config_.n_layers() - 1);
       const std::string suggestion = Nearest(absl::StrCat("blocks.", near, ".", block->rest));
-      return NameError("HOOK_NOT_FOUND", name,
+      return HookError("HOOK_NOT_FOUND", name,
                        absl::StrCat("no hook point ", Shown(name), ": this model has layers 0 to ",
                                     config_.n_layers() - 1, "; did you mean ", suggestion, "?"),
                        "", suggestion);
@@ -140,7 +111,7 @@ absl::Status Catalogue::ExplainName(absl::string_view name) const {
     if (row != nullptr) {
       // The layer's number is written in another way ("01").
       const std::string suggestion = absl::StrCat("blocks.", block->layer, ".", block->rest);
-      return NameError(
+      return HookError(
           "HOOK_NOT_FOUND", name,
           absl::StrCat("no hook point ", Shown(name), "; did you mean ", suggestion, "?"), "",
           suggestion);
@@ -169,7 +140,7 @@ absl::Status Catalogue::ExplainName(absl::string_view name) const {
   // A component's name without a hook is one dot away from the hook.
   const std::string out = absl::StrCat(name.substr(0, kShownChars), ".hook_out");
   const std::string suggestion = by_name_.contains(out) ? out : Nearest(name);
-  return NameError("HOOK_NOT_FOUND", name,
+  return HookError("HOOK_NOT_FOUND", name,
                    absl::StrCat("no hook point ", Shown(name), "; did you mean ", suggestion, "?"),
                    "", suggestion);
 }
@@ -186,7 +157,7 @@ absl::Status Catalogue::ExplainGlob(absl::string_view pattern) const {
           const absl::Status absent = ExplainAbsent(name, row, rest, layer);
           const std::string cause(*absent.GetPayload(kErrorCausePayload));
           const auto instead = absent.GetPayload(kErrorSuggestionPayload);
-          return NameError("GLOB_NO_MATCH", pattern,
+          return HookError("GLOB_NO_MATCH", pattern,
                            absl::StrCat("no hook point matches ", pattern, ": ", cause), cause,
                            instead ? std::string(*instead) : "");
         }
@@ -205,7 +176,7 @@ absl::Status Catalogue::ExplainGlob(absl::string_view pattern) const {
     for (const std::string& alias : point.aliases) globs.push_back(as_glob(alias));
   }
   const std::string suggestion = NearestName(pattern, globs);
-  return NameError(
+  return HookError(
       "GLOB_NO_MATCH", pattern,
       absl::StrCat("no hook point matches ", Shown(pattern), "; did you mean ", suggestion, "?"),
       "", suggestion);

@@ -1,36 +1,21 @@
 #include "model/text/parameters.h"
 
+#include <optional>
 #include <utility>
 
 #include "absl/status/status.h"
-#include "absl/strings/cord.h"
 #include "absl/strings/match.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/strip.h"
-#include "model/adapter/catalogue.h"
 #include "model/adapter/components.h"
+#include "model/adapter/name_errors.h"
 #include "model/adapter/nearest.h"
 
 namespace hookwire::model {
 namespace {
 
-// Names come from clients and may be of any length; an error shows this much.
-constexpr size_t kShownChars = 120;
-
-std::string Shown(absl::string_view name) {
-  return name.size() <= kShownChars ? std::string(name)
-                                    : absl::StrCat(name.substr(0, kShownChars), "…");
-}
-
 absl::Status Error(absl::string_view reason, absl::string_view name, absl::string_view message,
                    absl::string_view cause, absl::string_view suggestion) {
-  absl::Status status = absl::NotFoundError(message);
-  status.SetPayload(kErrorReasonPayload, absl::Cord(reason));
-  status.SetPayload(kErrorWeightPayload, absl::Cord(Shown(name)));
-  if (!cause.empty()) status.SetPayload(kErrorCausePayload, absl::Cord(cause));
-  if (!suggestion.empty()) status.SetPayload(kErrorSuggestionPayload, absl::Cord(suggestion));
-  return status;
+  return NameError(reason, kErrorWeightPayload, name, message, cause, suggestion);
 }
 
 absl::Status Absent(absl::string_view name, const std::string& cause,
@@ -93,11 +78,9 @@ absl::StatusOr<at::Tensor> Parameters::Find(absl::string_view name) const {
 absl::Status Parameters::Explain(absl::string_view name) const {
   absl::string_view rest = name;
   int layer = -1;
-  if (absl::ConsumePrefix(&rest, "blocks.")) {
-    const size_t dot = rest.find('.');
-    if (dot == absl::string_view::npos || !absl::SimpleAtoi(rest.substr(0, dot), &layer))
-      layer = -1;
-    if (layer >= 0) rest.remove_prefix(dot + 1);
+  if (const std::optional<BlockName> block = ParseBlockName(name); block && block->layer >= 0) {
+    layer = block->layer;
+    rest = block->rest;
   }
   if (layer < config_.n_layers()) {
     const ComponentRow* const row = FindComponent(layer >= 0, rest);

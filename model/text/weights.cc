@@ -140,14 +140,6 @@ LayerWeights LoadLayer(Loader& load, const Config& config, int i) {
   return weights;
 }
 
-}  // namespace
-
-at::Tensor Linear::operator()(const at::Tensor& x) const {
-  return bias.defined() ? at::linear(x, weight, bias) : at::linear(x, weight);
-}
-
-namespace {
-
 // libtorch's grouped products take rows of a multiple of 16 bytes, and say so only when they run.
 absl::Status CheckExpertWidths(const Config& config, at::ScalarType dtype) {
   if (!config.has_experts()) return absl::OkStatus();
@@ -164,6 +156,10 @@ absl::Status CheckExpertWidths(const Config& config, at::ScalarType dtype) {
 }
 
 }  // namespace
+
+at::Tensor Linear::operator()(const at::Tensor& x) const {
+  return bias.defined() ? at::linear(x, weight, bias) : at::linear(x, weight);
+}
 
 absl::StatusOr<TextWeights> LoadWeights(const Checkpoint& checkpoint, at::ScalarType dtype,
                                         at::Device device) {

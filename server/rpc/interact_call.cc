@@ -1,5 +1,6 @@
 #include "server/rpc/interact_call.h"
 
+#include <memory>
 #include <utility>
 
 #include "absl/time/time.h"
@@ -89,13 +90,7 @@ absl::Status InteractCall::TakeEnd() {
 
 void InteractCall::End(const absl::Status& status) {
   if (session_.begun()) return session_.Cancel(status);
-  Finish(ToGrpcStatus(status));
-  session_.LogRefusal(status);
-}
-
-void InteractCall::OnWriteDone(bool ok) {
-  message_.Clear();
-  session_.OnWritten(ok);
+  Refuse(status);
 }
 
 void InteractCall::OnCancel() {
@@ -103,25 +98,5 @@ void InteractCall::OnCancel() {
   cancelled_ = true;
   session_.Cancel(ClientGone());
 }
-
-void InteractCall::OnDone() {
-  session_.Detach();
-  // Often the last reference.
-  const std::shared_ptr<InteractCall> self = std::move(self_);
-}
-
-void InteractCall::Write(const grpc::ByteBuffer& message) {
-  message_ = message;
-  StartWrite(&message_);
-}
-
-void InteractCall::WriteAndClose(const grpc::ByteBuffer& message) {
-  message_ = message;
-  StartWriteAndFinish(&message_, grpc::WriteOptions(), grpc::Status::OK);
-}
-
-void InteractCall::Close(const absl::Status& status) { Finish(ToGrpcStatus(status)); }
-
-void InteractCall::Break(const absl::Status& status) { BreakOff(context_, status); }
 
 }  // namespace hookwire::server

@@ -7,24 +7,22 @@
 #include <grpcpp/support/byte_buffer.h>
 #include <grpcpp/support/server_callback.h>
 
-#include <memory>
 #include <string>
+#include <utility>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/synchronization/mutex.h"
 #include "hookwire/v1/service.pb.h"
 #include "server/rpc/backend.h"
-#include "server/rpc/run_session.h"
+#include "server/rpc/run_reactor.h"
 #include "server/rpc/uploads.h"
-#include "server/stream/message_writer.h"
 
 namespace hookwire::server {
 
-// Lives until gRPC has done with the call and the scheduler has let go of the run. What the client
-// sends is read on gRPC's thread, one message after another.
-class InteractCall final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>,
-                           private MessageWriter {
+// What the client sends is read on gRPC's thread, one message after another.
+class InteractCall final
+    : public RunReactor<grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>> {
  public:
   // `backend` must outlive the call.
   static InteractCall* Start(const Backend& backend, std::string id,
@@ -32,9 +30,7 @@ class InteractCall final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc
 
  private:
   InteractCall(const Backend& backend, std::string id, grpc::CallbackServerContext& context)
-      : backend_(backend),
-        context_(context),
-        session_(backend, std::move(id), context.peer(), *this) {}
+      : RunReactor(backend, std::move(id), context), backend_(backend) {}
 
   // What the client sends. An error ends the call.
   absl::Status Take(const grpc::ByteBuffer& bytes);
@@ -47,32 +43,18 @@ class InteractCall final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc
 
   // grpc::ServerBidiReactor
   void OnReadDone(bool ok) override;
-  void OnWriteDone(bool ok) override;
   void OnCancel() override;
-  void OnDone() override;
-
-  // MessageWriter
-  void Write(const grpc::ByteBuffer& message) override;
-  void WriteAndClose(const grpc::ByteBuffer& message) override;
-  void Close(const absl::Status& status) override;
-  void Break(const absl::Status& status) override;
 
   const Backend& backend_;
   // Between the thread that begins the run and the one that is told of its cancellation.
   absl::Mutex mutex_;
   bool cancelled_ ABSL_GUARDED_BY(mutex_) = false;
-  // Gone after OnDone, which may come before the scheduler has let go of the run.
-  grpc::CallbackServerContext& context_;
-  RunSession session_;
   bool has_spec_ = false;
   // Until all uploads have come.
   v1::RunSpec spec_;
   Uploads uploads_;
-  // What gRPC is reading and writing.
+  // What gRPC is reading.
   grpc::ByteBuffer received_;
-  grpc::ByteBuffer message_;
-  // Until OnDone.
-  std::shared_ptr<InteractCall> self_;
 };
 
 }  // namespace hookwire::server

@@ -1,7 +1,5 @@
 #include "server/rpc/status.h"
 
-#include <grpc/grpc.h>
-
 #include <algorithm>
 #include <string>
 #include <string_view>
@@ -106,9 +104,9 @@ absl::Status ClientGone() {
                    {v1::ERROR_REASON_CANCELLED, "", {}});
 }
 
-void BreakOff(grpc::CallbackServerContext& context, const absl::Status& status) {
+void BreakOff(grpc_call* call, const absl::Status& status) {
   const grpc::Status told = ToGrpcStatus(status);
-  grpc_call_cancel_with_status(context.c_call(), static_cast<grpc_status_code>(told.error_code()),
+  grpc_call_cancel_with_status(call, static_cast<grpc_status_code>(told.error_code()),
                                told.error_message().c_str(), nullptr);
 }
 

@@ -2,7 +2,7 @@
 #ifndef HOOKWIRE_SERVER_RPC_STATUS_H_
 #define HOOKWIRE_SERVER_RPC_STATUS_H_
 
-#include <grpcpp/server_context.h>
+#include <grpc/grpc.h>
 #include <grpcpp/support/status.h>
 
 #include <cstddef>
@@ -25,7 +25,7 @@ absl::Status ClientGone();
 
 // Ends a call in the middle of whatever gRPC does with it. Unlike ServerContext::TryCancel, this
 // tells the client why.
-void BreakOff(grpc::CallbackServerContext& context, const absl::Status& status);
+void BreakOff(grpc_call* call, const absl::Status& status);
 
 }  // namespace hookwire::server
 

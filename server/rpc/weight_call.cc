@@ -40,11 +40,7 @@ class WeightCall::Watch {
       // The call may end as soon as the lock is gone, and it may end inside the next line.
       grpc_call_ref(call);
     }
-    const grpc::Status told =
-        ToGrpcStatus(absl::DeadlineExceededError("the reader has read nothing for too long"));
-    // Unlike ServerContext::TryCancel, this tells the client why.
-    grpc_call_cancel_with_status(call, static_cast<grpc_status_code>(told.error_code()),
-                                 told.error_message().c_str(), nullptr);
+    BreakOff(call, absl::DeadlineExceededError("the reader has read nothing for too long"));
     grpc_call_unref(call);
   }
 

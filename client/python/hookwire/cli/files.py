@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any, TypeVar
 
+import click
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import save_file
@@ -13,7 +15,23 @@ from safetensors.numpy import save_file
 from hookwire.cli import failure
 from hookwire.dtypes import Array
 
+F = TypeVar("F", bound=Callable[..., Any])
 PICTURES = (".png", ".svg", ".pdf", ".html")
+
+
+def picture_option(what: str) -> Callable[[F], F]:
+    """Adds `-o`, where a picture is to be drawn, as the argument `path`: None by default.
+
+    Args:
+        what: the beginning of the help.
+    """
+    return click.option(
+        "-o",
+        "--output",
+        "path",
+        type=click.Path(dir_okay=False, path_type=Path),
+        help=f"{what}: .png, .svg, .pdf or .html.",
+    )
 
 
 def check_folder(path: Path) -> None:

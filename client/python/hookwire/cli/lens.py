@@ -26,13 +26,7 @@ hookwire --json lens "Mary gave a drink to" | jq -r '.words[][-1]'
 @places.option("--layers", "Layers to show")
 @places.option("--pos", "Positions to show")
 @prompts.options
-@click.option(
-    "-o",
-    "--output",
-    "path",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Draw it there: .png, .svg, .pdf or .html.",
-)
+@files.picture_option("Draw it there")
 def command(
     settings: Settings,
     prompt: str,

@@ -56,13 +56,7 @@ hookwire patch CLEAN CORRUPT --hook 'blocks.*.mlp.hook_out' --answer Mary --agai
 @places.option("--layers", "Layers to patch")
 @places.option("--at", "Positions, or heads, to patch")
 @prompts.options
-@click.option(
-    "-o",
-    "--output",
-    "path",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Draw the heat map there: .png, .svg, .pdf or .html.",
-)
+@files.picture_option("Draw the heat map there")
 def command(
     settings: Settings,
     clean: str,

@@ -1,0 +1,73 @@
+// What the calls that run something have in common: the writing side of gRPC's reactor, around a
+// RunSession.
+#ifndef HOOKWIRE_SERVER_RPC_RUN_REACTOR_H_
+#define HOOKWIRE_SERVER_RPC_RUN_REACTOR_H_
+
+#include <grpcpp/server_context.h>
+#include <grpcpp/support/byte_buffer.h>
+
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "server/rpc/backend.h"
+#include "server/rpc/run_session.h"
+#include "server/rpc/status.h"
+#include "server/stream/message_writer.h"
+
+namespace hookwire::server {
+
+// `Reactor` is grpc::ServerWriteReactor or ServerBidiReactor over ByteBuffers. Lives until gRPC has
+// done with the call and the scheduler has let go of the run.
+template <typename Reactor>
+class RunReactor : public Reactor, private MessageWriter {
+ protected:
+  // `backend` must outlive the call.
+  RunReactor(const Backend& backend, std::string id, grpc::CallbackServerContext& context)
+      : context_(context), session_(backend, std::move(id), context.peer(), *this) {}
+
+  // Ends a call whose request was refused.
+  void Refuse(const absl::Status& status) {
+    this->Finish(ToGrpcStatus(status));
+    session_.LogRefusal(status);
+  }
+
+  // Reactor
+  void OnWriteDone(bool ok) override {
+    message_.Clear();
+    session_.OnWritten(ok);
+  }
+  void OnCancel() override { session_.Cancel(ClientGone()); }
+  void OnDone() override {
+    session_.Detach();
+    // Often the last reference.
+    const std::shared_ptr<RunReactor> self = std::move(self_);
+  }
+
+  // Gone after OnDone, which may come before the scheduler has let go of the run.
+  grpc::CallbackServerContext& context_;
+  RunSession session_;
+  // Until OnDone.
+  std::shared_ptr<RunReactor> self_;
+
+ private:
+  // MessageWriter
+  void Write(const grpc::ByteBuffer& message) override {
+    message_ = message;
+    this->StartWrite(&message_);
+  }
+  void WriteAndClose(const grpc::ByteBuffer& message) override {
+    message_ = message;
+    this->StartWriteAndFinish(&message_, grpc::WriteOptions(), grpc::Status::OK);
+  }
+  void Close(const absl::Status& status) override { this->Finish(ToGrpcStatus(status)); }
+  void Break(const absl::Status& status) override { BreakOff(context_.c_call(), status); }
+
+  // What gRPC is writing.
+  grpc::ByteBuffer message_;
+};
+
+}  // namespace hookwire::server
+
+#endif  // HOOKWIRE_SERVER_RPC_RUN_REACTOR_H_
