@@ -22,6 +22,8 @@ namespace {
 constexpr uint64_t kMiB = uint64_t{1} << 20;
 // Health watchers and other calls that never end by themselves.
 constexpr absl::Duration kConnectionGrace = absl::Milliseconds(500);
+// How long after a change of the weight files health may still say SERVING.
+constexpr absl::Duration kWeightsInterval = absl::Seconds(1);
 
 int UsableCores() {
   cpu_set_t set;
@@ -29,14 +31,32 @@ int UsableCores() {
   return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
 }
 
-Limits LimitsOf(const Options& options) {
+Limits LimitsOf(const Options& options, at::Device device) {
   Limits limits;
+  limits.max_activation_bytes = options.max_activation_mb.has_value()
+                                    ? *options.max_activation_mb * kMiB
+                                    : FreeMemory(device) / 2;
+  limits.max_batch_tokens = static_cast<int64_t>(options.max_batch_tokens);
+  limits.numerics = options.numerics;
   limits.max_result_bytes = options.max_result_mb * kMiB;
   limits.max_tokens = options.max_tokens;
   return limits;
 }
 
-v1::Server DescribeServer(const Options& options, const model::TextModel& model, int threads) {
+// Null where it is not wanted, or this system has none.
+std::unique_ptr<SharedMemory> OpenSharedMemory(const Options& options, const Clock& clock,
+                                               spdlog::logger& logger) {
+  if (options.shared_memory_mb == 0) return nullptr;
+  absl::StatusOr<std::unique_ptr<SharedMemory>> memory =
+      SharedMemory::Create({.max_bytes = options.shared_memory_mb * kMiB}, clock);
+  if (memory.ok()) return *std::move(memory);
+  LogEvent(logger, spdlog::level::warn, "all results go in messages: there is no shared memory",
+           {{"cause", std::string(memory.status().message())}});
+  return nullptr;
+}
+
+v1::Server DescribeServer(const Options& options, const model::TextModel& model, int threads,
+                          const SharedMemory* shared_memory) {
   v1::Server out;
   out.set_build(BuildName());
   out.set_device(model.device().str());
@@ -48,10 +68,14 @@ v1::Server DescribeServer(const Options& options, const model::TextModel& model,
   out.set_max_tokens(options.max_tokens);
   for (const char* capability :
        {"run", "plan", "ops.set", "ops.add", "ops.scale", "ops.zero", "ops.copy", "logits",
-        "log_probs", "residual", "stop_at_layer", "interact"}) {
+        "log_probs", "residual", "stop_at_layer", "interact", "priority"}) {
     out.add_capabilities(capability);
   }
   if (options.serve_weights) out.add_capabilities("weights");
+  if (shared_memory != nullptr) {
+    out.add_capabilities("shared_memory");
+    out.set_shared_memory_socket(shared_memory->socket());
+  }
   return out;
 }
 
@@ -81,6 +105,10 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(const Options& options,
   absl::StatusOr<std::unique_ptr<const model::TextModel>> model =
       model::TextModel::Load(*checkpoint, {.dtype = options.dtype, .device = *device});
   if (!model.ok()) return model.status();
+  if (const auto change = (*checkpoint)->Change()) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(change->path, " changed while it was loaded: ", change->what));
+  }
   LogEvent(*logger, spdlog::level::info, "model loaded",
            {{"model", (*checkpoint)->directory()},
             {"dtype", DtypeName((*model)->dtype())},
@@ -91,10 +119,12 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(const Options& options,
 
   std::unique_ptr<Daemon> daemon(
       new Daemon(options, std::move(logger), *std::move(checkpoint), *std::move(model), threads));
+  daemon->budget_->NotifyRoom([scheduler = &daemon->scheduler_] { scheduler->RoomCameFree(); });
   absl::StatusOr<std::unique_ptr<RpcServer>> rpc =
       RpcServer::Start(daemon->backend_, options.listen);
   if (!rpc.ok()) return rpc.status();
   daemon->rpc_ = *std::move(rpc);
+  daemon->WatchWeights();
   return daemon;
 }
 
@@ -104,19 +134,32 @@ Daemon::Daemon(const Options& options, std::shared_ptr<spdlog::logger> logger,
     : logger_(std::move(logger)),
       checkpoint_(std::move(checkpoint)),
       model_(std::move(model)),
-      digest_(checkpoint_->weight_files()),
-      planner_(*model_, LimitsOf(options)),
+      digest_(checkpoint_->weight_files(), {.cache_directory = options.digest_cache}),
+      weights_guard_([this] { return checkpoint_->Change(); }),
+      limits_(LimitsOf(options, model_->device())),
+      planner_(*model_, limits_),
       executor_(*model_, {.numerics = options.numerics,
                           .max_batch_tokens = static_cast<int64_t>(options.max_batch_tokens)}),
-      budget_(ByteBudget::Create(options.result_buffer_mb * kMiB)),
+      budget_(ByteBudget::Create(options.result_buffer_mb * kMiB,
+                                 options.max_paced + options.max_interactive)),
       streams_(options.stall_timeout, clock_),
+      shared_memory_(OpenSharedMemory(options, clock_, *logger_)),
       scheduler_(
           {.max_queue = options.max_queue,
+           .max_queue_time = options.max_queue_time,
+           .max_batch_tokens = options.max_batch_tokens,
+           .max_activation_bytes = limits_.max_activation_bytes,
+           .max_batch_delay = options.max_batch_delay,
            .max_interactive = options.max_interactive,
+           .max_paced = options.max_paced,
            .hook_timeout = options.hook_timeout,
            // The number belongs to the thread that computes, too.
            .on_worker_start = [threads] { at::set_num_threads(threads); }},
-          [this](const RunPlan& plan, TensorSink& sink) { return executor_.Execute(plan, sink); },
+          [this](absl::Span<const BatchedRun> runs, BatchObserver& observer) {
+            const absl::Status status = weights_guard_.Check();
+            if (status.ok()) return executor_.Execute(runs, observer);
+            for (size_t i = 0; i < runs.size(); ++i) observer.Done(i, status);
+          },
           clock_),
       backend_{.catalogue = model_->catalogue(),
                .planner = planner_,
@@ -126,15 +169,31 @@ Daemon::Daemon(const Options& options, std::shared_ptr<spdlog::logger> logger,
                .clock = clock_,
                .logger = *logger_,
                .model = DescribeModel(model_->config(), FactsOf(*checkpoint_, *model_)),
-               .server = DescribeServer(options, *model_, threads),
+               .server = DescribeServer(options, *model_, threads, shared_memory_.get()),
                .compute_dtype = model_->dtype(),
                .weights_digest = [this] { return digest_.value(); },
+               .weights_guard = weights_guard_,
                .max_upload_bytes = options.max_upload_mb * kMiB,
                .directory = checkpoint_->directory(),
                .parameters = options.serve_weights ? &model_->parameters() : nullptr,
-               .stall_timeout = options.stall_timeout} {}
+               .stall_timeout = options.stall_timeout,
+               .shared_memory = shared_memory_.get()} {}
 
-Daemon::~Daemon() { Stop(); }
+Daemon::~Daemon() {
+  Stop();
+  // The transport may let go of memory after the scheduler is gone.
+  budget_->NotifyRoom(nullptr);
+}
+
+void Daemon::WatchWeights() {
+  weights_watch_ = std::make_unique<WeightsWatch>(
+      weights_guard_, kWeightsInterval, [this](const model::FileChange& change) {
+        LogEvent(*logger_, spdlog::level::err,
+                 "weights changed: the server has to be started again",
+                 {{"file", change.path}, {"change", change.what}});
+        rpc_->SetServing(false);
+      });
+}
 
 std::string Daemon::address() const { return rpc_->address().ToString(); }
 

@@ -13,13 +13,15 @@
 #include "model/checkpoint/checkpoint.h"
 #include "model/text/text_model.h"
 #include "server/execute/executor.h"
+#include "server/local/shared_memory.h"
 #include "server/observe/clock.h"
 #include "server/observe/weights_digest.h"
+#include "server/observe/weights_guard.h"
 #include "server/options.h"
 #include "server/plan/planner.h"
 #include "server/rpc/backend.h"
 #include "server/rpc/server.h"
-#include "server/schedule/fifo_scheduler.h"
+#include "server/schedule/batch_scheduler.h"
 #include "server/stream/byte_budget.h"
 #include "server/stream/stream_registry.h"
 
@@ -40,8 +42,8 @@ class Daemon {
   // "127.0.0.1:43211", with the port that was picked.
   std::string address() const;
 
-  // Health says NOT_SERVING, new and waiting runs get UNAVAILABLE/SHUTTING_DOWN, the run that has
-  // started goes on.
+  // Health says NOT_SERVING, new and waiting runs get UNAVAILABLE/SHUTTING_DOWN, those that have
+  // started go on.
   void Drain();
   // Waits until no run is left and all results have been read; false after `timeout`.
   bool WaitUntilIdle(absl::Duration timeout) const;
@@ -53,19 +55,27 @@ class Daemon {
          std::shared_ptr<const model::Checkpoint> checkpoint,
          std::unique_ptr<const model::TextModel> model, int threads);
 
+  // From now on health says NOT_SERVING once the weight files have changed.
+  void WatchWeights();
+
   const RealClock clock_;
   const std::shared_ptr<spdlog::logger> logger_;
   const std::shared_ptr<const model::Checkpoint> checkpoint_;
   const std::unique_ptr<const model::TextModel> model_;
   const WeightsDigest digest_;
+  WeightsGuard weights_guard_;
+  const Limits limits_;
   const Planner planner_;
   const Executor executor_;
   const std::shared_ptr<ByteBudget> budget_;
   StreamRegistry streams_;
-  FifoScheduler scheduler_;
+  // Null where there is none.
+  const std::unique_ptr<SharedMemory> shared_memory_;
+  BatchScheduler scheduler_;
   const Backend backend_;
-  // Last, so that it ends first.
+  // Ends before what it calls.
   std::unique_ptr<RpcServer> rpc_;
+  std::unique_ptr<WeightsWatch> weights_watch_;
 };
 
 }  // namespace hookwire::server

@@ -3,9 +3,12 @@
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <ATen/detail/CUDAHooksInterface.h>
+#include <c10/core/CachingDeviceAllocator.h>
 #include <dlfcn.h>
 
 #include <filesystem>
+#include <fstream>
+#include <string>
 #include <system_error>
 
 #include "absl/strings/str_cat.h"
@@ -54,6 +57,23 @@ absl::StatusOr<at::Device> OpenDevice(const std::string& name) {
   } catch (const std::exception& error) {
     return Unavailable(name, error.what());
   }
+}
+
+uint64_t FreeMemory(at::Device device) {
+  if (!device.is_cpu()) {
+    try {
+      return c10::getDeviceAllocator(device.type())->getMemoryInfo(device.index()).first;
+    } catch (const std::exception&) {
+      return 0;
+    }
+  }
+  std::ifstream file("/proc/meminfo");
+  std::string word;
+  while (file >> word) {
+    uint64_t kibibytes = 0;
+    if (word == "MemAvailable:" && file >> kibibytes) return kibibytes << 10;
+  }
+  return 0;
 }
 
 }  // namespace hookwire::server

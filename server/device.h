@@ -4,6 +4,7 @@
 
 #include <c10/core/Device.h>
 
+#include <cstdint>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -15,6 +16,9 @@ namespace hookwire::server {
 // asks libtorch for CUDA: the answer is kept for good. FailedPrecondition with the cause where the
 // device cannot be had.
 absl::StatusOr<at::Device> OpenDevice(const std::string& name);
+
+// Bytes that are free there now: of the machine, or of the device. 0 where nobody says.
+uint64_t FreeMemory(at::Device device);
 
 }  // namespace hookwire::server
 

@@ -75,7 +75,10 @@ absl::Status SetModel(const std::string& value, Options& options) {
 
 absl::Status SetListen(const std::string& value, Options& options) {
   absl::StatusOr<ListenAddress> address = ParseListenAddress(value);
-  if (!address.ok()) return Expected("host:port, as in 127.0.0.1:7431");
+  if (!address.ok()) {
+    return Expected(absl::StrCat("host:port, as in 127.0.0.1:7431, or unix:PATH, of at most ",
+                                 kMaxUnixName, " bytes"));
+  }
   options.listen = *std::move(address);
   return absl::OkStatus();
 }
@@ -101,7 +104,9 @@ constexpr uint64_t kMaxMegabytes = uint64_t{1} << 40;
 // In the order of the help.
 constexpr std::array kFlags = {
     Flag{"model", "DIR", "checkpoint directory, as save_pretrained writes it (required)", SetModel},
-    Flag{"listen", "HOST:PORT", "where to listen; port 0 picks a free one (default 127.0.0.1:7431)",
+    Flag{"listen", "HOST:PORT",
+         "where to listen; port 0 picks a free one; unix:PATH is a Unix socket (default "
+         "127.0.0.1:7431)",
          SetListen},
     Flag{"device", "DEVICE", "cpu, cuda or cuda:<n> (default cpu)", SetDevice},
     Flag{"dtype", "DTYPE",
@@ -138,6 +143,15 @@ constexpr std::array kFlags = {
          [](const std::string& value, Options& options) {
            return SetNumber(value, 0, kMaxMegabytes, options.max_result_mb);
          }},
+    Flag{"max-activation-mb", "N",
+         "most memory that one forward pass works with, in MiB; 0: no limit (default: half of what "
+         "is free at the start)",
+         [](const std::string& value, Options& options) {
+           uint64_t megabytes = 0;
+           const absl::Status status = SetNumber(value, 0, kMaxMegabytes, megabytes);
+           if (status.ok()) options.max_activation_mb = megabytes;
+           return status;
+         }},
     Flag{"max-tokens", "N", "most tokens of one run (default 65536)",
          [](const std::string& value, Options& options) {
            return SetNumber(value, 1, std::numeric_limits<uint32_t>::max(), options.max_tokens);
@@ -147,6 +161,14 @@ constexpr std::array kFlags = {
          [](const std::string& value, Options& options) {
            return SetNumber(value, 1, std::numeric_limits<uint32_t>::max(),
                             options.max_batch_tokens);
+         }},
+    Flag{"max-batch-delay-us", "N",
+         "how long a pass that could take more runs waits for them, in microseconds (default 0)",
+         [](const std::string& value, Options& options) {
+           uint32_t microseconds = 0;
+           const absl::Status status = SetNumber(value, 0, 1'000'000, microseconds);
+           if (status.ok()) options.max_batch_delay = absl::Microseconds(microseconds);
+           return status;
          }},
     Flag{"max-upload-mb", "N", "most uploaded values of one run, in MiB (default 1024)",
          [](const std::string& value, Options& options) {
@@ -162,14 +184,30 @@ constexpr std::array kFlags = {
          [](const std::string& value, Options& options) {
            return SetSeconds(value, options.hook_timeout);
          }},
-    Flag{"max-queue", "N", "most runs that wait for their turn (default 64)",
+    Flag{"max-paced", "N", "most passes that wait for their readers at once (default 4)",
+         [](const std::string& value, Options& options) {
+           return SetNumber(value, 1, 256, options.max_paced);
+         }},
+    Flag{"max-queue", "N",
+         "most runs that wait for their turn; a client may fill half of what others leave (default "
+         "1024)",
          [](const std::string& value, Options& options) {
            return SetNumber(value, 1, 1'000'000, options.max_queue);
+         }},
+    Flag{"max-queue-time", "SECONDS", "how long a run may wait for its turn (default 300)",
+         [](const std::string& value, Options& options) {
+           return SetSeconds(value, options.max_queue_time);
          }},
     Flag{"result-buffer-mb", "N",
          "most memory for results that wait for slow readers, in MiB (default 256)",
          [](const std::string& value, Options& options) {
            return SetNumber(value, 1, kMaxMegabytes, options.result_buffer_mb);
+         }},
+    Flag{"shared-memory-mb", "N",
+         "most memory for results that clients of the same user on this host read without their "
+         "being sent, in MiB; 0: none (default 1024)",
+         [](const std::string& value, Options& options) {
+           return SetNumber(value, 0, uint64_t{1} << 24, options.shared_memory_mb);
          }},
     Flag{"stall-timeout", "SECONDS",
          "end a run whose reader reads nothing for so long (default 60)",
@@ -180,6 +218,13 @@ constexpr std::array kFlags = {
          "how long running work may take to end at shutdown (default 30)",
          [](const std::string& value, Options& options) {
            return SetSeconds(value, options.grace_period);
+         }},
+    Flag{"digest-cache", "DIR",
+         "where digests of weight files are kept, so that they are not read again at every start; "
+         "'': nowhere (default $XDG_CACHE_HOME/hookwire/digests, or in ~/.cache)",
+         [](const std::string& value, Options& options) {
+           options.digest_cache = value;
+           return absl::OkStatus();
          }},
     Flag{"serve-weights", "BOOL", "hand out parameters to clients: true or false (default true)",
          [](const std::string& value, Options& options) {

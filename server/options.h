@@ -14,6 +14,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "model/numerics.h"
+#include "server/observe/digest_cache.h"
 #include "server/observe/logging.h"
 #include "server/rpc/listen_address.h"
 
@@ -36,24 +37,39 @@ struct Options {
 
   // Of one run; 0 means no limit.
   uint64_t max_result_mb = 8192;
+  // What one forward pass works with, weights apart; absent means half of the device's free memory
+  // at the start, and 0 no limit.
+  std::optional<uint64_t> max_activation_mb;
   // Of one run.
   uint64_t max_tokens = 65'536;
   // Of one forward pass.
   uint64_t max_batch_tokens = 8192;
+  // How long a pass that could take more runs waits for them.
+  absl::Duration max_batch_delay = absl::ZeroDuration();
   // Of the uploaded values of one run.
   uint64_t max_upload_mb = 1024;
   // Runs that have started and may wait for their clients' functions.
   int max_interactive = 4;
+  // Runs that have started and may wait for their readers, because their results outgrow the
+  // buffer.
+  int max_paced = 4;
   // How long such a run may wait while others want its place.
   absl::Duration hook_timeout = absl::Seconds(30);
   // Runs that wait.
-  size_t max_queue = 64;
+  size_t max_queue = 1024;
+  // How long a run may wait for its turn.
+  absl::Duration max_queue_time = absl::Minutes(5);
   // Bytes of results that wait for slow readers, of all runs together.
   uint64_t result_buffer_mb = 256;
+  // Bytes of results that clients of the same user on this host read where they are, of all runs
+  // together; 0: all results go in messages.
+  uint64_t shared_memory_mb = 1024;
   // A reader that takes nothing for so long is given up.
   absl::Duration stall_timeout = absl::Seconds(60);
   // How long running work may take to end after a signal.
   absl::Duration grace_period = absl::Seconds(30);
+  // Where digests of weight files are kept (DigestCache); empty: nowhere.
+  std::string digest_cache = DigestCache::DefaultDirectory();
   // Hand out parameters (GetWeight).
   bool serve_weights = true;
 

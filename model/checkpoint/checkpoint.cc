@@ -34,7 +34,7 @@ absl::StatusOr<std::string> ReadText(const fs::path& path) {
   return std::move(text).str();
 }
 
-// The weight files that the directory's index names, or its single file.
+// The weight files that the directory's index names, sorted, or its single file.
 absl::StatusOr<std::vector<std::string>> FindWeightFiles(const fs::path& directory) {
   const fs::path single = directory / "model.safetensors";
   const fs::path index = directory / "model.safetensors.index.json";
@@ -99,6 +99,7 @@ absl::StatusOr<std::shared_ptr<const Checkpoint>> Checkpoint::Open(const std::st
             absl::StrCat(path, " repeats the tensor ", name, " of another file"));
       }
     }
+    checkpoint->watch_.Add((*file)->mapped()->fd());
     checkpoint->files_.push_back(*std::move(file));
   }
   return checkpoint;
@@ -127,11 +128,27 @@ std::vector<std::string> Checkpoint::names() const {
   return names;
 }
 
-std::vector<std::string> Checkpoint::weight_files() const {
-  std::vector<std::string> paths;
-  for (const auto& file : files_) paths.push_back(file->path());
-  std::sort(paths.begin(), paths.end());
-  return paths;
+std::vector<std::shared_ptr<const MappedFile>> Checkpoint::weight_files() const {
+  std::vector<std::shared_ptr<const MappedFile>> files;
+  for (const auto& file : files_) files.push_back(file->mapped());
+  return files;
+}
+
+std::optional<FileChange> Checkpoint::Change() const {
+  for (const auto& file : files_) {
+    if (std::optional<std::string> what = file->mapped()->Change()) {
+      return FileChange{file->path(), *std::move(what)};
+    }
+  }
+  if (!watch_.written()) return std::nullopt;
+  // Somebody has put its time back.
+  for (const auto& file : files_) {
+    const absl::StatusOr<FileStamp> now = FileStamp::Of(file->mapped()->fd());
+    if (!now.ok() || now->changed != file->mapped()->stamp().changed) {
+      return FileChange{file->path(), "it was written to"};
+    }
+  }
+  return FileChange{files_.front()->path(), "it was written to"};
 }
 
 }  // namespace hookwire::model

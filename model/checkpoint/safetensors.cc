@@ -1,13 +1,8 @@
 #include "model/checkpoint/safetensors.h"
 
 #include <ATen/ops/from_blob.h>
-#include <fcntl.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <cstring>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -37,36 +32,11 @@ std::optional<at::ScalarType> DtypeOf(absl::string_view name) {
 
 }  // namespace
 
-absl::StatusOr<std::shared_ptr<const MappedFile>> MappedFile::Open(const std::string& path) {
-  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return absl::NotFoundError(absl::StrCat(path, ": ", std::strerror(errno)));
-  struct stat info {};
-  if (fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) {
-    close(fd);
-    return absl::InvalidArgumentError(absl::StrCat(path, " is not a regular file"));
-  }
-  const auto size = static_cast<size_t>(info.st_size);
-  if (size == 0) {
-    close(fd);
-    return absl::InvalidArgumentError(absl::StrCat(path, " is empty"));
-  }
-  void* data = mmap(nullptr, size, PROT_READ, MAP_PRIVATE, fd, 0);
-  const int error = errno;
-  close(fd);
-  if (data == MAP_FAILED)
-    return absl::InternalError(absl::StrCat("cannot map ", path, ": ", std::strerror(error)));
-  return std::shared_ptr<const MappedFile>(
-      new MappedFile(static_cast<const std::byte*>(data), size));
-}
-
-MappedFile::~MappedFile() { munmap(const_cast<std::byte*>(data_), size_); }
-
 absl::StatusOr<std::shared_ptr<const SafetensorsFile>> SafetensorsFile::Open(
     const std::string& path) {
   auto mapped = MappedFile::Open(path);
   if (!mapped.ok()) return mapped.status();
   std::shared_ptr<SafetensorsFile> file(new SafetensorsFile());
-  file->path_ = path;
   file->file_ = *std::move(mapped);
   if (absl::Status status = file->ParseHeader(); !status.ok()) return status;
   return file;
@@ -75,7 +45,7 @@ absl::StatusOr<std::shared_ptr<const SafetensorsFile>> SafetensorsFile::Open(
 absl::Status SafetensorsFile::ParseHeader() {
   const auto fail = [this](absl::string_view what) {
     return absl::InvalidArgumentError(
-        absl::StrCat(path_, " is not a whole safetensors file: ", what));
+        absl::StrCat(path(), " is not a whole safetensors file: ", what));
   };
   if (file_->size() < sizeof(uint64_t)) return fail("it is shorter than its header");
   uint64_t header_bytes = 0;
@@ -144,10 +114,10 @@ absl::Status SafetensorsFile::ParseHeader() {
 absl::StatusOr<at::Tensor> SafetensorsFile::Get(absl::string_view name) const {
   const auto it = entries_.find(name);
   if (it == entries_.end())
-    return absl::NotFoundError(absl::StrCat(path_, " has no tensor ", name));
+    return absl::NotFoundError(absl::StrCat(path(), " has no tensor ", name));
   const Entry& entry = it->second;
   if (!entry.dtype) {
-    return absl::InvalidArgumentError(absl::StrCat(path_, ": ", name, " has dtype ",
+    return absl::InvalidArgumentError(absl::StrCat(path(), ": ", name, " has dtype ",
                                                    entry.dtype_name, ", which is not supported"));
   }
   void* data = const_cast<std::byte*>(file_->data() + entry.offset);

@@ -18,26 +18,9 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "model/checkpoint/mapped_file.h"
 
 namespace hookwire::model {
-
-// A file's bytes, mapped privately and read-only for as long as somebody holds it.
-class MappedFile {
- public:
-  static absl::StatusOr<std::shared_ptr<const MappedFile>> Open(const std::string& path);
-  ~MappedFile();
-  MappedFile(const MappedFile&) = delete;
-  MappedFile& operator=(const MappedFile&) = delete;
-
-  const std::byte* data() const { return data_; }
-  size_t size() const { return size_; }
-
- private:
-  MappedFile(const std::byte* data, size_t size) : data_(data), size_(size) {}
-
-  const std::byte* data_;
-  size_t size_;
-};
 
 class SafetensorsFile {
  public:
@@ -50,7 +33,8 @@ class SafetensorsFile {
   // of quantised weights, say).
   absl::StatusOr<at::Tensor> Get(absl::string_view name) const;
   std::vector<std::string> names() const;
-  const std::string& path() const { return path_; }
+  const std::string& path() const { return file_->path(); }
+  const std::shared_ptr<const MappedFile>& mapped() const { return file_; }
 
  private:
   struct Entry {
@@ -65,7 +49,6 @@ class SafetensorsFile {
   SafetensorsFile() = default;
   absl::Status ParseHeader();
 
-  std::string path_;
   std::shared_ptr<const MappedFile> file_;
   absl::flat_hash_map<std::string, Entry> entries_;
 };

@@ -2,15 +2,21 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>
+#include <ATen/ops/cat.h>
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/scaled_dot_product_attention.h>
 #include <ATen/ops/softmax.h>
 
+#include <algorithm>
 #include <limits>
 #include <optional>
+#include <vector>
 
 namespace hookwire::model {
 namespace {
+
+// Smaller blocks of queries are not worth their calls.
+constexpr int64_t kLeastBlock = 128;
 
 // [rows, head, d_head] -> [1, head, rows, d_head], with each key-value head repeated for the query
 // heads that share it.
@@ -53,22 +59,54 @@ at::Tensor MixValues(const at::Tensor& pattern, const at::Tensor& v) {
   return mixed.transpose(1, 2).contiguous().squeeze(0);
 }
 
-at::Tensor FusedAttention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, int64_t n,
-                          const Visibility& visibility) {
-  const auto heads = [n](const at::Tensor& x) {
-    return x.unflatten(0, {n, x.size(0) / n}).transpose(1, 2);
-  };
-  const int64_t queries = q.size(0) / n;
-  const int64_t keys = k.size(0) / n;
+namespace {
+
+// q, k, v [n, head, pos, d_head] -> [n, head, pos of q, d_head].
+at::Tensor Attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                  const Visibility& visibility) {
+  const int64_t queries = q.size(2);
+  const int64_t keys = k.size(2);
   const bool windowed =
       visibility.window > 0 && visibility.first_query + queries > visibility.window;
   const bool causal = !windowed && visibility.first_query == 0 && queries == keys;
   std::optional<at::Tensor> mask;
   if (!causal) mask = VisibleMask(queries, keys, visibility, q.device());
-  const at::Tensor mixed = at::scaled_dot_product_attention(
-      heads(q), heads(k), heads(v), mask, /*dropout_p=*/0.0, causal,
-      /*scale=*/1.0, /*enable_gqa=*/q.size(1) != k.size(1));
-  return mixed.transpose(1, 2).reshape(q.sizes());  // [n × queries, head, d_head]
+  return at::scaled_dot_product_attention(q, k, v, mask, /*dropout_p=*/0.0, causal,
+                                          /*scale=*/1.0, /*enable_gqa=*/q.size(1) != k.size(1));
+}
+
+}  // namespace
+
+at::Tensor FusedAttention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, int64_t n,
+                          const Visibility& visibility) {
+  const auto heads = [n](const at::Tensor& x) {
+    return x.unflatten(0, {n, x.size(0) / n}).transpose(1, 2);
+  };
+  const auto rows = [&q](const at::Tensor& mixed) {
+    return mixed.transpose(1, 2).reshape(q.sizes()).contiguous();  // [n × queries, head, d_head]
+  };
+  const at::Tensor heads_q = heads(q);
+  const at::Tensor heads_k = heads(k);
+  const at::Tensor heads_v = heads(v);
+  const int64_t queries = heads_q.size(2);
+  const int64_t window = visibility.window;
+  const int64_t block = std::max(window, kLeastBlock);
+  if (window == 0 || queries < 2 * block) {
+    return rows(Attend(heads_q, heads_k, heads_v, visibility));
+  }
+  // A long sequence in blocks of queries, each with the keys that it sees: neither the work nor the
+  // mask grows with the square of the length.
+  std::vector<at::Tensor> blocks;
+  for (int64_t row = 0; row < queries; row += block) {
+    const int64_t count = std::min(block, queries - row);
+    const int64_t first = visibility.first_query + row;
+    const int64_t first_key = std::max<int64_t>(0, first - window + 1);
+    const int64_t keys = first + count - first_key;
+    blocks.push_back(Attend(heads_q.narrow(2, row, count), heads_k.narrow(2, first_key, keys),
+                            heads_v.narrow(2, first_key, keys),
+                            {.window = window, .first_query = first - first_key}));
+  }
+  return rows(at::cat(blocks, 2));
 }
 
 }  // namespace hookwire::model

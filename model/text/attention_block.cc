@@ -1,6 +1,7 @@
 #include "model/text/attention_block.h"
 
 #include <algorithm>
+#include <map>
 #include <utility>
 #include <vector>
 
@@ -130,20 +131,29 @@ class Attention {
     const size_t n = static_cast<size_t>(layout.n_sequences());
     std::vector<at::Tensor> mixed(n);
     // Sequences that somebody looks into go through the steps, all of them together at each hook
-    // point; their neighbours stay fused.
+    // point; their neighbours stay fused, those of equal length together.
     std::vector<at::Tensor> patterns(n);
+    std::map<int64_t, std::vector<int>> fused;
     for (int s = 0; s < layout.n_sequences(); ++s) {
-      const at::Tensor rows_q = layout.Rows(q, s);
-      const at::Tensor rows_k = layout.Rows(k, s);
       if (reference || probe_.Wants(Site::kAttnScores, layer_, s) ||
           probe_.Wants(Site::kPattern, layer_, s)) {
+        const at::Tensor rows_q = layout.Rows(q, s);
+        const at::Tensor rows_k = layout.Rows(k, s);
         const at::Tensor visible =
             VisibleMask(rows_q.size(0), rows_k.size(0), visibility, rows_q.device());
         patterns[static_cast<size_t>(s)] =
             AttentionScores(rows_q, rows_k, visible);  // [head, pos, key_pos]
       } else {
-        mixed[static_cast<size_t>(s)] =
-            FusedAttention(rows_q, rows_k, layout.Rows(v, s), 1, visibility);
+        fused[layout.span(s).length].push_back(s);
+      }
+    }
+    for (const auto& [length, sequences] : fused) {
+      const at::Tensor together = FusedAttention(
+          layout.Rows(q, sequences), layout.Rows(k, sequences), layout.Rows(v, sequences),
+          static_cast<int64_t>(sequences.size()), visibility);
+      for (size_t i = 0; i < sequences.size(); ++i) {
+        mixed[static_cast<size_t>(sequences[i])] =
+            together.narrow(0, static_cast<int64_t>(i) * length, length);
       }
     }
     probe_.VisitEach(Site::kAttnScores, layer_, patterns);

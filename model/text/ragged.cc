@@ -19,6 +19,21 @@ at::Tensor Layout::Rows(const Ragged& ragged, int sequence) const {
   return at.length == part_rows(at.part) ? part : part.narrow(0, at.row, at.length);
 }
 
+at::Tensor Layout::Rows(const Ragged& ragged, const std::vector<int>& sequences) const {
+  const Span& first = span(sequences.front());
+  int64_t rows = 0;
+  bool adjacent = true;
+  for (const int s : sequences) {
+    adjacent &= span(s).part == first.part && span(s).row == first.row + rows;
+    rows += span(s).length;
+  }
+  if (adjacent) return ragged[static_cast<size_t>(first.part)].narrow(0, first.row, rows);
+  std::vector<at::Tensor> each;
+  each.reserve(sequences.size());
+  for (const int s : sequences) each.push_back(Rows(ragged, s));
+  return at::cat(each, 0);
+}
+
 std::vector<at::Tensor> Layout::Split(const Ragged& ragged) const {
   std::vector<at::Tensor> rows;
   rows.reserve(spans_.size());

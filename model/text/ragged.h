@@ -41,6 +41,8 @@ class Layout {
 
   // Sequence s's rows of a Ragged: the part itself where it is alone in it, else a view.
   at::Tensor Rows(const Ragged& ragged, int sequence) const;
+  // The rows of several sequences, one after another: a view where they lie so.
+  at::Tensor Rows(const Ragged& ragged, const std::vector<int>& sequences) const;
   // All sequences' rows.
   std::vector<at::Tensor> Split(const Ragged& ragged) const;
   // Whether all sequences have the same length.

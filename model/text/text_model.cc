@@ -347,6 +347,38 @@ absl::Status TextModel::Finish(PassState& state, const std::vector<std::vector<i
   });
 }
 
+absl::Status TextModel::Keep(PassState& state, const std::vector<int>& sequences) {
+  return Guarded<absl::Status>([&] {
+    std::vector<int64_t> lengths;
+    for (const int s : sequences) lengths.push_back(state.layout.span(s).length);
+    const Layout layout(lengths, state.layout.numerics());
+    const auto keep = [&](Ragged& ragged) {
+      if (ragged.empty()) return;
+      std::vector<at::Tensor> rows;
+      for (const int s : sequences) rows.push_back(state.layout.Rows(ragged, s));
+      ragged = layout.Join(std::move(rows));
+    };
+    if (sequences.empty()) {
+      state = {};
+      return absl::OkStatus();
+    }
+    keep(state.hidden);
+    keep(state.per_layer_inputs);
+    for (RotaryTable& table : state.rotary) {
+      keep(table.cos);
+      keep(table.sin);
+    }
+    for (std::vector<KeyValues>& shared : state.shared_key_values) {
+      if (shared.empty()) continue;
+      std::vector<KeyValues> kept;
+      for (const int s : sequences) kept.push_back(shared[static_cast<size_t>(s)]);
+      shared = std::move(kept);
+    }
+    state.layout = layout;
+    return absl::OkStatus();
+  });
+}
+
 std::vector<at::Tensor> TextModel::Residual(const PassState& state) {
   return state.layout.Split(state.hidden);
 }

@@ -74,6 +74,10 @@ class TextModel {
   absl::Status Finish(PassState& state, const std::vector<std::vector<int64_t>>& rows, Tap& tap,
                       LogitsSink sink) const;
 
+  // Lets all other sequences leave the pass, at the boundary of two layers; those that stay keep
+  // their order. In `fast` the bits of what follows may depend on who stays.
+  static absl::Status Keep(PassState& state, const std::vector<int>& sequences);
+
   // The residual stream of each sequence as it enters state.next_layer(): [pos, d_model].
   static std::vector<at::Tensor> Residual(const PassState& state);
 

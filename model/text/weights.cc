@@ -30,6 +30,13 @@ class Loader {
   // The parameter `leaf` of a component's module.
   at::Tensor Weight(Component component, int layer, at::IntArrayRef shape,
                     absl::string_view leaf = "weight") {
+    at::Tensor tensor = Buffer(component, layer, shape, leaf);
+    n_params_ += tensor.numel();
+    return tensor;
+  }
+
+  // What Transformers keeps as a buffer: named like a parameter, and not counted as one.
+  at::Tensor Buffer(Component component, int layer, at::IntArrayRef shape, absl::string_view leaf) {
     at::Tensor tensor = Get(absl::StrCat(ModulePath(component, config_, layer), ".", leaf), shape);
     Name(component, layer, leaf, tensor);
     return tensor;
@@ -58,7 +65,7 @@ class Loader {
   std::vector<Parameter> TakeParameters() { return std::move(parameters_); }
 
  private:
-  at::Tensor Get(const std::string& name, at::IntArrayRef shape) {
+  at::Tensor Get(const std::string& name, at::IntArrayRef shape) const {
     auto tensor = checkpoint_.Get(name);
     ThrowIfError(tensor.status());
     if (tensor->sizes() != shape) {
@@ -71,7 +78,6 @@ class Loader {
           absl::StrCat(checkpoint_.directory(), ": ", name,
                        " is no floating-point tensor; quantised weights are not supported")));
     }
-    n_params_ += tensor->numel();
     return tensor->to(device_, dtype_);
   }
 
@@ -128,7 +134,7 @@ LayerWeights LoadLayer(Loader& load, const Config& config, int i) {
   weights.gate = load.Projection(Component::kMlpGate, i, d_mlp, d_model);
   weights.up = load.Projection(Component::kMlpIn, i, d_mlp, d_model);
   weights.down = load.Projection(Component::kMlpOut, i, d_model, d_mlp);
-  weights.scalar = load.Weight(Component::kBlock, i, {1}, "layer_scalar");
+  weights.scalar = load.Buffer(Component::kBlock, i, {1}, "layer_scalar");
   if (config.has_per_layer_inputs()) {
     weights.per_layer.gate =
         load.Projection(Component::kPerLayerInputGate, i, config.d_per_layer_input, d_model);

@@ -65,7 +65,7 @@ struct TextWeights {
   std::vector<LayerWeights> layers;
   at::Tensor final_norm;  // [d_model]
   Linear unembed;         // [d_vocab, d_model]
-  int64_t n_params = 0;   // elements, tied ones counted once
+  int64_t n_params = 0;   // elements, tied ones counted once, buffers (layer scalars) not
   // All of the checkpoint's above, under their names.
   std::vector<Parameter> parameters;
 };

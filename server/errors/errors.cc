@@ -47,6 +47,9 @@ absl::StatusCode CodeOf(v1::ErrorReason reason) {
     case v1::ERROR_REASON_HOOK_READ_ONLY:
     case v1::ERROR_REASON_NEVER_FIRES:
       return absl::StatusCode::kFailedPrecondition;
+    // Nothing that the client does helps, nor waiting.
+    case v1::ERROR_REASON_WEIGHTS_CHANGED:
+      return absl::StatusCode::kFailedPrecondition;
     // Wrong whatever the model is.
     case v1::ERROR_REASON_NO_SEQUENCES:
     case v1::ERROR_REASON_SEQUENCE_EMPTY:
@@ -65,8 +68,10 @@ absl::StatusCode CodeOf(v1::ErrorReason reason) {
     case v1::ERROR_REASON_RESULT_TOO_LARGE:
     case v1::ERROR_REASON_TOO_MANY_TOKENS:
     case v1::ERROR_REASON_TOO_MANY_TENSORS:
+    case v1::ERROR_REASON_PASS_TOO_LARGE:
     case v1::ERROR_REASON_OUT_OF_MEMORY:
     case v1::ERROR_REASON_QUEUE_FULL:
+    case v1::ERROR_REASON_QUEUE_TIMEOUT:
     case v1::ERROR_REASON_VALUE_TOO_LARGE:
       return absl::StatusCode::kResourceExhausted;
     case v1::ERROR_REASON_HOOK_TIMEOUT:

@@ -5,7 +5,7 @@
 #include <ATen/core/Tensor.h>
 
 #include "absl/types/span.h"
-#include "server/execute/pass.h"
+#include "server/plan/pass.h"
 #include "server/plan/run_plan.h"
 
 namespace hookwire::server {

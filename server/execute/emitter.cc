@@ -1,6 +1,7 @@
 #include "server/execute/emitter.h"
 
 #include <ATen/ops/empty.h>
+#include <ATen/ops/from_blob.h>
 
 #include <algorithm>
 #include <utility>
@@ -12,6 +13,8 @@
 
 namespace hookwire::server {
 namespace {
+
+constexpr int64_t kPartBytes = 4 << 20;
 
 absl::Status Internal(const std::string& message) {
   return MakeError(message, {v1::ERROR_REASON_INTERNAL, "", {}});
@@ -42,36 +45,85 @@ absl::Status Emitter::Emit(const TensorPlan& tensor, at::ScalarType dtype, const
     return Internal(
         absl::StrCat("tensor ", tensor.index, " (", hook, ") has another shape than planned"));
   }
-  if (std::exchange(emitted_[tensor.index].whole, true)) {
+  Emitted& emitted = emitted_[tensor.index];
+  if (emitted.whole) {
+    if (emitted.pass != pass_) return absl::OkStatus();
     return Internal(absl::StrCat("tensor ", tensor.index, " (", hook, ") was made twice"));
   }
-  return Give(tensor, dtype, hook, 0, selected, masked);
+  HOOKWIRE_RETURN_IF_ERROR(Give(tensor, dtype, hook, 0, selected, masked));
+  emitted = {.rows = 0, .whole = true, .pass = pass_};
+  ++report_.tensors;
+  return absl::OkStatus();
 }
 
 absl::Status Emitter::EmitRows(const TensorPlan& tensor, at::ScalarType dtype,
                                const std::string& hook, int64_t first, const at::Tensor& rows) {
   Emitted& emitted = emitted_[tensor.index];
   const int64_t end = first + rows.size(0);
+  if (emitted.pass != pass_ && first < emitted.rows) {
+    // The rest of what an earlier pass has given.
+    const int64_t given = std::min(emitted.rows - first, rows.size(0));
+    if (given == rows.size(0)) return absl::OkStatus();
+    return EmitRows(tensor, dtype, hook, first + given,
+                    rows.narrow(0, given, rows.size(0) - given));
+  }
   if (emitted.whole || first != emitted.rows || end > tensor.shape.front() ||
       rows.sizes().slice(1) != at::IntArrayRef(tensor.shape).slice(1)) {
     return Internal(absl::StrCat("rows ", first, " to ", end, " of tensor ", tensor.index, " (",
                                  hook, ") are not those that come next"));
   }
-  emitted.rows = end;
-  emitted.whole = end == tensor.shape.front();
-  return Give(tensor, dtype, hook, first, rows, 0);
+  HOOKWIRE_RETURN_IF_ERROR(Give(tensor, dtype, hook, first, rows, 0));
+  emitted = {.rows = end, .whole = end == tensor.shape.front(), .pass = pass_};
+  if (emitted.whole) ++report_.tensors;
+  return absl::OkStatus();
 }
 
 absl::Status Emitter::Give(const TensorPlan& tensor, at::ScalarType dtype, const std::string& hook,
                            int64_t first, const at::Tensor& selected, uint64_t masked) {
-  at::Tensor own = Detach(selected, dtype);
-  NonFiniteElements non_finite = CountNonFinite(own);
-  non_finite.inf -= std::min(non_finite.inf, masked);
-  if (non_finite.any()) Report(tensor, hook, first, non_finite);
-  report_.bytes += own.nbytes();
-  if (emitted_[tensor.index].whole) ++report_.tensors;
-  const uint64_t offset = first == 0 ? 0 : static_cast<uint64_t>(first) * own[0].nbytes();
-  return FromSink(sink_.Emit(tensor.index, offset, std::move(own)));
+  const uint64_t bytes = static_cast<uint64_t>(selected.numel()) * c10::elementSize(dtype);
+  const uint64_t offset =
+      first == 0 ? 0
+                 : static_cast<uint64_t>(first) * (bytes / static_cast<uint64_t>(selected.size(0)));
+  NonFiniteElements found;
+  absl::Status given;
+  uint8_t* const place = bytes == 0 ? nullptr : sink_.Place(tensor.index, offset, bytes);
+  if (place != nullptr) {
+    given = GiveAt(place, tensor, dtype, offset, selected, found);
+  } else {
+    at::Tensor own = Detach(selected, dtype);
+    found = CountNonFinite(own);
+    given = sink_.Emit(tensor.index, offset, std::move(own));
+  }
+  report_.bytes += bytes;
+  found.inf -= std::min(found.inf, masked);
+  if (found.any()) Report(tensor, hook, first, found);
+  return FromSink(std::move(given));
+}
+
+absl::Status Emitter::GiveAt(uint8_t* place, const TensorPlan& tensor, at::ScalarType dtype,
+                             uint64_t offset, const at::Tensor& selected,
+                             NonFiniteElements& found) {
+  const at::Tensor rows = selected.dim() == 0 ? selected.unsqueeze(0) : selected;
+  const auto row_bytes =
+      static_cast<int64_t>(c10::elementSize(dtype)) * rows.numel() / rows.size(0);
+  const bool as_it_is = rows.is_cpu() && rows.is_contiguous() && rows.scalar_type() == dtype;
+  // In parts, so that the reader of the first need not wait for the last.
+  const int64_t step = std::max<int64_t>(1, kPartBytes / row_bytes);
+  for (int64_t first = 0; first < rows.size(0); first += step) {
+    const at::Tensor source = rows.narrow(0, first, std::min(step, rows.size(0) - first));
+    at::Tensor part = at::from_blob(place, source.sizes(), at::TensorOptions().dtype(dtype));
+    if (as_it_is) {
+      found += CopyAndCountNonFinite(source, place);
+    } else {
+      part.copy_(source);
+      found += CountNonFinite(part);
+    }
+    const uint64_t bytes = part.nbytes();
+    HOOKWIRE_RETURN_IF_ERROR(sink_.Emit(tensor.index, offset, std::move(part)));
+    place += bytes;
+    offset += bytes;
+  }
+  return absl::OkStatus();
 }
 
 void Emitter::Report(const TensorPlan& tensor, const std::string& hook, int64_t first,

@@ -11,7 +11,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "server/execute/executor.h"
+#include "server/execute/batch.h"
 #include "server/execute/non_finite.h"
 #include "server/execute/tensor_sink.h"
 #include "server/plan/run_plan.h"
@@ -22,6 +22,10 @@ class Emitter {
  public:
   // Both must outlive the emitter.
   Emitter(const RunPlan& plan, TensorSink& sink) : sink_(sink), emitted_(plan.n_tensors) {}
+
+  // A pass begins, of whatever number. What an earlier one has given to the sink is not given
+  // again: a pass that failed may be run once more.
+  void StartPass() { ++pass_; }
 
   // Gives `selected`, the slice that `tensor` plans, to the sink in `dtype`. It may be a view into
   // anything, and is copied unless it is alone in its storage; nobody may write to it any more.
@@ -54,16 +58,22 @@ class Emitter {
   struct Emitted {
     int64_t rows = 0;
     bool whole = false;
+    // In which it was given last.
+    int pass = 0;
   };
 
   absl::Status FromSink(absl::Status status);
   // `selected`, which fits, begins at row `first`.
   absl::Status Give(const TensorPlan& tensor, at::ScalarType dtype, const std::string& hook,
                     int64_t first, const at::Tensor& selected, uint64_t masked);
+  // Gives `selected`, which begins at byte `offset` of its tensor, as a copy at `place`.
+  absl::Status GiveAt(uint8_t* place, const TensorPlan& tensor, at::ScalarType dtype,
+                      uint64_t offset, const at::Tensor& selected, NonFiniteElements& found);
   void Report(const TensorPlan& tensor, const std::string& hook, int64_t first,
               const NonFiniteElements& found);
 
   TensorSink& sink_;
+  int pass_ = 0;
   std::vector<Emitted> emitted_;
   absl::Status sink_status_;
   ExecutionReport report_;

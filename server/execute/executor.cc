@@ -2,7 +2,11 @@
 
 #include <c10/core/InferenceMode.h>
 
+#include <algorithm>
 #include <cstddef>
+#include <limits>
+#include <memory>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -11,48 +15,12 @@
 #include "model/guard.h"
 #include "server/errors/errors.h"
 #include "server/errors/status_macros.h"
+#include "server/execute/batch_pass.h"
 #include "server/execute/emitter.h"
-#include "server/execute/outputs.h"
-#include "server/execute/pass.h"
-#include "server/execute/run_tap.h"
-#include "server/plan/describe.h"
+#include "server/plan/pass.h"
 
 namespace hookwire::server {
 namespace {
-
-absl::Status EmitResidual(const OutputPlan& plan, const Pass& pass, const model::PassState& state,
-                          Emitter& emitter) {
-  const std::vector<at::Tensor> residual = model::TextModel::Residual(state);
-  for (size_t s = 0; s < residual.size(); ++s) {
-    const TensorPlan& tensor = plan.tensors[static_cast<size_t>(pass.sequences[s])];
-    HOOKWIRE_RETURN_IF_ERROR(
-        emitter.Emit(tensor, plan.dtype, OutputName(plan.source), residual[s]));
-  }
-  return absl::OkStatus();
-}
-
-absl::Status RunPass(const model::TextModel& model, model::Numerics numerics, const RunPlan& plan,
-                     const Pass& pass, Emitter& emitter) {
-  RunTap tap(plan, pass, model.catalogue(), emitter);
-  std::vector<std::vector<int64_t>> sequences;
-  sequences.reserve(pass.sequences.size());
-  for (const int s : pass.sequences) sequences.push_back(plan.sequences[static_cast<size_t>(s)]);
-  HOOKWIRE_ASSIGN_OR_RETURN(model::PassState state,
-                            model.Begin(std::move(sequences), numerics, tap));
-  HOOKWIRE_RETURN_IF_ERROR(model.RunLayers(state, plan.n_layers_run, tap));
-  if (plan.finish) {
-    LogitsOutputs outputs(plan, pass, emitter);
-    HOOKWIRE_RETURN_IF_ERROR(model.Finish(
-        state, outputs.rows(), tap, [&](int sequence, int64_t first, const at::Tensor& logits) {
-          return outputs.Take(sequence, first, logits);
-        }));
-    HOOKWIRE_RETURN_IF_ERROR(outputs.Finish());
-  }
-  if (const OutputPlan* residual = FindOutput(plan, v1::TensorGroup::SOURCE_RESIDUAL)) {
-    HOOKWIRE_RETURN_IF_ERROR(EmitResidual(*residual, pass, state, emitter));
-  }
-  return tap.CheckComplete();
-}
 
 absl::Status OutOfMemory(const std::string& what) {
   return MakeError(absl::StrCat("the run ran out of memory: ask for fewer sequences, positions or "
@@ -72,28 +40,142 @@ absl::Status FromException(const std::string& what) {
                    {v1::ERROR_REASON_INTERNAL, "", {}});
 }
 
-// Errors of the pass with a reason of ours; statuses of the sink as they are.
-absl::Status Explain(const absl::Status& status, const absl::Status& sink_status) {
-  if (!sink_status.ok()) return sink_status;
-  if (HasReason(status)) return status;
+// Errors of the pass with a reason of ours.
+absl::Status Explain(const absl::Status& status) {
+  if (status.ok() || HasReason(status)) return status;
   const std::string what(status.message());
   return status.code() == absl::StatusCode::kResourceExhausted ? OutOfMemory(what)
                                                                : FromException(what);
 }
 
+bool IsOutOfMemory(const absl::Status& status) {
+  return DetailsOf(status).reason == v1::ERROR_REASON_OUT_OF_MEMORY;
+}
+
+// The batch on its way: who is still in it.
+class Batch {
+ public:
+  Batch(absl::Span<const BatchedRun> runs, BatchObserver& observer)
+      : runs_(runs), observer_(observer) {
+    for (const BatchedRun& run : runs) {
+      emitters_.push_back(std::make_unique<Emitter>(*run.plan, *run.sink));
+    }
+  }
+
+  // The passes of one run, one after another.
+  void RunAlone(const model::TextModel& model, const Executor::Options& options, size_t run) {
+    absl::Status status;
+    bool first = true;
+    for (const Pass& pass : SplitIntoPasses(*runs_[run].plan, options.max_batch_tokens)) {
+      if (!std::exchange(first, false)) observer_.BetweenLayers();
+      const absl::Status failed = Try(model, options, {run}, {&pass},
+                                      [&](size_t, absl::Status own) { status = std::move(own); });
+      if (!failed.ok()) status = failed;
+      if (!status.ok()) break;
+    }
+    End(run, std::move(status));
+  }
+
+  // One pass of all that have not ended. Where it fails, nothing is said to those that were still
+  // in it.
+  absl::Status RunTogether(const model::TextModel& model, const Executor::Options& options) {
+    const std::vector<size_t> numbers = Going();
+    std::vector<Pass> passes;
+    for (const size_t run : numbers) {
+      passes.push_back(
+          SplitIntoPasses(*runs_[run].plan, std::numeric_limits<int64_t>::max()).front());
+    }
+    std::vector<const Pass*> pointers;
+    for (const Pass& pass : passes) pointers.push_back(&pass);
+    return Try(model, options, numbers, pointers,
+               [this](size_t run, absl::Status status) { End(run, std::move(status)); });
+  }
+
+  // Numbers of the runs that have not ended.
+  std::vector<size_t> Going() const {
+    std::vector<size_t> going;
+    for (size_t i = 0; i < emitters_.size(); ++i) {
+      if (emitters_[i] != nullptr) going.push_back(i);
+    }
+    return going;
+  }
+
+  // The run that needs the most memory among those that have not ended.
+  size_t Largest() const {
+    const std::vector<size_t> going = Going();
+    return *std::max_element(going.begin(), going.end(), [this](size_t a, size_t b) {
+      return Weight(*runs_[a].plan) < Weight(*runs_[b].plan);
+    });
+  }
+
+  void End(size_t run, absl::Status status) {
+    const std::unique_ptr<Emitter> emitter = std::move(emitters_[run]);
+    if (status.ok()) {
+      observer_.Done(run, std::move(*emitter).Finish());
+    } else {
+      observer_.Done(run, emitter->sink_status().ok() ? Explain(status) : emitter->sink_status());
+    }
+  }
+
+ private:
+  static std::pair<uint64_t, uint64_t> Weight(const RunPlan& plan) {
+    return {plan.total_tokens, plan.total_bytes};
+  }
+
+  absl::Status Try(const model::TextModel& model, const Executor::Options& options,
+                   const std::vector<size_t>& numbers, const std::vector<const Pass*>& passes,
+                   absl::FunctionRef<void(size_t run, absl::Status status)> left) {
+    std::vector<PassMember> members;
+    for (size_t i = 0; i < numbers.size(); ++i) {
+      members.push_back({runs_[numbers[i]].plan, passes[i], emitters_[numbers[i]].get()});
+      emitters_[numbers[i]]->StartPass();
+    }
+    const absl::Status status = model::Guarded<absl::Status>([&] {
+      const c10::InferenceMode inference;
+      return RunPass(model, options.numerics, members,
+                     {[&](int member, absl::Status own) {
+                        left(numbers[static_cast<size_t>(member)], std::move(own));
+                      },
+                      [this] { observer_.BetweenLayers(); }});
+    });
+    return Explain(status);
+  }
+
+  const absl::Span<const BatchedRun> runs_;
+  BatchObserver& observer_;
+  // Null once the run has ended.
+  std::vector<std::unique_ptr<Emitter>> emitters_;
+};
+
+// Keeps the one report.
+class OneRun final : public BatchObserver {
+ public:
+  void Done(size_t, absl::StatusOr<ExecutionReport> report) override {
+    report_ = std::move(report);
+  }
+  void BetweenLayers() override {}
+
+  absl::StatusOr<ExecutionReport> report_ = absl::InternalError("the run did not end");
+};
+
 }  // namespace
 
+void Executor::Execute(absl::Span<const BatchedRun> runs, BatchObserver& observer) const {
+  Batch batch(runs, observer);
+  while (batch.Going().size() > 1) {
+    const absl::Status status = batch.RunTogether(model_, options_);
+    if (status.ok()) return;
+    if (!IsOutOfMemory(status)) break;
+    batch.End(batch.Largest(), status);
+  }
+  for (const size_t run : batch.Going()) batch.RunAlone(model_, options_, run);
+}
+
 absl::StatusOr<ExecutionReport> Executor::Execute(const RunPlan& plan, TensorSink& sink) const {
-  Emitter emitter(plan, sink);
-  const absl::Status status = model::Guarded<absl::Status>([&] {
-    const c10::InferenceMode inference;
-    for (const Pass& pass : SplitIntoPasses(plan, options_.max_batch_tokens)) {
-      HOOKWIRE_RETURN_IF_ERROR(RunPass(model_, options_.numerics, plan, pass, emitter));
-    }
-    return absl::OkStatus();
-  });
-  if (!status.ok()) return Explain(status, emitter.sink_status());
-  return std::move(emitter).Finish();
+  const BatchedRun run{&plan, &sink};
+  OneRun observer;
+  Execute({&run, 1}, observer);
+  return std::move(observer.report_);
 }
 
 }  // namespace hookwire::server

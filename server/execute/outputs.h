@@ -10,7 +10,7 @@
 
 #include "absl/status/status.h"
 #include "server/execute/emitter.h"
-#include "server/execute/pass.h"
+#include "server/plan/pass.h"
 #include "server/plan/run_plan.h"
 
 namespace hookwire::server {

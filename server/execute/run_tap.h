@@ -13,7 +13,7 @@
 #include "model/adapter/catalogue.h"
 #include "model/tap/tap.h"
 #include "server/execute/emitter.h"
-#include "server/execute/pass.h"
+#include "server/plan/pass.h"
 #include "server/plan/run_plan.h"
 
 namespace hookwire::server {

@@ -25,6 +25,13 @@ class TensorSink {
   // cancelled) ends the run.
   virtual absl::Status Emit(uint32_t index, uint64_t offset, at::Tensor tensor) = 0;
 
+  // Where the sink wants `bytes` of tensor number `index` from its byte `offset` on: what is made
+  // there, all of it or some rows, can be given to Emit as it is, and is not looked at there again.
+  // Null: anywhere.
+  virtual uint8_t* Place(uint32_t /*index*/, uint64_t /*offset*/, uint64_t /*bytes*/) {
+    return nullptr;
+  }
+
   // `layers_done` layers have run. An error ends the run.
   virtual absl::Status Progress(int layers_done) = 0;
 

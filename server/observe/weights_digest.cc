@@ -1,81 +1,85 @@
 #include "server/observe/weights_digest.h"
 
-#include <fcntl.h>
-#include <openssl/evp.h>
 #include <sys/resource.h>
-#include <unistd.h>
 
-#include <array>
+#include <algorithm>
 #include <cerrno>
-#include <memory>
-#include <string_view>
+#include <optional>
 #include <utility>
 
-#include "absl/cleanup/cleanup.h"
-#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "server/observe/sha256.h"
 
 namespace hookwire::server {
 namespace {
 
 constexpr size_t kBlockBytes = 1u << 20;
 
-absl::Status AddFile(const std::string& path, const std::atomic<bool>& stop, EVP_MD_CTX* context,
-                     std::string& block) {
-  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return absl::ErrnoToStatus(errno, absl::StrCat("cannot open ", path));
-  const absl::Cleanup close_file = [fd] { close(fd); };
-  while (true) {
-    if (stop) return absl::CancelledError("the server is shutting down");
-    const ssize_t bytes = read(fd, block.data(), block.size());
-    if (bytes == 0) return absl::OkStatus();
-    if (bytes < 0 && errno == EINTR) continue;
-    if (bytes < 0) return absl::ErrnoToStatus(errno, absl::StrCat("cannot read ", path));
-    if (EVP_DigestUpdate(context, block.data(), static_cast<size_t>(bytes)) != 1) {
-      return absl::InternalError("SHA-256 failed");
-    }
-  }
+std::vector<model::FileStamp> StampsOf(const WeightsDigest::Files& files) {
+  std::vector<model::FileStamp> stamps;
+  for (const auto& file : files) stamps.push_back(file->stamp());
+  return stamps;
+}
+
+absl::Status Changed(const model::MappedFile& file, const std::string& what) {
+  return absl::FailedPreconditionError(
+      absl::StrCat(file.path(), " changed while it was read: ", what));
 }
 
 }  // namespace
 
-absl::StatusOr<std::string> Sha256OfFiles(const std::vector<std::string>& files,
-                                          const std::atomic<bool>& stop) {
-  const std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context(EVP_MD_CTX_new(),
-                                                                        &EVP_MD_CTX_free);
-  if (context == nullptr || EVP_DigestInit_ex(context.get(), EVP_sha256(), nullptr) != 1) {
-    return absl::InternalError("SHA-256 is not available");
+WeightsDigest::WeightsDigest(Files files, Options options)
+    : files_(std::move(files)),
+      options_(std::move(options)),
+      cache_(options_.cache_directory) {
+  if (std::optional<std::string> kept = cache_.Find(StampsOf(files_))) {
+    absl::MutexLock lock(&mutex_);
+    digest_ = *std::move(kept);
+    done_ = true;
+    return;
   }
-  std::string block(kBlockBytes, '\0');
-  for (const std::string& path : files) {
-    if (absl::Status status = AddFile(path, stop, context.get(), block); !status.ok())
-      return status;
-  }
-  std::array<unsigned char, EVP_MAX_MD_SIZE> digest;
-  unsigned int size = 0;
-  if (EVP_DigestFinal_ex(context.get(), digest.data(), &size) != 1) {
-    return absl::InternalError("SHA-256 failed");
-  }
-  return absl::StrCat("sha256:",
-                      absl::BytesToHexString({reinterpret_cast<const char*>(digest.data()), size}));
+  thread_ = std::thread([this] { Compute(); });
 }
-
-WeightsDigest::WeightsDigest(std::vector<std::string> files)
-    : thread_([this, files = std::move(files)] { Compute(files); }) {}
 
 WeightsDigest::~WeightsDigest() {
   stop_ = true;
-  thread_.join();
+  if (thread_.joinable()) thread_.join();
 }
 
-void WeightsDigest::Compute(const std::vector<std::string>& files) {
+void WeightsDigest::Compute() {
   // For this thread alone, as Linux has it: passes come first, but on a busy machine the digest
   // gets done too. Where it fails the digest just takes its share.
   setpriority(PRIO_PROCESS, 0, 10);
-  absl::StatusOr<std::string> digest = Sha256OfFiles(files, stop_);
+  absl::StatusOr<std::string> digest = ReadAll();
+  if (digest.ok() && std::all_of(files_.begin(), files_.end(), [](const auto& file) {
+        const absl::StatusOr<model::FileStamp> now = model::FileStamp::Of(file->fd());
+        return now.ok() && *now == file->stamp();
+      })) {
+    cache_.Put(StampsOf(files_), *digest);
+  }
   absl::MutexLock lock(&mutex_);
   digest_ = std::move(digest);
   done_ = true;
+}
+
+absl::StatusOr<std::string> WeightsDigest::ReadAll() const {
+  Sha256 hash;
+  std::string block(kBlockBytes, '\0');
+  for (const auto& file : files_) {
+    for (uint64_t from = 0; from < file->size();) {
+      if (stop_) return absl::CancelledError("the server is shutting down");
+      const size_t want = std::min<uint64_t>(block.size(), file->size() - from);
+      const ssize_t bytes =
+          options_.read(file->fd(), block.data(), want, static_cast<off_t>(from));
+      if (bytes < 0 && errno == EINTR) continue;
+      if (bytes < 0) return absl::ErrnoToStatus(errno, absl::StrCat("cannot read ", file->path()));
+      if (bytes == 0) return Changed(*file, "it has become shorter");
+      hash.Add({block.data(), static_cast<size_t>(bytes)});
+      from += static_cast<uint64_t>(bytes);
+    }
+    if (const auto change = file->Change()) return Changed(*file, *change);
+  }
+  return std::move(hash).Finish();
 }
 
 std::string WeightsDigest::value() const {

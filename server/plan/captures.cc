@@ -58,6 +58,19 @@ bool Same(const CapturePlan& a, const CapturePlan& b) {
          a.dtype == b.dtype && SameTensors(a.tensors, b.tensors);
 }
 
+// Whether a name that matches nothing here is one of other layers or other Gemma 4 models.
+bool ExistsElsewhere(const absl::Status& error) {
+  const ErrorDetails details = DetailsOf(error);
+  if (details.reason != v1::ERROR_REASON_GLOB_NO_MATCH)
+    return details.reason == v1::ERROR_REASON_HOOK_ABSENT;
+  return std::any_of(details.metadata.begin(), details.metadata.end(),
+                     [](const auto& item) { return item.first == "cause"; });
+}
+
+bool MayBeSkipped(const v1::Capture& capture, const absl::Status& error) {
+  return capture.missing() == v1::MISSING_SKIP && ExistsElsewhere(error);
+}
+
 void AddOnce(std::vector<std::string>& names, std::string name) {
   if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(std::move(name));
 }
@@ -86,7 +99,7 @@ class CapturePlanner {
     const FieldPath hook(path, "hook");
     auto matches = MatchNames(planning_.catalogue(), capture.hook(), hook);
     if (!matches.ok()) {
-      if (capture.missing() != v1::MISSING_SKIP) return WithCorrectedList(matches.status());
+      if (!MayBeSkipped(capture, matches.status())) return WithCorrectedList(matches.status());
       if (skipped_.insert(capture.hook()).second) {
         planning_.plan.skipped.push_back(capture.hook());
       }
@@ -185,6 +198,7 @@ class CapturePlanner {
         AddOnce(names, capture.hook());
         continue;
       }
+      if (MayBeSkipped(capture, matches.status())) continue;
       const ErrorDetails details = DetailsOf(matches.status());
       const auto suggestion =
           std::find_if(details.metadata.begin(), details.metadata.end(),

@@ -135,6 +135,9 @@ absl::Status CheckFields(const v1::RunSpec& spec) {
         CheckIntervention(spec.interventions(i), FieldPath(root, "interventions", i)));
   }
   HOOKWIRE_RETURN_IF_ERROR(CheckOutputs(spec.outputs(), FieldPath(root, "outputs")));
+  HOOKWIRE_RETURN_IF_ERROR(CheckEnum(spec.priority(), v1::Priority_IsValid,
+                                     "PRIORITY_LOW, PRIORITY_NORMAL, PRIORITY_HIGH",
+                                     FieldPath(root, "priority")));
   return CheckMessageBytes(spec.max_message_bytes(), FieldPath(root, "max_message_bytes"));
 }
 

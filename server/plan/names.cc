@@ -39,8 +39,8 @@ absl::Status BehindStop(const model::HookPoint& point, int stop, const FieldPath
   if (point.after_blocks) {
     right = "leave stop_at_layer out";
   } else if (point.site == model::Site::kBlockIn && point.layer == stop) {
-    right = absl::StrCat(
-        "outputs.residual gives that tensor, the residual stream that enters layer ", stop);
+    right = absl::StrCat("that tensor, the residual stream that enters layer ", stop,
+                         ", is what such a run can return");
     metadata.emplace_back("suggestion", "outputs.residual");
   } else {
     right = absl::StrCat("it needs stop_at_layer ", point.layers_needed, " or more, or none");

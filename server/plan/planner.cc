@@ -26,6 +26,7 @@ absl::StatusOr<std::shared_ptr<const RunPlan>> Planner::Plan(const v1::RunSpec& 
   PlanReach(planning);
   HOOKWIRE_RETURN_IF_ERROR(CheckInterventionsShow(planning));
   HOOKWIRE_RETURN_IF_ERROR(PlanSize(planning));
+  HOOKWIRE_RETURN_IF_ERROR(PlanMemory(planning));
   HOOKWIRE_RETURN_IF_ERROR(CheckDescription(*plan, spec));
   plan->allow_non_finite = spec.allow_non_finite();
   if (spec.max_message_bytes() != 0) plan->max_message_bytes = spec.max_message_bytes();

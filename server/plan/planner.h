@@ -10,6 +10,7 @@
 
 #include "absl/status/statusor.h"
 #include "hookwire/v1/run.pb.h"
+#include "model/numerics.h"
 #include "model/text/text_model.h"
 #include "server/plan/run_plan.h"
 
@@ -20,6 +21,11 @@ struct Limits {
   uint64_t max_result_bytes = uint64_t{8} << 30;
   uint64_t max_tokens = 65'536;
   uint64_t max_tensors = 65'536;
+  // The most that one pass works with, in bytes; 0 means no limit.
+  uint64_t max_activation_bytes = 0;
+  // How runs are executed: passes of at most so many tokens, in these numerics.
+  int64_t max_batch_tokens = 8192;
+  model::Numerics numerics = model::Numerics::kFast;
 };
 
 class Planner {

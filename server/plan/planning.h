@@ -62,6 +62,9 @@ absl::Status CheckInterventionsShow(const Planning& planning);
 // Numbers the tensors, adds up their bytes and holds them against the limits.
 absl::Status PlanSize(Planning& planning);
 
+// Adds up what the run's passes work with and holds it against the limit: sets activation_bytes.
+absl::Status PlanMemory(Planning& planning);
+
 // Names (names.cc).
 
 // What a filter of the request names. Errors as Catalogue::Match, blamed on `path`, with the code

@@ -7,10 +7,10 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "server/plan/describe.h"
 #include "server/plan/planning.h"
+#include "server/plan/readable.h"
 
 namespace hookwire::server {
 namespace {
@@ -31,16 +31,6 @@ uint64_t BytesOf(const std::vector<int64_t>& shape, at::ScalarType dtype) {
     }
   }
   return bytes;
-}
-
-// "1.5 MiB".
-std::string Readable(uint64_t bytes) {
-  constexpr const char* kUnits[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
-  double number = static_cast<double>(bytes);
-  size_t unit = 0;
-  for (; number >= 1024 && unit + 1 < std::size(kUnits); ++unit) number /= 1024;
-  return unit == 0 ? absl::StrFormat("%.0f %s", number, kUnits[unit])
-                   : absl::StrFormat("%.1f %s", number, kUnits[unit]);
 }
 
 // Numbers the tensors of one group, and returns their bytes.

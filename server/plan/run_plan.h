@@ -105,6 +105,8 @@ struct RunPlan {
   bool finish = false;
   uint64_t total_bytes = 0;
   uint64_t total_tokens = 0;
+  // An upper bound of what one of its passes works with (plan/activation_memory.h).
+  uint64_t activation_bytes = 0;
   uint32_t n_tensors = 0;
   std::vector<std::string> skipped;
 

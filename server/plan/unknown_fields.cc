@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "server/errors/errors.h"
+#include "server/errors/status_macros.h"
 #include "server/plan/field_path.h"
 
 namespace hookwire::server {
@@ -37,14 +38,12 @@ absl::Status Check(const pb::Message& message, const FieldPath& path) {
     if (field->is_repeated()) {
       const int size = reflection.FieldSize(message, field);
       for (int j = 0; j < size; ++j) {
-        const absl::Status status = Check(reflection.GetRepeatedMessage(message, field, j),
-                                          FieldPath(path, field->name(), j));
-        if (!status.ok()) return status;
+        HOOKWIRE_RETURN_IF_ERROR(Check(reflection.GetRepeatedMessage(message, field, j),
+                                       FieldPath(path, field->name(), j)));
       }
     } else if (reflection.HasField(message, field)) {
-      const absl::Status status =
-          Check(reflection.GetMessage(message, field), FieldPath(path, field->name()));
-      if (!status.ok()) return status;
+      HOOKWIRE_RETURN_IF_ERROR(
+          Check(reflection.GetMessage(message, field), FieldPath(path, field->name())));
     }
   }
   return absl::OkStatus();

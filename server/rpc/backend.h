@@ -13,7 +13,9 @@
 #include "hookwire/v1/model.pb.h"
 #include "model/adapter/catalogue.h"
 #include "model/text/parameters.h"
+#include "server/local/shared_memory.h"
 #include "server/observe/clock.h"
+#include "server/observe/weights_guard.h"
 #include "server/plan/planner.h"
 #include "server/schedule/scheduler.h"
 #include "server/stream/byte_budget.h"
@@ -36,6 +38,8 @@ struct Backend {
   at::ScalarType compute_dtype = at::kFloat;
   // WeightsDigest::value.
   std::function<std::string()> weights_digest;
+  // Asked before anything that was made of the weights is called good.
+  WeightsGuard& weights_guard;
   // Of the uploaded values of one run together.
   uint64_t max_upload_bytes = uint64_t{1} << 30;
   // The checkpoint, for its tokenizer files.
@@ -44,6 +48,8 @@ struct Backend {
   const model::Parameters* parameters = nullptr;
   // A reader of weights that takes nothing for so long is given up.
   absl::Duration stall_timeout = absl::Seconds(60);
+  // Null: all results go in messages.
+  SharedMemory* shared_memory = nullptr;
 };
 
 }  // namespace hookwire::server

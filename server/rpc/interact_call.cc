@@ -3,6 +3,7 @@
 #include <memory>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "server/errors/errors.h"
 #include "server/errors/status_macros.h"
@@ -14,6 +15,18 @@ namespace {
 
 absl::Status Unexpected(const char* message) {
   return MakeError(message, {v1::ERROR_REASON_UNEXPECTED_MESSAGE, "", {}});
+}
+
+// What a client sends is in its messages.
+absl::Status CheckPieces(const v1::TensorChunks& pieces, const char* field) {
+  for (const v1::TensorChunk& piece : pieces.chunks()) {
+    if (piece.shared_bytes() == 0 && piece.shared_offset() == 0) continue;
+    return MakeError(absl::StrCat(field,
+                                  " says that bytes lie in shared memory: only the server's "
+                                  "results can; send them in `data`"),
+                     {v1::ERROR_REASON_BAD_FIELD, absl::StrCat(field, ".chunks"), {}});
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -44,9 +57,11 @@ absl::Status InteractCall::Take(const grpc::ByteBuffer& bytes) {
       if (has_spec_) return Unexpected("a second spec: a call is one run");
       return TakeSpec(*request.mutable_spec());
     case v1::InteractRequest::kUpload:
+      HOOKWIRE_RETURN_IF_ERROR(CheckPieces(request.upload(), "upload"));
       return TakeUpload(request.upload());
     case v1::InteractRequest::kAnswer:
       if (!session_.begun()) return Unexpected("an answer before the run has begun");
+      HOOKWIRE_RETURN_IF_ERROR(CheckPieces(request.answer(), "answer"));
       return session_.answers().Take(request.answer());
     case v1::InteractRequest::kKeep:
       if (!session_.begun()) return Unexpected("an answer before the run has begun");

@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstring>
 #include <memory>
+#include <utility>
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/numbers.h"
@@ -31,17 +32,36 @@ absl::Status TryToListen(const addrinfo& info, const std::string& address) {
       absl::StrCat("cannot listen at ", address, ": ", std::strerror(errno)));
 }
 
+// Nothing where it is none.
+std::optional<UnixAddress> ParseUnixAddress(std::string_view text) {
+  for (const std::string_view prefix : {"unix:", "unix-abstract:"}) {
+    if (text.substr(0, prefix.size()) != prefix) continue;
+    std::string_view name = text.substr(prefix.size());
+    // "unix:///run/hookwired.sock" is "unix:/run/hookwired.sock".
+    if (name.substr(0, 3) == "///") name.remove_prefix(2);
+    return UnixAddress{std::string(name), prefix != "unix:"};
+  }
+  return std::nullopt;
+}
+
 }  // namespace
 
 std::string ListenAddress::ToString() const {
+  if (socket.has_value()) return socket->ToString();
   const bool is_v6 = host.find(':') != std::string::npos;
   return is_v6 ? absl::StrCat("[", host, "]:", port) : absl::StrCat(host, ":", port);
 }
 
 absl::StatusOr<ListenAddress> ParseListenAddress(std::string_view text) {
-  const absl::Status wrong = absl::InvalidArgumentError(
-      absl::StrCat("'", std::string(text),
-                   "' is no address: host:port, for example 127.0.0.1:7431 or [::1]:7431"));
+  const absl::Status wrong = absl::InvalidArgumentError(absl::StrCat(
+      "'", std::string(text),
+      "' is no address: host:port, for example 127.0.0.1:7431 or [::1]:7431, or unix:PATH with a "
+      "path of at most ",
+      kMaxUnixName, " bytes"));
+  if (std::optional<UnixAddress> socket = ParseUnixAddress(text)) {
+    if (socket->name.empty() || socket->name.size() > kMaxUnixName) return wrong;
+    return ListenAddress{"", 0, *std::move(socket)};
+  }
   const size_t colon = text.rfind(':');
   if (colon == std::string_view::npos) return wrong;
   std::string_view host = text.substr(0, colon);
@@ -58,6 +78,9 @@ absl::StatusOr<ListenAddress> ParseListenAddress(std::string_view text) {
 }
 
 absl::Status CheckCanListen(const ListenAddress& address) {
+  if (address.socket.has_value()) {
+    return UnixSocket::Listen(*address.socket, SOCK_STREAM).status();
+  }
   addrinfo hints = {};
   hints.ai_family = AF_UNSPEC;
   hints.ai_socktype = SOCK_STREAM;

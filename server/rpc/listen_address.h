@@ -1,13 +1,15 @@
-// "host:port", checked before anything expensive is done.
+// "host:port" or "unix:path", checked before anything expensive is done.
 #ifndef HOOKWIRE_SERVER_RPC_LISTEN_ADDRESS_H_
 #define HOOKWIRE_SERVER_RPC_LISTEN_ADDRESS_H_
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "server/local/unix_socket.h"
 
 namespace hookwire::server {
 
@@ -16,12 +18,14 @@ struct ListenAddress {
   std::string host;
   // 0 lets the system pick one.
   uint16_t port = 0;
+  // In place of both.
+  std::optional<UnixAddress> socket = std::nullopt;
 
-  // "127.0.0.1:7431", "[::1]:7431".
+  // "127.0.0.1:7431", "[::1]:7431", "unix:/run/hookwired.sock", "unix-abstract:hookwired".
   std::string ToString() const;
 };
 
-// InvalidArgument where the text is not host:port.
+// InvalidArgument where the text is none of these.
 absl::StatusOr<ListenAddress> ParseListenAddress(std::string_view text);
 
 // Whether somebody could listen there now: AlreadyExists where the address is in use,

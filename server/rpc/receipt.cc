@@ -12,6 +12,7 @@ v1::Receipt MakeReceipt(const std::string& run_id, const std::string& weights_di
   receipt.set_dtype(server.dtype());
   receipt.set_numerics(server.numerics());
   receipt.set_threads(server.threads());
+  receipt.set_batch_runs(outcome.batch_runs);
   receipt.set_batch_sequences(outcome.batch_sequences);
   receipt.set_batch_tokens(outcome.batch_tokens);
   receipt.set_tensors(outcome.report.tensors);

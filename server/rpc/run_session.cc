@@ -6,19 +6,42 @@
 
 namespace hookwire::server {
 
+namespace {
+
+Priority PriorityOf(v1::Priority priority) {
+  switch (priority) {
+    case v1::PRIORITY_LOW:
+      return Priority::kLow;
+    case v1::PRIORITY_HIGH:
+      return Priority::kHigh;
+    default:
+      return Priority::kNormal;
+  }
+}
+
+}  // namespace
+
 absl::Status RunSession::Begin(const v1::RunSpec& spec, Planner::Client client, absl::Time deadline,
                                const std::shared_ptr<void>& owner) {
+  HOOKWIRE_RETURN_IF_ERROR(backend_.weights_guard.Check());
   HOOKWIRE_ASSIGN_OR_RETURN(plan_, backend_.planner.Plan(spec, client));
 
   ResultStream::Options options;
   options.max_message_bytes = plan_->max_message_bytes;
   answers_.emplace(plan_);
-  stream_.emplace(options, backend_.budget.Open(plan_->total_bytes), writer_, backend_.clock);
+  if (backend_.shared_memory != nullptr) {
+    shared_ = backend_.shared_memory->Lend(spec.shared_memory_token(), *plan_);
+  }
+  const bool is_shared = shared_ != nullptr;
+  // What lies in shared memory waits for no reader.
+  const uint64_t waiting_bytes = is_shared ? 0 : plan_->total_bytes;
+  stream_.emplace(options, backend_.budget.Open(waiting_bytes, peer_), writer_, backend_.clock);
   backend_.streams.Add(&*stream_);
 
   auto run = std::make_unique<QueuedRun>();
   run->id = id_;
   run->client = peer_;
+  run->priority = PriorityOf(spec.priority());
   run->plan = plan_;
   run->output = std::shared_ptr<RunOutput>(owner, this);
   run->deadline = deadline;
@@ -34,6 +57,7 @@ absl::Status RunSession::Begin(const v1::RunSpec& spec, Planner::Client client, 
   accepted.set_run_id(id_);
   *accepted.mutable_plan() = backend_.planner.Describe(*plan_);
   accepted.set_queue_position(*ahead);
+  accepted.set_shared_memory(is_shared);
   stream_->Open(accepted);
   return absl::OkStatus();
 }
@@ -76,12 +100,25 @@ void RunSession::Detach() {
   if (stream_.has_value()) backend_.streams.Remove(&*stream_);
 }
 
-absl::Status RunSession::Emit(uint32_t index, uint64_t offset, at::Tensor tensor) {
-  answers_->Show(index);
-  return stream_->Emit(index, offset, std::move(tensor));
+uint8_t* RunSession::Place(uint32_t index, uint64_t offset, uint64_t bytes) {
+  return shared_ == nullptr ? nullptr : shared_->Place(index, offset, bytes);
 }
 
-absl::Status RunSession::Progress(int layers_done) { return stream_->Progress(layers_done); }
+absl::Status RunSession::Emit(uint32_t index, uint64_t offset, at::Tensor tensor,
+                              absl::FunctionRef<void(bool)> waits) {
+  answers_->Show(index);
+  if (shared_ != nullptr) {
+    if (const std::optional<uint64_t> at = shared_->Find(tensor.const_data_ptr())) {
+      return stream_->EmitShared(index, offset, tensor.nbytes(), *at);
+    }
+  }
+  return stream_->Emit(index, offset, std::move(tensor), waits);
+}
+
+absl::Status RunSession::Progress(int layers_done) {
+  HOOKWIRE_RETURN_IF_ERROR(backend_.weights_guard.status());
+  return stream_->Progress(layers_done);
+}
 
 absl::StatusOr<std::vector<at::Tensor>> RunSession::AwaitAnswer(
     const OpPlan& op, absl::FunctionRef<absl::Status()> keep_waiting) {
@@ -96,6 +133,10 @@ absl::StatusOr<std::vector<at::Tensor>> RunSession::AwaitAnswer(
 }
 
 void RunSession::Complete(RunOutcome outcome) {
+  // Before the receipt: a client that has it may start its next run.
+  shared_ = nullptr;
+  // A receipt says that all of it was computed from the weights that it names.
+  if (outcome.status.ok()) outcome.status = backend_.weights_guard.Check();
   if (outcome.status.ok()) {
     stream_->End(MakeReceipt(id_, backend_.weights_digest(), backend_.server, *plan_, outcome));
   } else {

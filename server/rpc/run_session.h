@@ -17,6 +17,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "hookwire/v1/run.pb.h"
+#include "server/local/shared_memory.h"
 #include "server/plan/planner.h"
 #include "server/plan/run_plan.h"
 #include "server/rpc/answers.h"
@@ -56,7 +57,11 @@ class RunSession final : public RunOutput {
   Answers& answers() { return *answers_; }
 
   // RunOutput
-  absl::Status Emit(uint32_t index, uint64_t offset, at::Tensor tensor) override;
+  bool FitsBuffer() const override { return stream_->MayReserve(); }
+  bool Reserve() override { return stream_->Reserve(); }
+  uint8_t* Place(uint32_t index, uint64_t offset, uint64_t bytes) override;
+  absl::Status Emit(uint32_t index, uint64_t offset, at::Tensor tensor,
+                    absl::FunctionRef<void(bool)> waits) override;
   absl::Status Progress(int layers_done) override;
   absl::StatusOr<std::vector<at::Tensor>> AwaitAnswer(
       const OpPlan& op, absl::FunctionRef<absl::Status()> keep_waiting) override;
@@ -73,6 +78,8 @@ class RunSession final : public RunOutput {
   // There are none where the request was refused.
   std::optional<Answers> answers_;
   std::optional<ResultStream> stream_;
+  // Null where the result goes in messages, and when the run has ended.
+  std::unique_ptr<SharedResult> shared_;
 };
 
 }  // namespace hookwire::server

@@ -5,17 +5,20 @@
 #include <grpcpp/health_check_service_interface.h>
 #include <grpcpp/security/server_credentials.h>
 #include <grpcpp/server_builder.h>
+#include <grpcpp/server_posix.h>
+#include <sys/socket.h>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "server/errors/status_macros.h"
 
 namespace hookwire::server {
 
 absl::StatusOr<std::unique_ptr<RpcServer>> RpcServer::Start(const Backend& backend,
                                                             const ListenAddress& address) {
   // Held to the end of the process: gRPC's own end may wait for a thread of its for many seconds.
-  static const bool held = (grpc_init(), true);
-  (void)held;
+  static const bool kHeld = (grpc_init(), true);
+  (void)kHeld;
   // Both are settings of the process that apply to servers built later.
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
@@ -23,7 +26,9 @@ absl::StatusOr<std::unique_ptr<RpcServer>> RpcServer::Start(const Backend& backe
   std::unique_ptr<RpcServer> rpc(new RpcServer(backend));
   grpc::ServerBuilder builder;
   int port = 0;
-  builder.AddListeningPort(address.ToString(), grpc::InsecureServerCredentials(), &port);
+  if (!address.socket.has_value()) {
+    builder.AddListeningPort(address.ToString(), grpc::InsecureServerCredentials(), &port);
+  }
   builder.SetMaxReceiveMessageSize(kMaxRequestBytes);
   // Otherwise two servers could share a port, each with some of the clients.
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
@@ -32,11 +37,22 @@ absl::StatusOr<std::unique_ptr<RpcServer>> RpcServer::Start(const Backend& backe
   builder.SetSyncServerOption(grpc::ServerBuilder::MAX_POLLERS, 1);
   builder.RegisterService(&rpc->service_);
   rpc->server_ = builder.BuildAndStart();
-  if (rpc->server_ == nullptr || port == 0) {
+  if (rpc->server_ == nullptr || (port == 0 && !address.socket.has_value())) {
     return absl::FailedPreconditionError(absl::StrCat("cannot listen at ", address.ToString()));
   }
-  rpc->address_ = {address.host, static_cast<uint16_t>(port)};
+  rpc->address_ = address;
+  rpc->address_.port = static_cast<uint16_t>(port);
   rpc->SetServing(true);
+  if (address.socket.has_value()) {
+    // gRPC would call every client of a Unix socket by the socket's name, and take the place of a
+    // server that listens there. A connection that it is given has a name of its own.
+    HOOKWIRE_ASSIGN_OR_RETURN(
+        rpc->unix_server_, UnixServer::Start(*address.socket, SOCK_STREAM,
+                                             [server = rpc->server_.get()](Descriptor connection) {
+                                               grpc::AddInsecureChannelFromFd(server,
+                                                                              connection.Release());
+                                             }));
+  }
   return rpc;
 }
 
@@ -50,6 +66,7 @@ void RpcServer::SetServing(bool serving) {
 
 void RpcServer::Shutdown(absl::Duration grace) {
   if (server_ == nullptr) return;
+  unix_server_ = nullptr;
   server_->Shutdown(absl::ToChronoTime(absl::Now() + grace));
   server_->Wait();
   server_ = nullptr;

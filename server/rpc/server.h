@@ -9,6 +9,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "server/local/unix_server.h"
 #include "server/rpc/backend.h"
 #include "server/rpc/listen_address.h"
 #include "server/rpc/service.h"
@@ -44,6 +45,8 @@ class RpcServer {
   ActivationServiceImpl service_;
   ListenAddress address_;
   std::unique_ptr<grpc::Server> server_;
+  // Where the address is a Unix socket. Ends before the server.
+  std::unique_ptr<UnixServer> unix_server_;
 };
 
 }  // namespace hookwire::server

@@ -31,7 +31,8 @@ bool IsOutside(const absl::Status& status) {
 }
 
 bool MaySucceedLater(absl::StatusCode code, v1::ErrorReason reason) {
-  return code == absl::StatusCode::kUnavailable || reason == v1::ERROR_REASON_QUEUE_FULL;
+  return code == absl::StatusCode::kUnavailable || reason == v1::ERROR_REASON_QUEUE_FULL ||
+         reason == v1::ERROR_REASON_QUEUE_TIMEOUT;
 }
 
 google::rpc::Status Build(const absl::Status& status, const ErrorDetails& details,

@@ -9,6 +9,7 @@
 #include "absl/status/status.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
+#include "server/errors/status_macros.h"
 #include "server/rpc/status.h"
 
 namespace hookwire::server {
@@ -53,8 +54,9 @@ class WeightCall::Watch {
 };
 
 WeightCall::WeightCall(grpc::CallbackServerContext& context, absl::StatusOr<WeightReader> reader,
-                       absl::Duration stall_timeout)
+                       WeightsGuard& guard, absl::Duration stall_timeout)
     : reader_(std::move(reader)),
+      guard_(guard),
       stall_timeout_(stall_timeout),
       watch_(std::make_shared<Watch>(context)) {
   if (reader_.ok()) {
@@ -64,8 +66,14 @@ WeightCall::WeightCall(grpc::CallbackServerContext& context, absl::StatusOr<Weig
   }
 }
 
+absl::StatusOr<std::optional<grpc::ByteBuffer>> WeightCall::Next() {
+  // Behind the last message too: what has been written was made of weights as they were loaded.
+  HOOKWIRE_RETURN_IF_ERROR(guard_.Check());
+  return reader_->Next();
+}
+
 void WeightCall::WriteNext() {
-  absl::StatusOr<std::optional<grpc::ByteBuffer>> message = reader_->Next();
+  absl::StatusOr<std::optional<grpc::ByteBuffer>> message = Next();
   if (!message.ok() || !message->has_value()) {
     Finish(ToGrpcStatus(message.status()));
     return;

@@ -27,6 +27,16 @@ class DeviceToken {
     ++now_;
   }
 
+  // Lets those that wait have it first. REQUIRES: the caller holds it.
+  void Yield() {
+    {
+      absl::MutexLock lock(&mutex_);
+      if (next_ == now_ + 1) return;
+    }
+    Release();
+    Acquire();
+  }
+
  private:
   absl::Mutex mutex_;
   uint64_t next_ ABSL_GUARDED_BY(mutex_) = 0;

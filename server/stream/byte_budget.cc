@@ -4,13 +4,22 @@
 
 namespace hookwire::server {
 
-std::shared_ptr<ByteBudget> ByteBudget::Create(uint64_t limit) {
-  return std::shared_ptr<ByteBudget>(new ByteBudget(limit));
+std::shared_ptr<ByteBudget> ByteBudget::Create(uint64_t limit, int paced) {
+  return std::shared_ptr<ByteBudget>(new ByteBudget(limit, std::max(1, paced)));
 }
 
-std::shared_ptr<ByteBudget::Account> ByteBudget::Open(uint64_t total) {
-  const uint64_t share = total <= limit_ / 2 ? limit_ / 2 : limit_ / 4;
-  return std::make_shared<Account>(shared_from_this(), share);
+std::shared_ptr<ByteBudget::Account> ByteBudget::Open(uint64_t total, std::string client) {
+  return std::make_shared<Account>(shared_from_this(), total, std::move(client));
+}
+
+void ByteBudget::NotifyRoom(std::function<void()> on_room) {
+  absl::MutexLock lock(&on_room_mutex_);
+  on_room_ = std::move(on_room);
+}
+
+void ByteBudget::RoomCameFree() {
+  absl::MutexLock lock(&on_room_mutex_);
+  if (on_room_) on_room_();
 }
 
 uint64_t ByteBudget::held() const {
@@ -23,22 +32,62 @@ uint64_t ByteBudget::peak() const {
   return peak_;
 }
 
-bool ByteBudget::Fits(const Account& account, uint64_t bytes) const {
-  const bool in_share = account.held_ == 0 || account.held_ + bytes <= account.share_;
-  const bool in_limit = held_ == 0 || held_ + bytes <= limit_;
-  return in_share && in_limit;
-}
-
-void ByteBudget::Take(Account& account, uint64_t bytes) {
-  account.held_ += bytes;
+void ByteBudget::Hold(uint64_t bytes) {
   held_ += bytes;
   peak_ = std::max(peak_, held_);
 }
 
+void ByteBudget::Shrink(const std::string& client, uint64_t bytes) {
+  held_ -= bytes;
+  reserved_ -= bytes;
+  const auto own = reserved_by_client_.find(client);
+  own->second -= bytes;
+  if (own->second == 0) reserved_by_client_.erase(own);
+}
+
+bool ByteBudget::Account::Reserve() {
+  if (!MayReserve()) return false;
+  absl::MutexLock lock(&budget_->mutex_);
+  if (has_reservation_ || total_ == 0) return true;
+  const auto own = budget_->reserved_by_client_.find(client_);
+  const uint64_t had = own == budget_->reserved_by_client_.end() ? 0 : own->second;
+  // What the client then has, and as much again for others.
+  if (budget_->reserved_ + total_ + had + total_ > budget_->limit_ / 2) return false;
+  has_reservation_ = true;
+  unused_ = total_;
+  budget_->reserved_ += total_;
+  budget_->reserved_by_client_[client_] += total_;
+  budget_->Hold(total_);
+  return true;
+}
+
+void ByteBudget::Account::EndReservation() {
+  {
+    absl::MutexLock lock(&budget_->mutex_);
+    if (unused_ == 0) return;
+    budget_->Shrink(client_, std::exchange(unused_, 0));
+  }
+  budget_->RoomCameFree();
+}
+
+bool ByteBudget::Account::Fits(uint64_t bytes) const {
+  if (has_reservation_) return bytes <= unused_;
+  return held_ == 0 || held_ + bytes <= budget_->share_;
+}
+
+void ByteBudget::Account::Take(uint64_t bytes) {
+  held_ += bytes;
+  if (has_reservation_) {
+    unused_ -= bytes;
+  } else {
+    budget_->Hold(bytes);
+  }
+}
+
 std::optional<ByteBudget::Lease> ByteBudget::Account::TryAcquire(uint64_t bytes) {
   absl::MutexLock lock(&budget_->mutex_);
-  if (!budget_->Fits(*this, bytes)) return std::nullopt;
-  budget_->Take(*this, bytes);
+  if (!Fits(bytes)) return std::nullopt;
+  Take(bytes);
   return Lease(shared_from_this(), bytes);
 }
 
@@ -46,21 +95,26 @@ std::optional<ByteBudget::Lease> ByteBudget::Account::Acquire(uint64_t bytes,
                                                               absl::FunctionRef<bool()> given_up) {
   absl::MutexLock lock(&budget_->mutex_);
   const auto ready = [&]() ABSL_SHARED_LOCKS_REQUIRED(budget_->mutex_) {
-    return given_up() || budget_->Fits(*this, bytes);
+    return given_up() || Fits(bytes);
   };
   budget_->mutex_.Await(absl::Condition(&ready));
   if (given_up()) return std::nullopt;
-  budget_->Take(*this, bytes);
+  Take(bytes);
   return Lease(shared_from_this(), bytes);
 }
 
 bool ByteBudget::Account::WaitUntilWithinShare(absl::FunctionRef<bool()> given_up) {
   absl::MutexLock lock(&budget_->mutex_);
   const auto ready = [&]() ABSL_SHARED_LOCKS_REQUIRED(budget_->mutex_) {
-    return given_up() || held_ <= share_;
+    return given_up() || held_ <= budget_->share_;
   };
   budget_->mutex_.Await(absl::Condition(&ready));
   return !given_up();
+}
+
+bool ByteBudget::Account::IsOverShare() const {
+  absl::MutexLock lock(&budget_->mutex_);
+  return !has_reservation_ && held_ > budget_->share_;
 }
 
 void ByteBudget::Account::Wake() {
@@ -74,9 +128,16 @@ uint64_t ByteBudget::Account::held() const {
 }
 
 void ByteBudget::Account::Release(uint64_t bytes) {
-  absl::MutexLock lock(&budget_->mutex_);
-  held_ -= bytes;
-  budget_->held_ -= bytes;
+  {
+    absl::MutexLock lock(&budget_->mutex_);
+    held_ -= bytes;
+    if (!has_reservation_) {
+      budget_->held_ -= bytes;
+      return;
+    }
+    budget_->Shrink(client_, bytes);
+  }
+  budget_->RoomCameFree();
 }
 
 void ByteBudget::Lease::Reset() {

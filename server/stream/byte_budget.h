@@ -3,12 +3,22 @@
 // A run acquires a tensor's bytes before the tensor is queued, and they come back when the
 // transport has let go of the memory. So the server's memory is bounded by configuration and never
 // by the size of a result.
+//
+// One half of the limit is for results that wait whole: their room is reserved before the run
+// starts, so that its pass never waits for its reader. How much of it a client may have depends on
+// what the others leave (the dynamic thresholds of Choudhury and Hahne, IEEE/ACM Transactions on
+// Networking 1998): a reservation must leave as much free as its client then has, so that slow
+// readers never take the room of those that come later. The other half is split evenly among the
+// passes that wait for their readers.
 #ifndef HOOKWIRE_SERVER_STREAM_BYTE_BUDGET_H_
 #define HOOKWIRE_SERVER_STREAM_BYTE_BUDGET_H_
 
 #include <cstdint>
+#include <functional>
+#include <map>
 #include <memory>
 #include <optional>
+#include <string>
 #include <utility>
 
 #include "absl/base/thread_annotations.h"
@@ -45,38 +55,61 @@ class ByteBudget : public std::enable_shared_from_this<ByteBudget> {
     uint64_t bytes_;
   };
 
-  // At most `limit` bytes in all accounts together.
-  static std::shared_ptr<ByteBudget> Create(uint64_t limit);
+  // At most `limit` bytes in all accounts together, of which `paced`, at least 1, may hold bytes
+  // without a reservation. A tensor that is larger than an account's share passes while the account
+  // holds nothing: it exists already, and counts among what its pass works with.
+  static std::shared_ptr<ByteBudget> Create(uint64_t limit, int paced = 1);
 
-  // An account for a result of `total` bytes. A result that fits into half of the limit may wait
-  // whole, so that its run does not wait for its reader. A larger one has to wait anyway, and gets
-  // a quarter. Whatever is larger than that passes alone: an account that holds nothing may take
-  // more than its share, and more than the limit while nobody holds anything.
-  std::shared_ptr<Account> Open(uint64_t total);
+  // An account for a result of `total` bytes.
+  std::shared_ptr<Account> Open(uint64_t total, std::string client = "");
+
+  // `on_room` is called whenever a reservation shrinks, on the thread that lets go of the memory.
+  // After the call with nullptr it is not called any more.
+  void NotifyRoom(std::function<void()> on_room);
 
   uint64_t limit() const { return limit_; }
+  // Reserved or held.
   uint64_t held() const;
   // The most that was ever held at one time.
   uint64_t peak() const;
 
  private:
-  explicit ByteBudget(uint64_t limit) : limit_(limit) {}
-  bool Fits(const Account& account, uint64_t bytes) const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
-  void Take(Account& account, uint64_t bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  ByteBudget(uint64_t limit, int paced)
+      : limit_(limit), share_(limit / 2 / static_cast<uint64_t>(paced)) {}
+  void Hold(uint64_t bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Reserved bytes that are not needed, or not any more.
+  void Shrink(const std::string& client, uint64_t bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void RoomCameFree();
 
   const uint64_t limit_;
+  const uint64_t share_;
   mutable absl::Mutex mutex_;
   uint64_t held_ ABSL_GUARDED_BY(mutex_) = 0;
   uint64_t peak_ ABSL_GUARDED_BY(mutex_) = 0;
+  uint64_t reserved_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::map<std::string, uint64_t> reserved_by_client_ ABSL_GUARDED_BY(mutex_);
+  absl::Mutex on_room_mutex_;
+  std::function<void()> on_room_ ABSL_GUARDED_BY(on_room_mutex_);
 };
 
 // What one stream holds of a budget. Thread-safe.
 class ByteBudget::Account : public std::enable_shared_from_this<Account> {
  public:
-  Account(std::shared_ptr<ByteBudget> budget, uint64_t share)
-      : budget_(std::move(budget)), share_(share) {}
+  Account(std::shared_ptr<ByteBudget> budget, uint64_t total, std::string client)
+      : budget_(std::move(budget)), total_(total), client_(std::move(client)) {}
+  ~Account() { EndReservation(); }
 
-  uint64_t share() const { return share_; }
+  // Whether the whole result may be reserved at all: it fits while nobody else has anything.
+  bool MayReserve() const { return total_ <= budget_->limit_ / 4; }
+
+  // Sets room aside for the whole result, so that all its bytes can be acquired at once. False
+  // where there is none now.
+  bool Reserve();
+  // No more bytes will be acquired: what was reserved and not acquired is for others.
+  void EndReservation();
+
+  // What the account may hold without a reservation.
+  uint64_t share() const { return budget_->share_; }
 
   // Nothing where the bytes do not fit now.
   std::optional<Lease> TryAcquire(uint64_t bytes);
@@ -85,7 +118,9 @@ class ByteBudget::Account : public std::enable_shared_from_this<Account> {
   // Wake after that.
   std::optional<Lease> Acquire(uint64_t bytes, absl::FunctionRef<bool()> given_up);
 
-  // Blocks while the account holds more than its share; false once `given_up` says true.
+  // Whether the account holds more than its share, without a reservation.
+  bool IsOverShare() const;
+  // Blocks while it does; false once `given_up` says true.
   bool WaitUntilWithinShare(absl::FunctionRef<bool()> given_up);
 
   // Lets a blocked call look at `given_up` again.
@@ -96,11 +131,17 @@ class ByteBudget::Account : public std::enable_shared_from_this<Account> {
  private:
   friend class ByteBudget;
   friend class Lease;
+  bool Fits(uint64_t bytes) const ABSL_SHARED_LOCKS_REQUIRED(budget_->mutex_);
+  void Take(uint64_t bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(budget_->mutex_);
   void Release(uint64_t bytes);
 
   const std::shared_ptr<ByteBudget> budget_;
-  const uint64_t share_;
-  uint64_t held_ = 0;  // guarded by budget_->mutex_
+  const uint64_t total_;
+  const std::string client_;
+  // Guarded by budget_->mutex_.
+  bool has_reservation_ = false;
+  uint64_t unused_ = 0;  // of the reservation
+  uint64_t held_ = 0;
 };
 
 }  // namespace hookwire::server

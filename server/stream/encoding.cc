@@ -23,19 +23,22 @@ constexpr uint8_t kTensorsTag = Tag(v1::RunResponse::kTensorsFieldNumber, kBytes
 constexpr uint8_t kChunksTag = Tag(v1::TensorChunks::kChunksFieldNumber, kBytes);
 constexpr uint8_t kTensorTag = Tag(v1::TensorChunk::kTensorFieldNumber, kVarint);
 constexpr uint8_t kOffsetTag = Tag(v1::TensorChunk::kOffsetFieldNumber, kVarint);
+constexpr uint8_t kSharedBytesTag = Tag(v1::TensorChunk::kSharedBytesFieldNumber, kVarint);
+constexpr uint8_t kSharedOffsetTag = Tag(v1::TensorChunk::kSharedOffsetFieldNumber, kVarint);
 constexpr uint8_t kDataTag = Tag(v1::TensorChunk::kDataFieldNumber, kBytes);
 
 size_t VarintSize(uint64_t value) { return CodedOutputStream::VarintSize64(value); }
 
 // Fields that hold their default are left out, as the generated code does.
-size_t HeadSize(uint32_t index, uint64_t offset) {
-  return (index != 0 ? 1 + VarintSize(index) : 0) + (offset != 0 ? 1 + VarintSize(offset) : 0);
-}
+size_t FieldSize(uint64_t value) { return value != 0 ? 1 + VarintSize(value) : 0; }
 
-size_t DataSize(uint64_t size) { return size != 0 ? 1 + VarintSize(size) + size : 0; }
+size_t HeadSize(const Piece& piece) { return FieldSize(piece.index) + FieldSize(piece.offset); }
 
-size_t ChunkSize(uint32_t index, uint64_t offset, uint64_t size) {
-  return HeadSize(index, offset) + DataSize(size);
+size_t ChunkSize(const Piece& piece, uint64_t size) {
+  if (piece.held == nullptr) {
+    return HeadSize(piece) + FieldSize(size) + FieldSize(piece.shared_offset);
+  }
+  return HeadSize(piece) + FieldSize(size) + size;
 }
 
 size_t Framed(size_t size) { return 1 + VarintSize(size) + size; }
@@ -45,12 +48,19 @@ uint8_t* PutVarint(uint8_t tag, uint64_t value, uint8_t* out) {
   return CodedOutputStream::WriteVarint64ToArray(value, out);
 }
 
+uint8_t* PutField(uint8_t tag, uint64_t value, uint8_t* out) {
+  return value != 0 ? PutVarint(tag, value, out) : out;
+}
+
 const uint8_t* BytesOf(const Piece& piece) {
   const HeldTensor& held = *piece.held;
   return static_cast<const uint8_t*>(held.tensor.const_data_ptr()) + (piece.offset - held.offset);
 }
 
-bool IsCopied(const Piece& piece) { return piece.size <= kCopiedPieceBytes; }
+// The bytes of a piece that go in the message.
+uint64_t Payload(const Piece& piece) { return piece.held == nullptr ? 0 : piece.size; }
+
+bool IsCopied(const Piece& piece) { return Payload(piece) <= kCopiedPieceBytes; }
 
 grpc::Slice SliceOver(const Piece& piece) {
   // May run on any thread, inside the transport: it only drops a reference.
@@ -63,20 +73,21 @@ grpc::Slice SliceOver(const Piece& piece) {
 
 }  // namespace
 
-TensorMessage::Room TensorMessage::RoomFor(uint32_t index, uint64_t offset, uint64_t size) const {
-  const auto fits = [&](uint64_t bytes) {
-    return Framed(body_bytes_ + Framed(ChunkSize(index, offset, bytes))) <= max_bytes_;
+TensorMessage::Room TensorMessage::RoomFor(const Piece& piece) const {
+  const auto size_with = [&](uint64_t bytes) {
+    return Framed(body_bytes_ + Framed(ChunkSize(piece, bytes)));
   };
-  if (fits(size)) return {true, size};
+  const size_t whole = size_with(piece.size);
+  if (whole <= max_bytes_) return {true, piece.size};
   // Lengths before the data may get shorter with it; a few bytes are left unused rather than
   // searched for.
-  const size_t around = Framed(body_bytes_ + Framed(ChunkSize(index, offset, size))) - size;
+  const size_t around = whole - Payload(piece);
   if (around >= max_bytes_) return {};
   return {true, max_bytes_ - around};
 }
 
 void TensorMessage::Add(Piece piece) {
-  body_bytes_ += Framed(ChunkSize(piece.index, piece.offset, piece.size));
+  body_bytes_ += Framed(ChunkSize(piece, piece.size));
   pieces_.push_back(std::move(piece));
 }
 
@@ -99,11 +110,16 @@ grpc::ByteBuffer TensorMessage::Encode() const {
   };
   std::vector<Cut> cuts;
   for (const Piece& piece : pieces_) {
-    out = PutVarint(kChunksTag, ChunkSize(piece.index, piece.offset, piece.size), out);
-    if (piece.index != 0) out = PutVarint(kTensorTag, piece.index, out);
-    if (piece.offset != 0) out = PutVarint(kOffsetTag, piece.offset, out);
+    out = PutVarint(kChunksTag, ChunkSize(piece, piece.size), out);
+    out = PutField(kTensorTag, piece.index, out);
+    out = PutField(kOffsetTag, piece.offset, out);
+    if (piece.held == nullptr) {
+      out = PutField(kSharedBytesTag, piece.size, out);
+      out = PutField(kSharedOffsetTag, piece.shared_offset, out);
+      continue;
+    }
+    out = PutField(kDataTag, piece.size, out);
     if (piece.size == 0) continue;
-    out = PutVarint(kDataTag, piece.size, out);
     if (IsCopied(piece)) {
       std::memcpy(out, BytesOf(piece), piece.size);
       out += piece.size;

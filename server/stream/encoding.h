@@ -27,8 +27,6 @@ struct HeldTensor {
   at::Tensor tensor;
   // Where it begins in the tensor of the plan, in bytes.
   uint64_t offset = 0;
-
-  uint64_t end() const { return offset + tensor.nbytes(); }
 };
 
 // Bytes [offset, offset + size) of tensor number `index` of the plan.
@@ -36,7 +34,10 @@ struct Piece {
   uint32_t index = 0;
   uint64_t offset = 0;
   uint64_t size = 0;
+  // Null: the bytes lie in the memory that the client shares, from its byte `shared_offset` on, and
+  // the message only says so.
   std::shared_ptr<const HeldTensor> held;
+  uint64_t shared_offset = 0;
 };
 
 // Pieces up to this size are copied behind their header: cheaper than a slice of their own.
@@ -50,13 +51,13 @@ class TensorMessage {
 
   static constexpr size_t kMinMessageBytes = 64;
 
-  // How many of the `size` bytes from `offset` on fit beside what is there. `fits` is false where
-  // not even the piece's header does (or, for a piece with bytes, not one of them).
+  // How many of the piece's bytes fit beside what is there. `fits` is false where not even the
+  // piece's header does (or, for a piece with bytes in the message, not one of them).
   struct Room {
     bool fits = false;
     uint64_t bytes = 0;
   };
-  Room RoomFor(uint32_t index, uint64_t offset, uint64_t size) const;
+  Room RoomFor(const Piece& piece) const;
 
   // REQUIRES: RoomFor says that the piece fits.
   void Add(Piece piece);

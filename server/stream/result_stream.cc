@@ -34,32 +34,44 @@ void ResultStream::Open(const v1::Accepted& accepted) {
   Pump();
 }
 
-absl::Status ResultStream::Emit(uint32_t index, uint64_t offset, at::Tensor tensor) {
+absl::Status ResultStream::Emit(uint32_t index, uint64_t offset, at::Tensor tensor,
+                                absl::FunctionRef<void(bool)> waits) {
   const auto given_up = [this] { return failed_.load(); };
+  const auto wait = [&](auto&& until) {
+    SetBlocked(true);
+    waits(true);
+    until();
+    waits(false);
+    SetBlocked(false);
+  };
   const uint64_t bytes = tensor.nbytes();
   std::optional<ByteBudget::Lease> lease = account_->TryAcquire(bytes);
-  if (!lease.has_value()) {
-    SetBlocked(true);
-    lease = account_->Acquire(bytes, given_up);
-    SetBlocked(false);
-  }
+  if (!lease.has_value()) wait([&] { lease = account_->Acquire(bytes, given_up); });
+  if (!lease.has_value()) return status();
+  auto held =
+      std::make_shared<const HeldTensor>(HeldTensor{*std::move(lease), std::move(tensor), offset});
+  const absl::Status queued = Queue({index, offset, bytes, std::move(held)});
+  if (!queued.ok()) return queued;
+  // What was let through because it was alone leaves before the pass makes more.
+  if (account_->IsOverShare()) wait([&] { account_->WaitUntilWithinShare(given_up); });
+  return absl::OkStatus();
+}
+
+absl::Status ResultStream::EmitShared(uint32_t index, uint64_t offset, uint64_t size,
+                                      uint64_t shared_offset) {
+  return Queue({index, offset, size, nullptr, shared_offset});
+}
+
+absl::Status ResultStream::Queue(Piece piece) {
   {
     absl::MutexLock lock(&mutex_);
     if (!failure_.ok()) return failure_;
-    auto held = std::make_shared<const HeldTensor>(
-        HeldTensor{*std::move(lease), std::move(tensor), offset});
-    waiting_.push_back({index, offset, std::move(held)});
-    waiting_bytes_ += bytes;
-    if (offset == 0) ++tensors_;
-    bytes_ += bytes;
+    waiting_bytes_ += piece.size;
+    if (piece.offset == 0) ++tensors_;
+    bytes_ += piece.size;
+    waiting_.push_back(std::move(piece));
   }
   Pump();
-  // What was let through because it was alone leaves before the pass makes more.
-  if (bytes > account_->share()) {
-    SetBlocked(true);
-    account_->WaitUntilWithinShare(given_up);
-    SetBlocked(false);
-  }
   return absl::OkStatus();
 }
 
@@ -85,20 +97,19 @@ absl::Status ResultStream::Progress(int layers_done) {
   return absl::OkStatus();
 }
 
-void ResultStream::End(const v1::Receipt& receipt) {
-  v1::RunResponse event;
-  *event.mutable_receipt() = receipt;
-  grpc::ByteBuffer message = EncodeMessage(event);
+void ResultStream::End(v1::Receipt receipt) {
+  account_->EndReservation();
   {
     absl::MutexLock lock(&mutex_);
     producer_ended_ = true;
     progress_.reset();
-    if (failure_.ok()) receipt_ = std::move(message);
+    if (failure_.ok()) receipt_ = std::move(receipt);
   }
   Pump();
 }
 
 void ResultStream::Fail(const absl::Status& status) {
+  account_->EndReservation();
   {
     absl::MutexLock lock(&mutex_);
     producer_ended_ = true;
@@ -222,13 +233,19 @@ ResultStream::Step ResultStream::NextStep() {
     return {Step::kWrite, TakeTensors(), {}};
   }
   if (receipt_.has_value()) {
-    return {Step::kWriteAndClose, *std::exchange(receipt_, std::nullopt), {}};
+    v1::RunResponse event;
+    *event.mutable_receipt() = *std::exchange(receipt_, std::nullopt);
+    const absl::Duration streamed = std::max(clock_.Now() - begun_, absl::ZeroDuration());
+    event.mutable_receipt()->set_stream_us(
+        static_cast<uint64_t>(absl::ToInt64Microseconds(streamed)));
+    return {Step::kWriteAndClose, EncodeMessage(event), {}};
   }
   return {};
 }
 
 bool ResultStream::TensorsAreDue() const {
-  return producer_ended_ || blocked_ || !begun_ || waiting_bytes_ >= options_.eager_bytes ||
+  return producer_ended_ || blocked_ || begun_ == absl::InfiniteFuture() ||
+         waiting_bytes_ >= options_.eager_bytes ||
          clock_.Now() - written_at_ >= options_.write_interval;
 }
 
@@ -236,21 +253,21 @@ grpc::ByteBuffer ResultStream::TakeTensors() {
   TensorMessage message(
       std::max<size_t>(options_.max_message_bytes, TensorMessage::kMinMessageBytes));
   while (!waiting_.empty()) {
-    Waiting& next = waiting_.front();
-    const uint64_t left = next.held->end() - next.offset;
-    const TensorMessage::Room room = message.RoomFor(next.index, next.offset, left);
+    Piece& next = waiting_.front();
+    const TensorMessage::Room room = message.RoomFor(next);
     if (!room.fits) break;
-    if (room.bytes < left && !message.empty() && room.bytes < kLeastSplitBytes) break;
+    if (room.bytes < next.size && !message.empty() && room.bytes < kLeastSplitBytes) break;
     waiting_bytes_ -= room.bytes;
-    if (room.bytes < left) {
+    if (room.bytes < next.size) {
       message.Add({next.index, next.offset, room.bytes, next.held});
       next.offset += room.bytes;
+      next.size -= room.bytes;
       break;
     }
-    message.Add({next.index, next.offset, left, std::move(next.held)});
+    message.Add(std::move(next));
     waiting_.pop_front();
   }
-  begun_ = true;
+  begun_ = std::min(begun_, clock_.Now());
   grpc::ByteBuffer bytes = message.Encode();
   in_flight_ = std::move(message);
   return bytes;

@@ -18,11 +18,11 @@
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "hookwire/v1/service.pb.h"
-#include "server/execute/tensor_sink.h"
 #include "server/observe/clock.h"
 #include "server/stream/byte_budget.h"
 #include "server/stream/encoding.h"
@@ -31,7 +31,7 @@
 namespace hookwire::server {
 
 // Thread-safe; Emit, Progress, End and Fail come from one thread at a time.
-class ResultStream final : public TensorSink {
+class ResultStream {
  public:
   struct Options {
     // The largest message with tensors.
@@ -50,19 +50,30 @@ class ResultStream final : public TensorSink {
   ResultStream(const Options& options, std::shared_ptr<ByteBudget::Account> account,
                MessageWriter& writer, const Clock& clock);
 
+  // Room for the whole result, as in ByteBudget::Account.
+  bool MayReserve() const { return account_->MayReserve(); }
+  bool Reserve() { return account_->Reserve(); }
+
   // Sends the first event.
   void Open(const v1::Accepted& accepted);
 
-  // Blocks while the budget has no room, and after a tensor that is larger than the stream's share
-  // until the reader has taken it. Fails as soon as the stream has failed.
-  absl::Status Emit(uint32_t index, uint64_t offset, at::Tensor tensor) override;
-  absl::Status Progress(int layers_done) override;
+  // TensorSink::Emit. Blocks while the budget has no room, and after a tensor that is larger than
+  // the stream's share until the reader has taken it; `waits` is told true before that, and false
+  // after it. Fails as soon as the stream has failed.
+  absl::Status Emit(
+      uint32_t index, uint64_t offset, at::Tensor tensor,
+      absl::FunctionRef<void(bool)> waits = [](bool) {});
+  // The same for bytes that lie in the memory that the client shares, from its byte `shared_offset`
+  // on. Never blocks.
+  absl::Status EmitShared(uint32_t index, uint64_t offset, uint64_t size, uint64_t shared_offset);
+  // TensorSink::Progress.
+  absl::Status Progress(int layers_done);
 
   // While the producer waits for its reader, whatever waits is due at once.
   void SetBlocked(bool blocked);
 
-  // Everything was emitted: the receipt follows the last tensor.
-  void End(const v1::Receipt& receipt);
+  // Everything was emitted: the receipt follows the last tensor, and says how long the stream took.
+  void End(v1::Receipt receipt);
   // The run has failed: what waits is dropped, and the call ends with `status` (or with the
   // stream's own failure).
   void Fail(const absl::Status& status);
@@ -86,11 +97,6 @@ class ResultStream final : public TensorSink {
   uint64_t bytes() const;
 
  private:
-  struct Waiting {
-    uint32_t index;
-    uint64_t offset;
-    std::shared_ptr<const HeldTensor> held;
-  };
   // What to do with the writer, decided under the mutex and done outside it.
   struct Step {
     enum Kind { kNothing, kWrite, kWriteAndClose, kClose } kind = kNothing;
@@ -98,6 +104,7 @@ class ResultStream final : public TensorSink {
     absl::Status status;
   };
 
+  absl::Status Queue(Piece piece);
   // Gives the writer the next message, if it waits for one and there is one that is due.
   void Pump();
   Step NextStep() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -124,16 +131,16 @@ class ResultStream final : public TensorSink {
   absl::Time written_at_ ABSL_GUARDED_BY(mutex_) = absl::InfinitePast();
 
   bool opened_ ABSL_GUARDED_BY(mutex_) = false;
-  // A message with tensors has been sent.
-  bool begun_ ABSL_GUARDED_BY(mutex_) = false;
+  // When the first message with tensors was sent; InfiniteFuture before that.
+  absl::Time begun_ ABSL_GUARDED_BY(mutex_) = absl::InfiniteFuture();
   std::optional<grpc::ByteBuffer> accepted_ ABSL_GUARDED_BY(mutex_);
-  std::deque<Waiting> waiting_ ABSL_GUARDED_BY(mutex_);
+  std::deque<Piece> waiting_ ABSL_GUARDED_BY(mutex_);
   uint64_t waiting_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
   // Kept until the message that they were copied into has been taken, so that the budget counts it.
   std::optional<TensorMessage> in_flight_ ABSL_GUARDED_BY(mutex_);
   std::optional<uint32_t> progress_ ABSL_GUARDED_BY(mutex_);
   absl::Time progress_at_ ABSL_GUARDED_BY(mutex_);
-  std::optional<grpc::ByteBuffer> receipt_ ABSL_GUARDED_BY(mutex_);
+  std::optional<v1::Receipt> receipt_ ABSL_GUARDED_BY(mutex_);
 
   uint64_t tensors_ ABSL_GUARDED_BY(mutex_) = 0;
   uint64_t bytes_ ABSL_GUARDED_BY(mutex_) = 0;

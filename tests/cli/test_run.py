@@ -118,8 +118,10 @@ def test_a_pass_that_ends_early(command: Command) -> None:
     assert [tensor["name"] for tensor in told["tensors"]] == [
         "blocks.0.hook_out",
         "blocks.1.hook_out",
+        "residual",
     ]
     assert told["tensors"][0]["shape"] == [1, 2, 64]
+    assert told["tensors"][2]["shape"] == [1, 15, 64]
     assert told["next"] == []
     assert told["receipt"]["n_layers_run"] == 2
 

@@ -153,8 +153,8 @@ class Planned:
     def _add_capture(self, number: int, capture: run_pb2.Capture) -> None:
         try:
             names = find(capture.hook)
-        except Refused:
-            if capture.missing != run_pb2.MISSING_SKIP:
+        except Refused as refused:
+            if capture.missing != run_pb2.MISSING_SKIP or refused.reason != "HOOK_ABSENT":
                 raise
             self.skipped.append(capture.hook)
             return

@@ -252,6 +252,25 @@ def test_an_absent_hook_says_why_and_what_to_use(model: hookwire.RemoteModel) ->
     assert caught.value.suggestion == "blocks.1.hook_resid_pre"
 
 
+def test_only_names_that_others_have_can_be_skipped(model: hookwire.RemoteModel) -> None:
+    absent = ["blocks.5.attn.hook_k", "blocks.0.router.hook_out", "blocks.*.experts.*"]
+    with pytest.warns(hookwire.SkippedWarning, match="blocks.5.attn.hook_k, blocks.0.router"):
+        _, cache = model.run_with_cache(CLEAN, names_filter=["hook_embed", *absent], missing="skip")
+    assert set(cache) == {"hook_embed", "embed.hook_out"}
+    plan = model.plan(CLEAN, ["hook_embed", *absent], missing="skip")
+    assert plan.skipped == tuple(absent)
+    for typo in ("hook_emebd", "blocks.17.hook_in", "blocks.*.hook_nothing"):
+        with pytest.raises(KeyError, match=r"did you mean|layers 0 to 5"):
+            model.run_with_cache(CLEAN, names_filter=["hook_embed", typo], missing="skip")
+
+
+def test_what_is_at_the_stop_is_what_the_run_returns(model: hookwire.RemoteModel) -> None:
+    with pytest.raises(hookwire.NeverFiresError, match="can return") as caught:
+        model.run_with_cache(CLEAN, names_filter="blocks.2.hook_resid_pre", stop_at_layer=2)
+    assert "outputs.residual" not in str(caught.value)
+    assert caught.value.suggestion == "what a run with stop_at_layer returns"
+
+
 def test_a_layer_too_many(model: hookwire.RemoteModel) -> None:
     with pytest.raises(KeyError, match="layers 0 to 5"):
         model.run_with_cache(CLEAN, names_filter="blocks.17.hook_in")

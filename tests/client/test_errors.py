@@ -87,6 +87,7 @@ def test_python_types() -> None:
     assert issubclass(hookwire.ValueShapeError, ValueError)
     assert issubclass(hookwire.ValueDtypeError, TypeError)
     assert issubclass(hookwire.UnsupportedError, NotImplementedError)
+    assert issubclass(hookwire.NoModulesError, AttributeError)
 
 
 class _RpcError(grpc.RpcError):

@@ -129,13 +129,18 @@ def test_stop_at_layer(model: hookwire.RemoteModel, name: str, stop: int) -> Non
     assert np.array_equal(model(value, stop_at_layer=stop, **options), residual)
 
 
-def test_stop_at_layer_without_a_result(model: hookwire.RemoteModel, server: FakeServer) -> None:
-    output, cache = model.run_with_cache(
-        [LONG], names_filter="blocks.0.hook_in", stop_at_layer=1, return_type=None
-    )
-    assert output is None
-    assert list(cache) == ["blocks.0.hook_in"]
+def test_a_stream_has_the_residual_only_where_it_is_asked_for(
+    model: hookwire.RemoteModel, server: FakeServer
+) -> None:
+    wanted: Any = {"names_filter": "blocks.0.hook_in", "stop_at_layer": 1}
+    assert [name for name, _ in model.stream([LONG], **wanted)] == ["blocks.0.hook_in"]
     assert not server.specs[-1].outputs.residual
+    streamed = dict(iter(model.stream([LONG], **wanted, return_type="logits")))
+    assert list(streamed) == ["blocks.0.hook_in", "residual"]
+    assert np.array_equal(streamed["residual"], model([LONG], stop_at_layer=1))
+    # A plan is that of the run that returns it.
+    plan = model.plan([LONG], **wanted, return_type=None)
+    assert [tensor.name for tensor in plan.tensors] == ["blocks.0.hook_in", "residual"]
 
 
 @pytest.mark.parametrize("name", BATCHES)
@@ -290,7 +295,10 @@ def test_filters_behind_the_end(model: hookwire.RemoteModel, names_filter: Any) 
 
 def test_missing_names_can_be_skipped(model: hookwire.RemoteModel) -> None:
     wanted = ["hook_embed", "blocks.2.attn.hook_k"]
-    _, cache = model.run_with_cache([LONG], names_filter=wanted, missing="skip")
+    with pytest.warns(hookwire.SkippedWarning, match=r"left out blocks\.2\.attn\.hook_k") as caught:
+        _, cache = model.run_with_cache([LONG], names_filter=wanted, missing="skip")
+    assert len(caught) == 1
+    assert caught[0].filename == __file__
     assert list(cache) == ["embed.hook_out", "hook_embed"]
     assert model.plan([LONG], wanted, missing="skip").skipped == ("blocks.2.attn.hook_k",)
 
@@ -390,13 +398,6 @@ def test_what_transformer_lens_has_and_this_has_not(
 ) -> None:
     with pytest.raises(hookwire.UnsupportedError, match=next(iter(arguments))):
         model.run_with_cache([LONG], **arguments)
-
-
-def test_misspelt_arguments(model: hookwire.RemoteModel) -> None:
-    with pytest.raises(TypeError, match="names_filtre"):
-        model.run_with_cache([LONG], names_filtre="x")
-    with pytest.raises(TypeError, match="names_filter"):
-        model.run_with_hooks([LONG], names_filter="x")
 
 
 def test_non_finite_values_draw_a_warning(model: hookwire.RemoteModel, server: FakeServer) -> None:

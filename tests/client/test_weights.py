@@ -372,3 +372,5 @@ async def test_the_asynchronous_model_has_them_too(address: str) -> None:
         _, cache = await model.run_with_cache([[2, 5, 7]])
         attributed = cache.logit_attrs(cache.decompose_resid(), 5).sum(0)
         assert torch.allclose(attributed, cache["hook_unembed"][..., 5], atol=1e-4)
+    with pytest.raises(ValueError, match="closed channel"):
+        model.W_O[1]  # what they are fetched over has ended with the model

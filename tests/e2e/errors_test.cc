@@ -351,7 +351,7 @@ TEST_F(Errors, StayShortHoweverLongTheRequestIs) {
 
 TEST_F(Errors, MissingNamesCanBeSkipped) {
   v1::RunSpec spec = GoodSpec();
-  for (const char* hook : {"blocks.5.attn.hook_k", "no.such.hook", "no.such.*"}) {
+  for (const char* hook : {"blocks.5.attn.hook_k", "blocks.4.attn.v.*"}) {
     *spec.add_captures() = Capture(hook);
     spec.mutable_captures()->rbegin()->set_missing(v1::MISSING_SKIP);
   }
@@ -359,7 +359,11 @@ TEST_F(Errors, MissingNamesCanBeSkipped) {
   ASSERT_THAT(StatusOf(result), IsOk());
   EXPECT_EQ(result->tensors.size(), 1U);
   EXPECT_THAT(result->plan.skipped(),
-              ::testing::ElementsAre("blocks.5.attn.hook_k", "no.such.hook", "no.such.*"));
+              ::testing::ElementsAre("blocks.5.attn.hook_k", "blocks.4.attn.v.*"));
+  for (const char* hook : {"no.such.hook", "no.such.*"}) {
+    spec.mutable_captures()->rbegin()->set_hook(hook);
+    EXPECT_THAT(StatusOf(client().Collect(spec)), HasCode(absl::StatusCode::kNotFound)) << hook;
+  }
 }
 
 }  // namespace

@@ -89,9 +89,10 @@ TEST_F(Lifetime, ACancelledRunMakesRoomForTheNext) {
   }
 }
 
-TEST_F(Lifetime, ARunThatIsCancelledWhileItWaitsLeavesTheQueue) {
-  const auto first = daemon().Connect();
-  const auto second = daemon().Connect();
+TEST(Queue, ARunThatIsCancelledWhileItWaitsLeavesTheQueue) {
+  const auto daemon = Daemon::Start({"--max-paced", "1"});
+  const auto first = daemon->Connect();
+  const auto second = daemon->Connect();
   absl::Notification started;
   absl::Notification go_on;
   std::thread holder([&] {
@@ -105,8 +106,10 @@ TEST_F(Lifetime, ARunThatIsCancelledWhileItWaitsLeavesTheQueue) {
   });
   started.WaitForNotification();
   // Behind a run that stands still.
-  const auto waiting = second->Run(GoodSpec(), Ignore, {.timeout = absl::Milliseconds(300)});
+  const auto waiting = second->Run(LargeSpec(60), Ignore, {.timeout = absl::Milliseconds(300)});
   EXPECT_THAT(StatusOf(waiting), HasCode(absl::StatusCode::kDeadlineExceeded));
+  // Not behind it.
+  EXPECT_THAT(StatusOf(second->Run(GoodSpec(), Ignore, {.timeout = absl::Seconds(60)})), IsOk());
   go_on.Notify();
   holder.join();
 }
@@ -122,14 +125,14 @@ TEST_F(Lifetime, ADeadlineEndsARun) {
 }
 
 TEST(Stall, AReaderThatStandsStillIsGivenUp) {
-  const auto daemon = Daemon::Start({"--stall-timeout", "1"});
+  const auto daemon = Daemon::Start({"--stall-timeout", "1", "--max-paced", "1"});
   const auto first = daemon->Connect();
   const auto second = daemon->Connect();
   bool waited = false;
   const auto receipt = first->Run(LargeSpec(60), [&](const Tensor&) {
     if (!waited) {
       // Only once the reader that reads nothing has been given up does this run get its turn.
-      EXPECT_THAT(StatusOf(second->Run(GoodSpec(), Ignore, {.timeout = absl::Seconds(60)})),
+      EXPECT_THAT(StatusOf(second->Run(LargeSpec(60), Ignore, {.timeout = absl::Seconds(60)})),
                   IsOk());
       waited = true;
     }

@@ -274,7 +274,9 @@ TEST_F(RunStream, BitsDoNotDependOnTheSizeOfMessages) {
   }
 }
 
-TEST_F(RunStream, ClientsAtTheSameTimeGetTheBitsThatEachGetsAlone) {
+using RunStreamInReference = DaemonTest<Reference>;
+
+TEST_F(RunStreamInReference, ClientsAtTheSameTimeGetTheBitsThatEachGetsAlone) {
   const auto spec_of = [](uint32_t seed) {
     v1::RunSpec spec = SpecOf({LongPrompt(10 + seed * 7, seed)});
     *spec.add_captures() = Capture("blocks.*.hook_out");

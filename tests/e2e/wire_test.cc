@@ -18,7 +18,6 @@ namespace {
 using google::protobuf::Message;
 using google::protobuf::UnknownFieldSet;
 using ::testing::AnyOf;
-using ::testing::HasSubstr;
 using ::testing::StartsWith;
 
 const std::string kService = "/hookwire.v1.ActivationService/";
@@ -160,7 +159,7 @@ TEST_F(Wire, RefusesNestingWithoutEnd) {
 // Sets attention patterns, [4, 128, 128] float32 or 256 KiB each.
 v1::RunSpec LargeSpec(int values) {
   v1::RunSpec spec = SpecOf({LongPrompt(128)});
-  const std::vector<float> pattern(4 * 128 * 128, 0.0078125F);
+  const std::vector<float> pattern(size_t{4} * 128 * 128, 0.0078125F);
   for (int i = 0; i < values; ++i) {
     *spec.add_interventions() =
         client::Set("blocks.1.attn.hook_pattern", client::Float32(pattern, {4, 128, 128}));

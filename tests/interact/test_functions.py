@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.interact.conftest import LENGTH, Pair
+from tests.interact.conftest import LENGTH, Pair, assert_same
 from tests.parity.reference import NOT_THE_SAME_WRITE
 
 # One of each kind: the stream, a branch, heads, keys, the MLP's inside, what a norm gives.
@@ -176,6 +176,41 @@ def test_stop_at_layer(pair: Pair) -> None:
                 pair.tokens(), fwd_hooks=[("blocks.0.hook_out", edit_in_place)], stop_at_layer=stop
             )
         )
+
+
+def test_an_early_stop_returns_the_stream_whatever_the_return_type(pair: Pair) -> None:
+    stop = 2
+
+    def body(model: Any) -> Any:
+        returned = []
+        for return_type in ("logits", None):
+            wanted: Any = {"stop_at_layer": stop, "return_type": return_type}
+            hooks = [("blocks.0.hook_out", edit_in_place)]
+            returned += [
+                model(pair.tokens(), **wanted),
+                model.run_with_hooks(pair.tokens(), fwd_hooks=hooks, **wanted),
+                model.run_with_cache(pair.tokens(), names_filter="blocks.0.hook_in", **wanted)[0],
+            ]
+        return returned
+
+    whole, edited, cached, *again = pair.same(body)
+    assert_same(again, [whole, edited, cached])
+    assert not torch.equal(whole, edited)
+    # To be told the loss of what has none would be to be told something else.
+    for return_type in ("loss", "both"):
+        there = pair.local(pair.tokens(), return_type=return_type, stop_at_layer=stop)
+        assert_same(whole, there)
+        with pytest.raises(ValueError, match="needs the whole pass"):
+            pair.remote(pair.tokens(), return_type=return_type, stop_at_layer=stop)
+
+
+def test_a_stop_behind_the_last_layer_returns_what_enters_the_final_norm(e_type: Pair) -> None:
+    n_layers = e_type.remote.cfg.n_layers
+    there = e_type.local(e_type.tokens(), stop_at_layer=n_layers)
+    assert_same(there, e_type.local(e_type.tokens()))
+    _, cache = e_type.local.run_with_cache(e_type.tokens(), names_filter="ln_final.hook_in")
+    here = e_type.remote(e_type.tokens(), stop_at_layer=n_layers)
+    assert_same(here, cache["ln_final.hook_in"])
 
 
 def test_a_cache_sees_what_hooks_around_it_have_made(pair: Pair) -> None:

@@ -85,6 +85,7 @@ def test_tokens_are_those_of_the_bridge_in_process(pair: Pair, bridge: HookwireB
         test_functions.test_several_at_one_point_run_in_order,
         test_functions.test_predicates,
         test_functions.test_stop_at_layer,
+        test_functions.test_an_early_stop_returns_the_stream_whatever_the_return_type,
         test_functions.test_a_cache_sees_what_hooks_around_it_have_made,
         test_functions.test_nested_blocks_apply_from_the_outside_in,
         test_functions.test_remove_batch_dim,
@@ -251,6 +252,8 @@ def test_the_driver_by_itself(pair: Pair, bridge: HookwireBridge) -> None:
     nothing = driver.forward(pair.tokens(), capture=names[:1], return_logits=False)
     assert nothing.logits is None
     assert nothing.raw_output.n_layers_run == 1
+    stopped = driver.forward(pair.tokens(), stop_at_layer=1, return_logits=False)
+    assert stopped.logits is None
     with pytest.raises(ValueError, match="input_ids"):
         driver.forward()
     with pytest.raises(NotImplementedError):
@@ -318,6 +321,8 @@ def test_losses_and_labels(pair: Pair, bridge: HookwireBridge) -> None:
     with pytest.raises(ValueError, match="return_type"):
         bridge(tokens, return_type="everything")
     assert bridge(tokens, return_type=None) is None
+    with pytest.raises(ValueError, match="needs the whole pass"):
+        bridge(tokens, return_type="loss", labels=labels, stop_at_layer=1)
 
 
 @pytest.mark.parametrize("name", ["resid_pre", "attn_head_out_by_pos", "attn_head_k_all_pos"])

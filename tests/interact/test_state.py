@@ -80,6 +80,65 @@ def test_reset_hooks_end_lets_the_hooks_of_a_run_stay(pair: Pair) -> None:
     assert not torch.equal(first, last)
 
 
+def test_hooks_apply_in_the_order_in_which_they_were_added(pair: Pair) -> None:
+    """Whether one by one or in a block; and what is added in a block outlives it."""
+
+    def body(model: Any) -> Any:
+        order: list[str] = []
+
+        def at(which: str) -> tuple[str, Any]:
+            def note(tensor: torch.Tensor, hook: Any) -> torch.Tensor:
+                order.append(which)
+                return tensor * 2 + len(which)
+
+            return PLACE, note
+
+        def run() -> tuple[torch.Tensor, list[str]]:
+            order.clear()
+            logits = model.run_with_hooks(pair.tokens(), fwd_hooks=[at("run")])
+            return logits, list(order)
+
+        told = []
+        model.add_hook(*at("first"))
+        with model.hooks(fwd_hooks=[at("block")]):
+            model.add_hook(*at("inside"))
+            model.add_perma_hook(*at("permanent"))
+            with model.hooks(fwd_hooks=[at("inner")], reset_hooks_end=False):
+                model.add_hook(*at("innermost"))
+                told.append(run())
+            told.append(run())
+        told.append(run())
+        model.reset_hooks()
+        told.append(run())
+        return told
+
+    orders = [order for _, order in pair.same(body)]
+    assert orders == [
+        ["first", "block", "inside", "permanent", "inner", "innermost", "run"],
+        ["first", "block", "inside", "permanent", "inner", "innermost", "run"],
+        ["first", "inside", "permanent", "inner", "innermost", "run"],
+        ["permanent", "run"],
+    ]
+
+
+def test_a_reset_in_a_block_removes_its_hooks_too(pair: Pair) -> None:
+    def body(model: Any) -> Any:
+        hooks = [("blocks.0.hook_out", twice)]
+        with model.hooks(fwd_hooks=hooks), model.hooks(fwd_hooks=hooks, reset_hooks_end=False):
+            changed = model(pair.tokens())
+            model.reset_hooks()
+            inside = model(pair.tokens())
+            model.add_hook("blocks.0.hook_out", twice)
+        after = model(pair.tokens())
+        model.reset_hooks()
+        return changed, inside, after, model(pair.tokens())
+
+    changed, inside, after, plain = pair.same(body)
+    assert torch.equal(inside, plain)
+    assert not torch.equal(after, plain)
+    assert not torch.equal(after, changed)
+
+
 def test_a_context_is_kept_until_it_is_cleared(pair: Pair) -> None:
     def body(model: Any) -> Any:
         told = []

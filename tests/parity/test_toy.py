@@ -53,6 +53,12 @@ def test_checkpoint_is_small() -> None:
     assert sum(path.stat().st_size for path in CHECKPOINT.iterdir()) <= 2_000_000
 
 
+def test_parameters_are_as_many_as_the_readme_says(reference: Reference, model: Any) -> None:
+    count = sum(parameter.numel() for parameter in reference.model.parameters())
+    assert model.cfg.n_params == count
+    assert f" {count:,} parameters" in (TOY / "README.md").read_text()
+
+
 def test_layer_scalars_are_not_one(reference: Reference) -> None:
     scalars = [layer.layer_scalar.item() for layer in reference.direct.text.layers]
     assert scalars == [0.75, 1.25, 0.875, 1.125, 0.625, 0.9375]

@@ -19,10 +19,21 @@ import grpc
 from hookwire import dtypes, errors, inputs, rpc
 from hookwire._proto import service_pb2
 from hookwire.catalogue import Catalogue
+from hookwire.connection import Connection
 from hookwire.filters import NamesFilter
 from hookwire.plan import Plan
 from hookwire.results import Entry
-from hookwire.session import Activation, CallOptions, Options, Run, RunOptions, Session, refuse
+from hookwire.session import (
+    Activation,
+    CallOptions,
+    Options,
+    Run,
+    RunOptions,
+    Session,
+    refuse,
+    returned,
+)
+from hookwire.shared_memory import Segment, SharedMemory
 from hookwire.tokens import Tokenizer
 from hookwire.weights import disk_cache
 
@@ -39,11 +50,14 @@ async def connect(
     timeout: float = 5.0,
     quiet: bool = False,
     cache_weights: bool | str | os.PathLike[str] = True,
+    shared_memory: bool = True,
 ) -> AsyncRemoteModel:
     """Connects to a server. Arguments and errors as in `hookwire.connect`."""
     connection = AsyncConnection(address)
     try:
         answer = await connection.get_model(timeout)
+        if shared_memory:
+            connection.shared_memory.offer(answer.server)
         model = AsyncRemoteModel(connection, answer, tensors, await connection.list_hooks())
         model._disk = disk_cache(cache_weights)
     except BaseException:
@@ -59,6 +73,7 @@ class AsyncConnection:
 
     def __init__(self, address: str) -> None:
         self.address = rpc.check_address(address)
+        self.shared_memory = SharedMemory()
         options = [item for item in rpc.CHANNEL_OPTIONS if item[0].startswith("grpc.")]
         self._channel = grpc.aio.insecure_channel(address, options=options)
         self._get_model = rpc.GET_MODEL.bind(self._channel)
@@ -103,34 +118,43 @@ class AsyncConnection:
         Functions are called as their turn comes, and awaited where they are asynchronous.
         """
         made = run.request
-        if made.interacts:
-            call = self._interact(timeout=run.timeout)
-        else:
-            call = self._run(made.message, timeout=run.timeout)
-        try:
+        segment = None if made.interacts else await self._segment()
+        with self.shared_memory.lend(segment, made.message.spec):
             if made.interacts:
-                for message in rpc.opening(made.message.spec, made.uploads):
-                    await call.write(message)
-            async for event in call:
-                for entry in run.feed(event):
-                    if entry.callback is None:
-                        yield entry
-                        continue
-                    visit = run.visit(entry)
-                    returned = visit.call()
-                    if inspect.isawaitable(returned):
-                        returned = await returned
-                    for message in visit.answer(returned):
+                call = self._interact(timeout=run.timeout)
+            else:
+                call = self._run(made.message, timeout=run.timeout)
+            try:
+                if made.interacts:
+                    for message in rpc.opening(made.message.spec, made.uploads):
                         await call.write(message)
-            run.finish()
-        except grpc.RpcError as error:
-            raise errors.from_rpc(error, self.address) from None
-        except asyncio.InvalidStateError:
-            # A write to a call that has ended: its status says why.
-            raise await _why(call, self.address) from None
-        finally:
-            call.cancel()
-            run.close()
+                async for event in call:
+                    for entry in run.feed(segment.resolve(event) if segment else event):
+                        if entry.callback is None:
+                            yield entry
+                            continue
+                        visit = run.visit(entry)
+                        returned = visit.call()
+                        if inspect.isawaitable(returned):
+                            returned = await returned
+                        for message in visit.answer(returned):
+                            await call.write(message)
+                run.finish()
+            except grpc.RpcError as error:
+                raise errors.from_rpc(error, self.address) from None
+            except asyncio.InvalidStateError:
+                # A write to a call that has ended: its status says why.
+                raise await _why(call, self.address) from None
+            finally:
+                call.cancel()
+                run.close()
+
+    async def _segment(self) -> Segment | None:
+        """Shared memory for one run; None where there is none."""
+        segment = self.shared_memory.idle()
+        if segment is None and self.shared_memory.offered:
+            segment = await asyncio.to_thread(self.shared_memory.connect)
+        return segment
 
     async def _call(self, method: Any, request: Any, seconds: float | None) -> Any:
         try:
@@ -141,6 +165,7 @@ class AsyncConnection:
     async def close(self) -> None:
         """Ends the connection, and every run on it."""
         await self._channel.close()
+        self.shared_memory.close()
 
 
 async def _why(call: Any, address: str) -> errors.HookwireError:
@@ -209,11 +234,19 @@ class AsyncRemoteModel(Session):
     ) -> None:
         super().__init__(connection.address, answer, tensors)
         self._connection = connection
+        self._blocking: Connection | None = None
         self._catalogue = Catalogue(hooks.hooks)
+
+    def _blocking_connection(self) -> Connection:
+        if self._blocking is None:
+            self._blocking = Connection(self._connection.address)
+        return self._blocking
 
     async def close(self) -> None:
         """Ends the connection. Runs on it end with a CancelledError."""
         await self._connection.close()
+        if self._blocking is not None:
+            self._blocking.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -298,11 +331,12 @@ class AsyncRemoteModel(Session):
     ) -> Any:
         """Runs the model. See `hookwire.RemoteModel.__call__`."""
         refuse(labels=labels)
-        chosen = Options(
+        chosen = Options.of(
+            self.__call__,
+            options,
             prepend_bos=prepend_bos,
             padding_side=padding_side,
             attention_mask=attention_mask,
-            **options,
         )
         run = await self._prepare(
             input,
@@ -311,7 +345,7 @@ class AsyncRemoteModel(Session):
             stop_at_layer=stop_at_layer,
             start_at_layer=start_at_layer,
             tokens=tokens,
-            return_type=return_type,
+            return_type=returned(return_type, stop_at_layer),
             loss_per_token=loss_per_token,
             logits_pos=logits_pos,
         )
@@ -340,12 +374,12 @@ class AsyncRemoteModel(Session):
         refuse(bwd_hooks=bwd_hooks)
         run = await self._prepare(
             input,
-            Options(**options),
+            Options.of(self.run_with_hooks, options),
             fwd_hooks,
             stop_at_layer=stop_at_layer,
             start_at_layer=start_at_layer,
             tokens=tokens,
-            return_type=return_type,
+            return_type=returned(return_type, stop_at_layer),
             loss_per_token=loss_per_token,
             logits_pos=logits_pos,
         )
@@ -380,14 +414,14 @@ class AsyncRemoteModel(Session):
         refuse(incl_bwd=incl_bwd)
         run = await self._prepare(
             input,
-            Options(**options),
+            Options.of(self.run_with_cache, options),
             fwd_hooks,
             names_filter=names_filter,
             pos_slice=pos_slice,
             stop_at_layer=stop_at_layer,
             start_at_layer=start_at_layer,
             tokens=tokens,
-            return_type=return_type,
+            return_type=returned(return_type, stop_at_layer),
             loss_per_token=loss_per_token,
             logits_pos=logits_pos,
         )
@@ -414,12 +448,12 @@ class AsyncRemoteModel(Session):
         """What a run would send. See `hookwire.RemoteModel.plan`."""
         run = await self._prepare(
             input,
-            Options(**options),
+            Options.of(self.plan, options),
             fwd_hooks,
             names_filter=names_filter,
             pos_slice=pos_slice,
             stop_at_layer=stop_at_layer,
-            return_type=return_type,
+            return_type=returned(return_type, stop_at_layer),
             logits_pos=logits_pos,
         )
         message = service_pb2.PlanRequest(spec=run.request.message.spec)
@@ -440,7 +474,7 @@ class AsyncRemoteModel(Session):
         """Yields each tensor as soon as it is complete. See `hookwire.RemoteModel.stream`."""
         prepare = self._prepare(
             input,
-            Options(**options),
+            Options.of(self.stream, options),
             fwd_hooks,
             names_filter=names_filter,
             pos_slice=pos_slice,
@@ -464,7 +498,7 @@ class AsyncRemoteModel(Session):
             await self._try_tokenizer()
         run = await self._prepare(
             input,
-            Options(**options),
+            Options.of(self.log_probs, options),
             fwd_hooks,
             return_type=None,
             targets=targets,

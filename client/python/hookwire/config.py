@@ -69,6 +69,9 @@ class Config:
     layers without a double-wide MLP. `layers` has each one's own, and `layer_types`,
     `layer_scalars` and `key_value_sources` gather one value of all layers.
 
+    `n_params` counts the text path's parameters as PyTorch does: tied ones once, buffers
+    (`layer_scalars`) not, and towers for images or audio, which stay unused, neither.
+
     `device` is where the tensors of results are, and `dtype` what the server computes in;
     `ServerInfo.device` is where it computes.
     """
@@ -168,7 +171,15 @@ class NonFinite:
 
 @dataclass(frozen=True)
 class Receipt:
-    """What ran, where, on which weights. Times are in microseconds."""
+    """What ran, where, on which weights.
+
+    Attributes:
+        batch_runs: runs that shared the pass, this one included; `batch_sequences` and
+            `batch_tokens` are theirs together.
+        queue_us: microseconds in the queue.
+        compute_us: from the start of the pass until the run left it.
+        stream_us: from the first tensor that was sent to the receipt.
+    """
 
     run_id: str
     weights_digest: str
@@ -177,6 +188,7 @@ class Receipt:
     dtype: str
     numerics: str
     threads: int
+    batch_runs: int
     batch_sequences: int
     batch_tokens: int
     tensors: int
@@ -184,6 +196,7 @@ class Receipt:
     n_layers_run: int
     queue_us: int
     compute_us: int
+    stream_us: int
     non_finite: tuple[NonFinite, ...] = ()
 
 
@@ -288,6 +301,7 @@ def receipt(message: run_pb2.Receipt) -> Receipt:
         dtype=dtypes.NAMES.get(message.dtype, "unknown"),
         numerics=_NUMERICS.get(message.numerics, "unknown"),
         threads=message.threads,
+        batch_runs=message.batch_runs,
         batch_sequences=message.batch_sequences,
         batch_tokens=message.batch_tokens,
         tensors=message.tensors,
@@ -295,6 +309,7 @@ def receipt(message: run_pb2.Receipt) -> Receipt:
         n_layers_run=message.n_layers_run,
         queue_us=message.queue_us,
         compute_us=message.compute_us,
+        stream_us=message.stream_us,
         non_finite=tuple(
             NonFinite(entry.hook, entry.sequence, entry.nan, entry.inf)
             for entry in message.non_finite

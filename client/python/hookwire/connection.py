@@ -11,6 +11,7 @@ import grpc
 from hookwire import errors, rpc, weights
 from hookwire._proto import service_pb2
 from hookwire.request import Request
+from hookwire.shared_memory import SharedMemory
 from hookwire.wire import Event
 
 
@@ -22,6 +23,7 @@ class Connection:
 
     def __init__(self, address: str) -> None:
         self.address = rpc.check_address(address)
+        self.shared_memory = SharedMemory()
         self._channel = grpc.insecure_channel(address, options=rpc.CHANNEL_OPTIONS)
         self._get_model = rpc.GET_MODEL.bind(self._channel)
         self._list_hooks = rpc.LIST_HOOKS.bind(self._channel)
@@ -68,13 +70,16 @@ class Connection:
 
     def run(self, request: service_pb2.RunRequest, timeout: float | None) -> Iterator[Event]:
         """The events of a run. Closing the iterator cancels it."""
-        call = self._run(request, timeout=timeout)
-        try:
-            yield from call
-        except grpc.RpcError as error:
-            raise errors.from_rpc(error, self.address) from None
-        finally:
-            call.cancel()
+        segment = self.shared_memory.idle() or self.shared_memory.connect()
+        with self.shared_memory.lend(segment, request.spec):
+            call = self._run(request, timeout=timeout)
+            try:
+                for event in call:
+                    yield segment.resolve(event) if segment else event
+            except grpc.RpcError as error:
+                raise errors.from_rpc(error, self.address) from None
+            finally:
+                call.cancel()
 
     def interact(self, made: Request, timeout: float | None) -> Interaction:
         """A run whose functions run here. Closing its iterator cancels it."""
@@ -89,6 +94,7 @@ class Connection:
     def close(self) -> None:
         """Ends the connection, and every run on it."""
         self._channel.close()
+        self.shared_memory.close()
 
 
 class Interaction:

@@ -6,6 +6,7 @@ torch is imported only where the user has it and wants tensors of it, or hands o
 from __future__ import annotations
 
 import importlib.util
+import reprlib
 import sys
 from typing import Any, Literal
 
@@ -62,6 +63,12 @@ def is_torch(value: object) -> bool:
     """Whether the value is a torch.Tensor, without importing torch."""
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(value, torch.Tensor)
+
+
+def shown(value: object) -> str:
+    """A value as messages show it: short, and of an array or a tensor what it holds."""
+    dtype = getattr(value, "dtype", None)
+    return reprlib.repr(value) if dtype is None else f"{type(value).__name__} of {dtype}"
 
 
 def to_numpy(value: Any) -> Array:

@@ -18,6 +18,8 @@ import grpc
 from google.rpc import error_details_pb2, status_pb2
 
 DETAILS = "grpc-status-details-bin"
+# What a suggestion that is a field of the wire is to the user of this package.
+_SUGGESTIONS = {"outputs.residual": "what a run with stop_at_layer returns"}
 
 
 class HookwireError(Exception):
@@ -162,7 +164,7 @@ class NoSuchAxisError(HookwireError, ValueError):
 
 
 class BadSelectionError(HookwireError, ValueError):
-    """A choice of nothing, or one that names an index twice."""
+    """A choice of nothing, of what no axis can have, or one that names an index twice."""
 
     default_reason = "BAD_SELECTION"
 
@@ -192,7 +194,7 @@ class NeverFiresError(HookwireError, ValueError):
 
 
 class StopOutOfRangeError(HookwireError, IndexError):
-    """`stop_at_layer` names no layer."""
+    """`stop_at_layer` or `start_at_layer` names no layer."""
 
     default_reason = "STOP_OUT_OF_RANGE"
 
@@ -211,6 +213,30 @@ class ResultTooLargeError(HookwireError):
     def limit(self) -> int | None:
         """The most bytes that are allowed."""
         return self._number("limit")
+
+
+class PassTooLargeError(HookwireError):
+    """A forward pass that would work with more memory than the server gives. Nothing was computed.
+
+    Attention scores and patterns grow with the square of a sequence's length.
+    """
+
+    default_reason = "PASS_TOO_LARGE"
+
+    @property
+    def bytes(self) -> int | None:
+        """What the pass would work with, at most."""
+        return self._number("bytes")
+
+    @property
+    def limit(self) -> int | None:
+        """The most bytes that are allowed."""
+        return self._number("limit")
+
+    @property
+    def tokens(self) -> int | None:
+        """The greatest length of its sequences that would fit; 0 where none would."""
+        return self._number("tokens")
 
 
 class TooManyTokensError(HookwireError, ValueError):
@@ -308,9 +334,21 @@ class InternalServerError(HookwireError):
 
 
 class QueueFullError(HookwireError):
-    """Too many runs are waiting; try again later."""
+    """Too many runs are waiting, in all or of this client; try again later."""
 
     default_reason = "QUEUE_FULL"
+
+
+class QueueTimeoutError(HookwireError):
+    """The run waited for its turn for longer than the server lets runs wait; try again later."""
+
+    default_reason = "QUEUE_TIMEOUT"
+
+
+class WeightsChangedError(HookwireError):
+    """The weight files have changed since the server loaded them: it has to be started again."""
+
+    default_reason = "WEIGHTS_CHANGED"
 
 
 class DeadlineError(HookwireError, TimeoutError):
@@ -371,6 +409,14 @@ class UnsupportedError(HookwireError, NotImplementedError):
     """Something that TransformerLens has and Hookwire does not have, or not yet."""
 
 
+class NoModulesError(HookwireError, AttributeError, ValueError):
+    """The modules of a model that is on a server.
+
+    An AttributeError, as of whatever is not there; and a ValueError, with which TransformerLens's
+    direct path patching refuses a Gemma 4.
+    """
+
+
 class HookwireWarning(UserWarning):
     """The base of all warnings."""
 
@@ -381,6 +427,10 @@ class ResultSizeWarning(HookwireWarning):
 
 class NonFiniteWarning(HookwireWarning):
     """NaN or infinity in what was captured or returned."""
+
+
+class SkippedWarning(HookwireWarning):
+    """Names that were left out, because this model does not have them."""
 
 
 class PaddingWarning(HookwireWarning):
@@ -435,6 +485,9 @@ def from_rpc(error: Any, address: str) -> HookwireError:
         # Either may be missing; a detail of another type is left alone.
         if not detail.Unpack(info):
             detail.Unpack(blame)
+    metadata = dict(info.metadata)
+    if "suggestion" in metadata:
+        metadata["suggestion"] = _SUGGESTIONS.get(metadata["suggestion"], metadata["suggestion"])
     cls = BY_REASON.get(info.reason) or BY_CODE.get(code) or HookwireError
     if not info.reason and code is grpc.StatusCode.UNAVAILABLE:
         message = f"no Hookwire server answers at {address}: {message}"
@@ -442,7 +495,7 @@ def from_rpc(error: Any, address: str) -> HookwireError:
         message or code.name,
         reason=info.reason or None,
         code=code,
-        metadata=info.metadata,
+        metadata=metadata,
         field=blame.field_violations[0].field if blame.field_violations else None,
     )
 

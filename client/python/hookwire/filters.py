@@ -11,10 +11,11 @@ None, globs and functions, as in TransformerLens; one that is asked for by its n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from hookwire import errors
+from hookwire import dtypes, errors
 from hookwire.catalogue import is_glob
 from hookwire.reach import Reach
 
@@ -57,13 +58,22 @@ def resolve(names_filter: NamesFilter, reach: Reach) -> Wanted:
             raise errors.GlobNoMatchError("names_filter matches none of the model's hook points")
         names = reach.kept(matched, "names_filter", captured=True)
         return Wanted(tuple(names), names)
-    hooks = (names_filter,) if isinstance(names_filter, str) else tuple(dict.fromkeys(names_filter))
-    if not all(isinstance(hook, str) for hook in hooks):
-        raise TypeError(
-            "names_filter must be None, a string, a list of strings, or a function of a name"
-        )
+    hooks = _names(names_filter)
     # The server knows where a run ends, but not that it starts anywhere but at the tokens.
     return Wanted(hooks, {}) if reach.start is None else _since_start(hooks, reach)
+
+
+def _names(names_filter: Any) -> tuple[str, ...]:
+    """The filter's strings, each once."""
+    names = [names_filter] if isinstance(names_filter, str) else names_filter
+    if isinstance(names, Iterable):
+        names = list(names)
+        if all(isinstance(name, str) for name in names):
+            return tuple(dict.fromkeys(names))
+    raise TypeError(
+        "names_filter must be None, a string, a list of strings, or a function of a name, not "
+        f"{dtypes.shown(names_filter)}"
+    )
 
 
 def _since_start(hooks: Sequence[str], reach: Reach) -> Wanted:

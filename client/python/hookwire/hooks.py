@@ -13,11 +13,11 @@ Where nothing can be written, a function may look; a change there is an error.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from hookwire import ops
+from hookwire import dtypes, ops
 
 HookFunction = Callable[..., Any]
 """`function(tensor, hook)`, which returns a tensor of the same shape, or None. `hook` is passed by
@@ -106,13 +106,23 @@ def change(given: object) -> Change:
     )
 
 
-def pair(given: Any) -> tuple[Any, Change]:
-    """One entry of `fwd_hooks`, checked.
+def pairs(fwd_hooks: Any) -> tuple[tuple[Any, Change], ...]:
+    """The entries of `fwd_hooks`, checked.
 
     Raises:
-        TypeError: it is no pair of where and what.
+        TypeError: it is no list of pairs of where and what.
     """
-    if not isinstance(given, (tuple, list)) or len(given) != 2:
-        raise TypeError(f"fwd_hooks holds pairs (name, function or op), not {given!r}")
-    where, what = given
-    return where, change(what)
+    if not isinstance(fwd_hooks, Iterable):
+        raise TypeError(
+            "fwd_hooks must be a list of pairs (name, function or op), not "
+            f"{dtypes.shown(fwd_hooks)}"
+        )
+    found = []
+    for given in fwd_hooks:
+        if not isinstance(given, (tuple, list)) or len(given) != 2:
+            raise TypeError(
+                f"fwd_hooks holds pairs (name, function or op), not {dtypes.shown(given)}"
+            )
+        where, what = given
+        found.append((where, change(what)))
+    return tuple(found)

@@ -126,9 +126,12 @@ def batch(
         MaskError: a mask of another shape, with gaps, or with an empty row.
         TypeError: anything else.
     """
-    if padding_side not in (None, "left", "right"):
-        raise ValueError(f'padding_side must be "left" or "right", not {padding_side!r}')
+    check_padding_side(padding_side)
     if isinstance(value, Mapping):
+        if "input_ids" not in value:
+            raise TypeError(
+                'the input is a mapping without "input_ids": a tokenizer\'s output has them'
+            )
         attention_mask = value.get("attention_mask") if attention_mask is None else attention_mask
         value = value["input_ids"]
     if isinstance(value, str):
@@ -147,11 +150,18 @@ def batch(
             if attention_mask is not None:
                 raise errors.MaskError("rows of different lengths take no attention mask")
             return _from_rows(value, padding_side or _default_side(encoder))
-    ids = _ids(value)
+    if hasattr(value, "dtype") and dtypes.is_floating(dtypes.to_numpy(value).dtype):
+        raise errors.UnsupportedError(
+            f"the input must be text or token ids, not {dtypes.shown(value)}: embeddings as input "
+            "are not supported"
+        )
+    ids = token_ids(value, "the input", "text or token ids")
     if ids.ndim == 1:
         ids = ids[None]
     if ids.ndim != 2:
-        raise TypeError(f"token ids must be [pos] or [batch, pos], not {list(ids.shape)}")
+        raise TypeError(
+            f"the input's token ids must be [pos] or [batch, pos], not {list(ids.shape)}"
+        )
     if ids.shape[0] == 0:
         raise errors.NoSequencesError(f"the input has no rows: its shape is {list(ids.shape)}")
     if attention_mask is not None:
@@ -179,32 +189,62 @@ def _default_side(encoder: EncoderSource) -> str:
         return "right"
 
 
-def _ids(value: Any) -> Array:
-    """An integer array of token ids."""
+def check_padding_side(padding_side: str | None) -> None:
+    """Refuses what is no side.
+
+    Raises:
+        ValueError: neither None nor one of the two sides.
+    """
+    if padding_side not in (None, "left", "right"):
+        raise ValueError(f'padding_side must be "left" or "right", not {padding_side!r}')
+
+
+def token_ids(value: Any, what: str, accepts: str = "token ids") -> Array:
+    """An integer array of token ids, of whatever shape.
+
+    Args:
+        value: an int, a list, a NumPy array or a torch tensor.
+        what: the argument, for messages.
+        accepts: what the argument takes, for messages.
+
+    Raises:
+        TokenOutOfRangeError: an id below 0 or over 32 bits.
+        TypeError: anything else.
+    """
     if isinstance(value, (list, tuple)) and value and dtypes.is_torch(value[0]):
         value = [dtypes.to_numpy(row) for row in value]
     try:
         ids = dtypes.to_numpy(value)
-    except (ValueError, OverflowError) as error:
-        raise TypeError(f"the input cannot be read as token ids: {error}") from None
+    except (ValueError, OverflowError):
+        raise TypeError(
+            f"{what} must be {accepts}, flat or as rows, not {dtypes.shown(value)}"
+        ) from None
     if ids.dtype.kind == "f" and ids.size == 0:
         ids = ids.astype(np.int64)
-    if ids.dtype.kind == "f":
-        raise errors.UnsupportedError(
-            "the input must be text or token ids; embeddings as input are not supported"
-        )
+    if ids.dtype.kind in "iu":
+        outside = ids[(ids < 0) | (ids >= _MAX_ID)]
+        bad = int(outside[0]) if outside.size else None
+    else:
+        bad = _no_id(value)
+    if bad is not None:
+        raise errors.TokenOutOfRangeError(f"{what} has {bad}, which is no token id")
     if ids.dtype.kind not in "iu":
-        raise TypeError(f"token ids must be integers, not {ids.dtype}")
-    if ids.size and (ids.min() < 0 or ids.max() >= _MAX_ID):
-        bad = ids[(ids < 0) | (ids >= _MAX_ID)].reshape(-1)[0]
-        raise errors.TokenOutOfRangeError(f"{int(bad)} is no token id")
+        raise TypeError(f"{what} must be {accepts}, which are integers, not {dtypes.shown(value)}")
     return ids
+
+
+def _no_id(value: Any) -> int | None:
+    """An int in lists that is no token id. NumPy makes floats, or objects, of large ones."""
+    if isinstance(value, (list, tuple)):
+        return next((bad for bad in map(_no_id, value) if bad is not None), None)
+    is_int = isinstance(value, int) and not isinstance(value, bool)
+    return value if is_int and not 0 <= value < _MAX_ID else None
 
 
 def _from_rows(value: Sequence[Any], padding_side: str) -> Batch:
     rows = []
     for number, given in enumerate(value):
-        ids = _ids(given)
+        ids = token_ids(given, f"row {number} of the input")
         if ids.ndim != 1:
             raise TypeError(f"row {number} of the input is no flat list of token ids")
         if ids.size == 0:
@@ -216,7 +256,12 @@ def _from_rows(value: Sequence[Any], padding_side: str) -> Batch:
 
 
 def _check_mask(attention_mask: Any, shape: tuple[int, ...]) -> Array:
-    mask = dtypes.to_numpy(attention_mask)
+    try:
+        mask = dtypes.to_numpy(attention_mask)
+    except ValueError:
+        raise errors.MaskError(
+            f"an attention mask must be [batch, pos], not {dtypes.shown(attention_mask)}"
+        ) from None
     if mask.ndim == 1 and shape[0] == 1:
         mask = mask[None]
     if mask.shape != shape:

@@ -19,7 +19,7 @@ from hookwire.hooks import Callback
 from hookwire.inputs import Batch
 from hookwire.reach import Reach
 
-Hooks = Iterable[tuple[Any, Any]]
+Hooks = Iterable[tuple[Any, hooks.Change]]
 
 
 def write(spec: run_pb2.RunSpec, given: Hooks, batch: Batch, reach: Reach) -> dict[int, Callback]:
@@ -36,14 +36,14 @@ def write(spec: run_pb2.RunSpec, given: Hooks, batch: Batch, reach: Reach) -> di
         The functions among them, by their number in the run.
 
     Raises:
-        TypeError: neither an op nor a function.
-        GlobNoMatchError: a function of names that matches nothing.
+        TypeError: no place.
+        GlobNoMatchError: a function of names that matches nothing, or an empty list.
         NeverFiresError: the run does not come to any of the hook points.
         RowOutOfRangeError, PositionOutOfRangeError, BadSelectionError, ValueShapeError: the op does
             not fit the batch.
     """
     functions: dict[int, Callback] = {}
-    for where, what in map(hooks.pair, given):
+    for where, what in given:
         for hook in names_of(where, reach, expand=isinstance(what, Callback)):
             if isinstance(what, Callback):
                 functions[len(spec.interventions)] = what
@@ -66,11 +66,13 @@ def names_of(where: Any, reach: Reach, *, expand: bool) -> list[str]:
         expand: make names of a glob, wherever the run goes; otherwise the server may do so.
 
     Raises:
-        GlobNoMatchError: a function that matches nothing.
+        GlobNoMatchError: a function that matches nothing, or an empty list.
         NeverFiresError: the run does not come to any of them.
         TypeError: another kind of place.
     """
     if isinstance(where, (list, tuple)) and all(isinstance(name, str) for name in where):
+        if not where:
+            raise errors.GlobNoMatchError("a hook has an empty list of hook points")
         return [name for one in where for name in names_of(one, reach, expand=expand)]
     catalogue = reach.catalogue
     if isinstance(where, str):

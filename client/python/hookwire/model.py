@@ -14,7 +14,16 @@ from hookwire.connection import Connection
 from hookwire.filters import NamesFilter
 from hookwire.plan import Plan
 from hookwire.results import Entry
-from hookwire.session import Activation, CallOptions, Options, Run, RunOptions, Session, refuse
+from hookwire.session import (
+    Activation,
+    CallOptions,
+    Options,
+    Run,
+    RunOptions,
+    Session,
+    refuse,
+    returned,
+)
 from hookwire.tokens import Tokenizer
 from hookwire.weights import disk_cache
 
@@ -31,6 +40,7 @@ def connect(
     timeout: float = 5.0,
     quiet: bool = False,
     cache_weights: bool | str | os.PathLike[str] = True,
+    shared_memory: bool = True,
 ) -> RemoteModel:
     """Connects to a server.
 
@@ -42,6 +52,8 @@ def connect(
         quiet: do not say on stderr what this is connected to.
         cache_weights: keep fetched weights on disk, by their digest: in the user's cache directory
             (see `hookwire.weights`), in this one, or, with False, not.
+        shared_memory: let large results come through memory that the server shares, where it is on
+            this host and belongs to this user. They are the same as without.
 
     Raises:
         UnavailableError: nothing answers at the address.
@@ -49,7 +61,10 @@ def connect(
     """
     connection = Connection(address)
     try:
-        model = RemoteModel(connection, connection.get_model(timeout), tensors)
+        answer = connection.get_model(timeout)
+        if shared_memory:
+            connection.shared_memory.offer(answer.server)
+        model = RemoteModel(connection, answer, tensors)
         model._disk = disk_cache(cache_weights)
     except BaseException:
         connection.close()
@@ -267,7 +282,8 @@ class RemoteModel(Session):
             input: a text, a list of texts, token ids as a flat list, as lists of possibly different
                 lengths, or as a NumPy or torch array [pos] or [batch, pos].
             return_type: "logits" [batch, pos, d_vocab]; "loss", the cross entropy of the next
-                tokens, computed on the server in float32; "both", a pair; or None.
+                tokens, computed on the server in float32; "both", a pair; or None. With
+                stop_at_layer, "logits" and None return the residual stream instead.
             loss_per_token: loss [batch, pos - 1] instead of its mean over real tokens.
             prepend_bos: for text: whether a beginning-of-sequence token comes first. Default: yes.
             padding_side: for lists: "left" or "right". Default: the tokenizer's.
@@ -294,11 +310,12 @@ class RemoteModel(Session):
             HookwireError: see `hookwire.errors`.
         """
         refuse(labels=labels)
-        chosen = Options(
+        chosen = Options.of(
+            self.__call__,
+            options,
             prepend_bos=prepend_bos,
             padding_side=padding_side,
             attention_mask=attention_mask,
-            **options,
         )
         run = self._run(
             input,
@@ -307,7 +324,7 @@ class RemoteModel(Session):
             stop_at_layer=stop_at_layer,
             start_at_layer=start_at_layer,
             tokens=tokens,
-            return_type=return_type,
+            return_type=returned(return_type, stop_at_layer),
             loss_per_token=loss_per_token,
             logits_pos=logits_pos,
         )
@@ -360,7 +377,7 @@ class RemoteModel(Session):
             HookwireError: see `hookwire.errors`.
         """
         refuse(bwd_hooks=bwd_hooks)
-        chosen = Options(**options)
+        chosen = Options.of(self.run_with_hooks, options)
         run = self._run(
             input,
             chosen,
@@ -368,7 +385,7 @@ class RemoteModel(Session):
             stop_at_layer=stop_at_layer,
             start_at_layer=start_at_layer,
             tokens=tokens,
-            return_type=return_type,
+            return_type=returned(return_type, stop_at_layer),
             loss_per_token=loss_per_token,
             logits_pos=logits_pos,
         )
@@ -419,7 +436,7 @@ class RemoteModel(Session):
             reset_hooks_end: as in `run_with_hooks`.
             clear_contexts: as in `run_with_hooks`.
             fwd_hooks: changes, as in `run_with_hooks`; tensors are captured after them.
-            return_type: as in `__call__`; None returns nothing, even with `stop_at_layer`.
+            return_type: as in `__call__`.
             loss_per_token: as in `__call__`.
             logits_pos: as in `__call__`.
             tokens: as in `__call__`.
@@ -434,10 +451,11 @@ class RemoteModel(Session):
         Warns:
             ResultSizeWarning: the result has over 64 MiB, before it starts.
             NonFiniteWarning: NaN or infinity in what is returned.
+            SkippedWarning: names that `missing="skip"` has left out.
             PaddingWarning: token ids that look padded, without a mask.
         """
         refuse(incl_bwd=incl_bwd)
-        chosen = Options(**options)
+        chosen = Options.of(self.run_with_cache, options)
         run = self._run(
             input,
             chosen,
@@ -447,7 +465,7 @@ class RemoteModel(Session):
             stop_at_layer=stop_at_layer,
             start_at_layer=start_at_layer,
             tokens=tokens,
-            return_type=return_type,
+            return_type=returned(return_type, stop_at_layer),
             loss_per_token=loss_per_token,
             logits_pos=logits_pos,
         )
@@ -476,7 +494,7 @@ class RemoteModel(Session):
         Returns:
             Names, shapes, dtypes and exact bytes. Printing it shows a table.
         """
-        chosen = Options(**options)
+        chosen = Options.of(self.plan, options)
         run = self._run(
             input,
             chosen,
@@ -484,7 +502,7 @@ class RemoteModel(Session):
             names_filter=names_filter,
             pos_slice=pos_slice,
             stop_at_layer=stop_at_layer,
-            return_type=return_type,
+            return_type=returned(return_type, stop_at_layer),
             logits_pos=logits_pos,
         )
         message = service_pb2.PlanRequest(spec=run.request.message.spec)
@@ -511,13 +529,13 @@ class RemoteModel(Session):
         in one pass (`--max-batch-tokens`, by default 8192) goes in several, a group of rows each,
         and its tensors are complete in the last: ask for fewer rows at a time.
 
-        Args: as in `run_with_cache`; outputs come as "logits", "log_probs" (for a loss) and
-        "residual".
+        Args: as in `run_with_cache`, but for `return_type`, whose outputs come as "logits",
+        "log_probs" (for a loss) and "residual" (with `stop_at_layer`). None: no outputs.
 
         Returns:
             An iterator that can be closed, which cancels the run.
         """
-        chosen = Options(**options)
+        chosen = Options.of(self.stream, options)
         run = self._run(
             input,
             chosen,
@@ -553,7 +571,7 @@ class RemoteModel(Session):
         Returns:
             [batch, targets], or without targets [batch, pos - 1], with zeros at padding.
         """
-        chosen = Options(**options)
+        chosen = Options.of(self.log_probs, options)
         run = self._run(
             input,
             chosen,

@@ -61,29 +61,42 @@ class Tensor:
 Value = float | Tensor
 
 
-def freeze(value: Any) -> Value:
+def freeze(value: Any, what: str = "value") -> Value:
     """A number, or a frozen copy of a list, a NumPy array or a torch tensor.
 
     Integers become float32; floating-point types stay as they are.
 
+    Args:
+        value: of an op.
+        what: the argument's name, for messages.
+
     Raises:
-        ValueDtypeError: bools, complex numbers, strings, objects.
+        ValueDtypeError: bools, complex numbers, strings, objects, numbers beyond float64.
+        ValueShapeError: a list whose rows have different lengths.
     """
     if isinstance(value, Tensor):
         return value
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            raise errors.ValueDtypeError(f"{what} is an int beyond float64") from None
+    accepts = "a number, or a list, NumPy array or torch tensor of real numbers"
     if value is None or isinstance(value, (str, bytes, bool, complex)):
-        raise errors.ValueDtypeError(f"a value must be made of real numbers, not {value!r}")
-    array = dtypes.to_numpy(value)
+        raise errors.ValueDtypeError(f"{what} must be {accepts}, not {dtypes.shown(value)}")
+    try:
+        array = dtypes.to_numpy(value)
+    except ValueError:
+        raise errors.ValueShapeError(
+            f"{what} must be {accepts}; the rows of this list have different lengths: "
+            f"{dtypes.shown(value)}"
+        ) from None
     if array.dtype.kind == "f":
         array = array.astype(array.dtype.newbyteorder("<"), copy=False)
     if array.dtype.kind in "iu" or (isinstance(value, (list, tuple)) and array.dtype.kind == "f"):
         array = array.astype(np.float32)
     if array.dtype not in _FLOATS:
-        raise errors.ValueDtypeError(
-            f"a value must be of a floating-point dtype or of integers, not {array.dtype}"
-        )
+        raise errors.ValueDtypeError(f"{what} must be {accepts}, not {dtypes.shown(value)}")
     return Tensor(array.dtype.name, array.shape, array.tobytes())
 
 
@@ -163,7 +176,8 @@ def set(
         row: rows of the batch; default all.
 
     Raises:
-        ValueDtypeError: bools, complex numbers, strings, objects.
+        ValueDtypeError: bools, complex numbers, strings, objects, numbers beyond float64.
+        ValueShapeError: a list whose rows have different lengths.
     """
     return Set(value=freeze(value), pos=pos, head=head, feature=feature, row=row)
 
@@ -179,7 +193,7 @@ def scale(
     factor: Any, *, pos: Any = None, head: Any = None, feature: Any = None, row: Any = None
 ) -> Scale:
     """x = x × factor. Arguments as in `set`; a number is not rounded to the hook point's dtype."""
-    return Scale(factor=freeze(factor), pos=pos, head=head, feature=feature, row=row)
+    return Scale(factor=freeze(factor, "factor"), pos=pos, head=head, feature=feature, row=row)
 
 
 def zero(*, pos: Any = None, head: Any = None, feature: Any = None, row: Any = None) -> Zero:
@@ -199,7 +213,5 @@ def copy(
         feature: elements of the last axis; default all.
         row: the rows to change; default all but `from_row`.
     """
-    chosen = selection.index(from_row, "from_row")
-    if not isinstance(chosen, tuple) or len(chosen) != 1:
-        raise TypeError(f"from_row must be one row, not {from_row!r}")
-    return Copy(from_row=chosen[0], pos=pos, head=head, feature=feature, row=row)
+    chosen = selection.integer(from_row, "from_row", "one row, an int")
+    return Copy(from_row=chosen, pos=pos, head=head, feature=feature, row=row)

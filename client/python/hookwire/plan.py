@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from hookwire import dtypes, errors
+from hookwire._proto import run_pb2
 from hookwire.results import Assembly
 
 WARN_BYTES = 64 * 1024 * 1024
@@ -108,6 +109,15 @@ def warn_of_size(assembly: Assembly, threshold: int) -> None:
         "logits_pos or return_type=None make it smaller",
         errors.ResultSizeWarning,
     )
+
+
+def warn_of_skipped(message: run_pb2.Plan) -> None:
+    """Warns of names that were left out with `missing="skip"`."""
+    if message.skipped:
+        errors.warn(
+            f'missing="skip" left out {", ".join(message.skipped)}',
+            errors.SkippedWarning,
+        )
 
 
 def size(count: int) -> str:

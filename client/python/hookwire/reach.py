@@ -4,9 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
-from hookwire import errors
+from hookwire import errors, selection
 from hookwire.catalogue import Catalogue
+
+
+def start(start_at_layer: Any, n_layers: int) -> int | None:
+    """`start_at_layer`, counted from 0; None: the run starts with its tokens.
+
+    Raises:
+        StopOutOfRangeError: no such layer.
+        TypeError: no int.
+    """
+    return _layer(start_at_layer, "start_at_layer", n_layers, n_layers - 1)
+
+
+def stop(stop_at_layer: Any, n_layers: int) -> int | None:
+    """`stop_at_layer`, counted from 0, up to `n_layers`; None: the run goes to the end.
+
+    Raises:
+        StopOutOfRangeError: no such layer.
+        TypeError: no int.
+    """
+    return _layer(stop_at_layer, "stop_at_layer", n_layers, n_layers)
+
+
+def _layer(given: Any, what: str, n_layers: int, last: int) -> int | None:
+    if given is None:
+        return None
+    layer = selection.integer(given, what, "an int or None")
+    counted = layer + n_layers if layer < 0 else layer
+    if not 0 <= counted <= last:
+        raise errors.StopOutOfRangeError(f"{what}={layer} is outside the {n_layers} layers")
+    return counted
 
 
 @dataclass(frozen=True)

@@ -11,15 +11,29 @@ from typing import Any
 
 import numpy as np
 
-from hookwire import dtypes, errors, filters, interventions, placement, results, selection
+from hookwire import (
+    dtypes,
+    errors,
+    filters,
+    inputs,
+    interventions,
+    placement,
+    reach,
+    results,
+    selection,
+)
 from hookwire._proto import run_pb2, service_pb2, tensor_pb2
 from hookwire.catalogue import Catalogue
 from hookwire.dtypes import Array
 from hookwire.hooks import Callback
 from hookwire.inputs import Batch
-from hookwire.reach import Reach
 
 RETURN_TYPES = ("logits", "loss", "both", None)
+_PRIORITIES = {
+    "low": run_pb2.PRIORITY_LOW,
+    "normal": run_pb2.PRIORITY_NORMAL,
+    "high": run_pb2.PRIORITY_HIGH,
+}
 # Values up to this size are small beside any server's limit.
 _SMALL = 1 << 18
 # Those from this size on leave a request that is too large.
@@ -53,6 +67,7 @@ class Ask:
     missing: str = "error"
     allow_non_finite: bool = False
     max_result_bytes: int | None = None
+    priority: str = "normal"
     dtype: Any = None
     moment: str = "after"
 
@@ -109,7 +124,7 @@ def build(
         ValueError: arguments that contradict each other.
     """
     _check(ask)
-    stop = _stop(ask.stop_at_layer, n_layers)
+    stop = reach.stop(ask.stop_at_layer, n_layers)
     if ask.start_at_layer is not None and stop is not None and stop <= ask.start_at_layer:
         raise ValueError(
             f"a run that starts at layer {ask.start_at_layer} cannot stop before layer {stop}"
@@ -123,12 +138,14 @@ def build(
     spec.allow_non_finite = ask.allow_non_finite
     if ask.max_result_bytes is not None:
         spec.max_result_bytes = ask.max_result_bytes
+    if ask.priority != "normal":
+        spec.priority = _PRIORITIES[ask.priority]
 
-    reach = Reach(catalogue, ask.start_at_layer, stop, ask.moment)
-    wanted = filters.resolve(ask.names_filter, reach)
+    within = reach.Reach(catalogue, ask.start_at_layer, stop, ask.moment)
+    wanted = filters.resolve(ask.names_filter, within)
     selected = placement.select(batch, ask.pos_slice)
     _write_captures(spec, wanted.hooks, selected, ask)
-    functions = interventions.write(spec, ask.hooks, batch, reach)
+    functions = interventions.write(spec, ask.hooks, batch, within)
     outputs = _write_outputs(spec, ask, batch, stop)
     uploads = _take_out_uploads(spec, max_request_bytes)
     places = results.Places(
@@ -148,6 +165,14 @@ def _check(ask: Ask) -> None:
         raise ValueError(f'missing must be "error" or "skip", not {ask.missing!r}')
     if ask.moment not in ("after", "before"):
         raise ValueError(f'moment must be "after" or "before", not {ask.moment!r}')
+    if ask.priority not in _PRIORITIES:
+        raise ValueError(f'priority must be "low", "normal" or "high", not {ask.priority!r}')
+    if not isinstance(ask.allow_non_finite, bool):
+        raise TypeError(f"allow_non_finite must be a bool, not {ask.allow_non_finite!r}")
+    if ask.max_result_bytes is not None:
+        limit = selection.integer(ask.max_result_bytes, "max_result_bytes", "an int or None")
+        if limit < 1:
+            raise ValueError(f"max_result_bytes must be at least 1, not {limit}")
     if ask.stop_at_layer is not None and ask.return_type in ("loss", "both"):
         raise ValueError(
             f"return_type={ask.return_type!r} needs the whole pass, but stop_at_layer="
@@ -157,17 +182,6 @@ def _check(ask: Ask) -> None:
         raise ValueError(
             f"logits_pos has no logits to choose from: return_type={ask.return_type!r}"
         )
-
-
-def _stop(stop_at_layer: int | None, n_layers: int) -> int | None:
-    if stop_at_layer is None:
-        return None
-    stop = stop_at_layer + n_layers if stop_at_layer < 0 else stop_at_layer
-    if not 0 <= stop <= n_layers:
-        raise errors.StopOutOfRangeError(
-            f"stop_at_layer={stop_at_layer} is outside the {n_layers} layers"
-        )
-    return stop
 
 
 def _write_captures(
@@ -306,7 +320,9 @@ def targets(given: Any, pos: Any, batch: Batch, to_single_token: Callable[[str],
         to_single_token: for strings.
 
     Raises:
+        TypeError: no tokens, or no positions.
         ValueError: lengths that do not fit.
+        TokenOutOfRangeError: an id below 0 or over 32 bits (the server checks the rest).
         PositionOutOfRangeError: a row is too short.
     """
     if isinstance(given, str) or not hasattr(given, "__len__") or getattr(given, "ndim", 1) == 0:
@@ -319,14 +335,22 @@ def targets(given: Any, pos: Any, batch: Batch, to_single_token: Callable[[str],
         raise ValueError(
             f"targets must be tokens for every row, or {len(batch)} lists of as many tokens each"
         )
-    ids = [
-        [to_single_token(item) if isinstance(item, str) else int(item) for item in row]
-        for row in per_row
-    ]
+    ids = [[_target(item, to_single_token) for item in row] for row in per_row]
+    inputs.token_ids(ids, "targets")
     count = len(ids[0])
-    places = pos if isinstance(pos, (list, tuple, range)) else [pos] * count
+    has_many = getattr(pos, "ndim", 1) and hasattr(pos, "__len__")
+    places = [
+        selection.integer(place, "pos", "an int, or one for each target")
+        for place in (pos if has_many else [pos] * count)
+    ]
     if len(places) != count:
         raise ValueError(f"pos has {len(places)} positions for {count} targets")
     for row in batch.rows:
-        selection.resolve(tuple(dict.fromkeys(int(place) for place in places)), len(row), "pos")
-    return Targets(ids, [[int(place) for place in places]] * len(batch))
+        selection.resolve(tuple(dict.fromkeys(places)), len(row), "pos")
+    return Targets(ids, [places] * len(batch))
+
+
+def _target(item: Any, to_single_token: Callable[[str], int]) -> int:
+    if isinstance(item, str):
+        return to_single_token(item)
+    return selection.integer(item, "targets", "token ids, or strings that are one token")

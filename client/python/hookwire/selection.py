@@ -6,6 +6,7 @@ array. Inside the package it is an `Index`: None, a tuple of ints, or a `Span`.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,10 @@ import numpy as np
 
 from hookwire import dtypes, errors
 from hookwire._proto import tensor_pb2 as pb
+
+_INDEX = "an int, a list of ints or a slice"
+# What the wire has room for.
+_MOST = 2**63
 
 
 @dataclass(frozen=True)
@@ -46,13 +51,14 @@ def index(value: Any, what: str) -> Index:
         return value
     if isinstance(value, slice):
         parts = [
-            None if x is None else _int(x, what) for x in (value.start, value.stop, value.step)
+            None if x is None else integer(x, what, _INDEX)
+            for x in (value.start, value.stop, value.step)
         ]
         if parts[2] is not None and parts[2] < 1:
             raise errors.BadSelectionError(f"{what}={value}: a step must be at least 1")
         return None if parts == [None, None, None] else Span(*parts)
     if isinstance(value, (list, tuple, range)):
-        chosen = tuple(_int(x, what) for x in value)
+        chosen = tuple(integer(x, what, _INDEX) for x in value)
     elif dtypes.is_torch(value) or isinstance(value, np.ndarray):
         array = dtypes.to_numpy(value)
         if array.dtype == bool and array.ndim == 1:
@@ -63,7 +69,7 @@ def index(value: Any, what: str) -> Index:
             )
         chosen = tuple(int(x) for x in array.reshape(-1))
     else:
-        chosen = (_int(value, what),)
+        chosen = (integer(value, what, _INDEX),)
     if not chosen:
         raise errors.BadSelectionError(f"{what} selects nothing")
     if len(set(chosen)) != len(chosen):
@@ -71,10 +77,28 @@ def index(value: Any, what: str) -> Index:
     return chosen
 
 
-def _int(value: Any, what: str) -> int:
-    if isinstance(value, (bool, np.bool_)) or not hasattr(value, "__index__"):
-        raise TypeError(f"{what} must be an int, a list of ints or a slice, not {value!r}")
-    return int(value.__index__())
+def integer(value: Any, what: str, accepts: str = "an int") -> int:
+    """An int, of Python, NumPy or torch; a bool is none.
+
+    Args:
+        value: what a user gives.
+        what: the argument's name, for messages.
+        accepts: what the argument takes, for messages.
+
+    Raises:
+        TypeError: no int.
+        BadSelectionError: one of more than 64 bits.
+    """
+    is_bool = isinstance(value, bool) or str(getattr(value, "dtype", "")).endswith("bool")
+    try:
+        number = None if is_bool else operator.index(value)
+    except (TypeError, RuntimeError):
+        number = None
+    if number is None:
+        raise TypeError(f"{what} must be {accepts}, not {dtypes.shown(value)}")
+    if not -_MOST <= number < _MOST:
+        raise errors.BadSelectionError(f"{what}={dtypes.shown(number)} does not fit into 64 bits")
+    return number
 
 
 def clipped(value: Any, size: int, what: str) -> list[int] | None:
@@ -92,8 +116,14 @@ def clipped(value: Any, size: int, what: str) -> list[int] | None:
     Raises:
         PositionOutOfRangeError: an index outside the axis.
         BadSelectionError: nothing is selected, or something twice.
+        TypeError: not an index.
     """
     if isinstance(value, tuple):
+        if not 1 <= len(value) <= 3:
+            raise TypeError(
+                f"{what} must be {_INDEX}, or a tuple (stop,), (start, stop) or (start, stop, "
+                f"step), not {dtypes.shown(value)}"
+            )
         value = slice(*value)
     chosen = index(value, what)
     if chosen is None:

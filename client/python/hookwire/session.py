@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import contextvars
+import inspect
+import numbers
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, NoReturn, TypedDict, TypeVar
 
 from hookwire import (
@@ -17,6 +18,7 @@ from hookwire import (
     hooks,
     inputs,
     interventions,
+    reach,
     request,
     results,
     starting,
@@ -24,12 +26,11 @@ from hookwire import (
 from hookwire import plan as plans
 from hookwire._proto import service_pb2
 from hookwire.cache import ActivationCache
-from hookwire.catalogue import Catalogue
+from hookwire.catalogue import Catalogue, nearest
 from hookwire.connection import Connection
 from hookwire.dtypes import Array
 from hookwire.layer_weights import NamedWeights
 from hookwire.progress import Progress
-from hookwire.reach import Reach
 from hookwire.standing import NO_GRADIENTS, StandingHooks
 from hookwire.tokens import Tokenizer
 from hookwire.visits import Visit
@@ -45,9 +46,13 @@ class CallOptions(TypedDict, total=False):
     """What every kind of run takes, by keyword.
 
     Attributes:
-        missing: "error" (the default), or "skip" to leave out names that the model does not have.
+        missing: "error" (the default), or "skip" to leave out, with a warning, names that other
+            layers or models have and this one does not. A name that no Gemma 4 has, and a layer
+            behind the last, stay errors.
         allow_non_finite: accept NaN and infinity in values of ops. Default: no.
         max_result_bytes: refuse the run if its result would be larger. Default: the server's limit.
+        priority: "low", "normal" (the default) or "high": which of this client's runs go first, and
+            how large its share is while others' runs wait too.
         dtype: of captured tensors, such as "float32". Default: each hook point's own.
         moment: capture "after" (the default) or "before" the ops at the same hook point.
         progress: show a progress bar. Default: for large results, on a terminal or in a notebook.
@@ -57,6 +62,7 @@ class CallOptions(TypedDict, total=False):
     missing: str
     allow_non_finite: bool
     max_result_bytes: int | None
+    priority: str
     dtype: Any
     moment: str
     progress: bool | None
@@ -87,10 +93,44 @@ class Options:
     missing: str = "error"
     allow_non_finite: bool = False
     max_result_bytes: int | None = None
+    priority: str = "normal"
     dtype: Any = None
     moment: str = "after"
     progress: bool | None = None
     timeout: float | None = None
+
+    @classmethod
+    def of(cls, method: Callable[..., Any], given: Mapping[str, Any], **more: Any) -> Options:
+        """The options that a method was called with.
+
+        Args:
+            method: that was called; the message names it, and what its keywords are like.
+            given: the keywords that are none of its own arguments.
+            **more: those of its own arguments that are options.
+
+        Raises:
+            TypeError: a keyword that there is not, or a timeout that is no number.
+        """
+        known = {one.name for one in fields(cls)}
+        for keyword in given:
+            if keyword not in known:
+                raise TypeError(_unexpected(method, keyword, known))
+        made = cls(**given, **more)
+        if not isinstance(made.timeout, numbers.Real | None) or isinstance(made.timeout, bool):
+            raise TypeError(f"timeout must be seconds or None, not {made.timeout!r}")
+        return made
+
+
+def _unexpected(method: Callable[..., Any], keyword: str, known: set[str]) -> str:
+    """What is wrong with a keyword that a method does not take."""
+    own = [
+        name
+        for name, parameter in inspect.signature(method).parameters.items()
+        if parameter.kind is not inspect.Parameter.VAR_KEYWORD
+    ]
+    said = f"{method.__qualname__}() got an unexpected keyword argument {keyword!r}"
+    near = nearest(keyword, [*own, *known], 1)
+    return f"{said}; did you mean {near[0]!r}?" if near else said
 
 
 @dataclass(frozen=True)
@@ -130,6 +170,7 @@ class Run:
             self._progress.update(self.assembly.received)
         elif isinstance(event, service_pb2.Accepted):
             plans.warn_of_size(self.assembly, plans.WARN_BYTES)
+            plans.warn_of_skipped(event.plan)
             self._progress.begin(event.plan.total_bytes)
         return done
 
@@ -245,9 +286,6 @@ class Session(StandingHooks, NamedWeights):
         # That there is none, once the server has said so.
         self._no_tokenizer: errors.NoTokenizerError | None = None
         self._warned_of_padding = False
-        self._hooks: contextvars.ContextVar[tuple[tuple[Any, Any], ...]] = contextvars.ContextVar(
-            "hooks", default=()
-        )
 
     # What the two models do differently: getting what is not here yet.
     def catalogue(self) -> Catalogue:
@@ -259,7 +297,7 @@ class Session(StandingHooks, NamedWeights):
 
     def _blocking_connection(self) -> Connection:
         """What weights are fetched over."""
-        return Connection(self.server.address)
+        raise NotImplementedError
 
     @property
     def weights(self) -> Weights:
@@ -315,9 +353,9 @@ class Session(StandingHooks, NamedWeights):
         """The modules are on the server.
 
         Raises:
-            AttributeError: always; it says what to use instead.
+            NoModulesError: always; it says what to use instead.
         """
-        raise AttributeError(
+        raise errors.NoModulesError(
             "the modules of a remote model are on the server, so there is no model.blocks: read "
             "and change activations by name, and take weights from model.W_Q[layer], "
             'model.weights["blocks.3.attn.q.weight"] and so on'
@@ -346,13 +384,13 @@ class Session(StandingHooks, NamedWeights):
             clear_contexts: empty `hook.ctx` of these hooks' places at the end of the block.
         """
         refuse(bwd_hooks=bwd_hooks)
-        added = tuple(hooks.pair(given) for given in fwd_hooks)
-        token = self._hooks.set((*self._hooks.get(), *added))
+        added = hooks.pairs(fwd_hooks)
         try:
-            yield self
+            with self._block(added, stay=not reset_hooks_end):
+                yield self
         finally:
-            self._hooks.reset(token)
-            self._after_hooks(added, reset_hooks_end, clear_contexts)
+            if clear_contexts:
+                self._clear_contexts_after(added)
 
     def _after_hooks(
         self,
@@ -361,18 +399,22 @@ class Session(StandingHooks, NamedWeights):
         clear_contexts: bool,
         run: Run | None = None,
     ) -> None:
-        """What becomes of hooks, and of what functions kept, after a run or a block."""
+        """What becomes of hooks, and of what functions kept, after a run."""
         if not reset_hooks_end:
-            self._keep(fwd_hooks)
+            self._keep(hooks.pairs(fwd_hooks))
         if clear_contexts:
-            reach = Reach(self.catalogue)
-            points = self.catalogue().by_name()
-            for where, _ in fwd_hooks:
-                names = interventions.names_of(where, reach, expand=True)
-                self._clear_contexts_of(points[name].name for name in names if name in points)
+            self._clear_contexts_after(fwd_hooks)
             if run is not None:
                 captured = (entry for entry in run.assembly.entries if entry.callback is None)
                 self._clear_contexts_of(entry.name for entry in captured)
+
+    def _clear_contexts_after(self, fwd_hooks: Sequence[tuple[Any, Any]]) -> None:
+        """Empties the `hook.ctx` of the places of these hooks."""
+        anywhere = reach.Reach(self.catalogue)
+        points = self.catalogue().by_name()
+        for where, _ in fwd_hooks:
+            names = interventions.names_of(where, anywhere, expand=True)
+            self._clear_contexts_of(points[name].name for name in names if name in points)
 
     def tensor(self, array: Array) -> Any:
         """What users see of an array: a torch tensor over its memory, or itself."""
@@ -407,12 +449,12 @@ class Session(StandingHooks, NamedWeights):
     ) -> Run:
         """The run that is asked for, ready to be sent."""
         first: tuple[tuple[Any, Any], ...] = ()
+        start_at_layer = reach.start(start_at_layer, self.cfg.n_layers)
         if start_at_layer is None:
             if tokens is not None:
                 raise ValueError("tokens= goes with start_at_layer; without it, they are the input")
             batch = self._batch(value, options)
         else:
-            start_at_layer = starting.layer(start_at_layer, self.cfg.n_layers)
             stream = starting.residual(value, self.cfg.d_model)
             batch = self._tokens_of(stream, tokens, start_at_layer, options, wanted)
             first = (starting.hook(stream, start_at_layer, batch),)
@@ -421,11 +463,12 @@ class Session(StandingHooks, NamedWeights):
                 targets, pos, batch, lambda text: self._get_tokenizer().to_single_token(text)
             )
         ask = request.Ask(
-            hooks=(*first, *self._standing_hooks(), *self._hooks.get(), *fwd_hooks),
+            hooks=(*first, *self._hooks_in_force(), *hooks.pairs(fwd_hooks)),
             start_at_layer=start_at_layer,
             missing=options.missing,
             allow_non_finite=options.allow_non_finite,
             max_result_bytes=options.max_result_bytes,
+            priority=options.priority,
             dtype=options.dtype,
             moment=options.moment,
             **wanted,
@@ -469,6 +512,14 @@ class Session(StandingHooks, NamedWeights):
     def _plan(self, run: Run, answer: service_pb2.PlanResponse) -> plans.Plan:
         run.assembly.begin(answer.plan)
         return plans.summarize(run.assembly)
+
+
+def returned(return_type: str | None, stop_at_layer: int | None) -> str | None:
+    """`return_type` for a method that returns the residual stream where the pass ends early.
+
+    With `stop_at_layer`, None returns it too, as in TransformerLens.
+    """
+    return return_type if stop_at_layer is None else return_type or "logits"
 
 
 def refuse(**arguments: Any) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Iterable
+import contextvars
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from hookwire import errors, hooks
-from hookwire.catalogue import Catalogue, is_glob
+from hookwire.catalogue import Catalogue, is_glob, nearest
 
 NO_GRADIENTS = (
     "gradients are not computed on the server; what the difference of two runs can tell is in "
@@ -16,18 +18,28 @@ NO_GRADIENTS = (
 )
 
 
-@dataclass(frozen=True)
+# Two that are alike are two: they are told apart by identity.
+@dataclass(frozen=True, eq=False)
 class _Standing:
     where: Any
     what: hooks.Change
-    is_permanent: bool
+    number: int
+    is_permanent: bool = False
 
 
 class StandingHooks:
-    """Hooks that were added one by one, and what functions keep in `hook.ctx`."""
+    """Hooks that outlive a run, and what functions keep in `hook.ctx`.
+
+    Those that were added one by one hold for all threads, those of a `with` block for the thread or
+    asynchronous task that entered it. All apply in the order in which they were added.
+    """
 
     def __init__(self) -> None:
         self._standing: list[_Standing] = []
+        self._in_blocks: contextvars.ContextVar[tuple[_Standing, ...]] = contextvars.ContextVar(
+            "hooks", default=()
+        )
+        self._numbers = itertools.count()
         self._places: dict[str, hooks.Hook] = {}
 
     def catalogue(self) -> Catalogue:
@@ -43,7 +55,8 @@ class StandingHooks:
     ) -> None:
         """Adds a hook to every run from now on, until `reset_hooks`.
 
-        It applies after the hooks that were added before it, and before those of a run.
+        It applies after the hooks that were added before it, those of `with` blocks included, and
+        before those of a run. One that is added in a block outlives it.
 
         Args:
             name: a name, an alias, a glob, or a function of a name.
@@ -57,9 +70,9 @@ class StandingHooks:
         """
         if dir != "fwd":
             raise errors.UnsupportedError(f"dir={dir!r} is not supported: {NO_GRADIENTS}")
-        _, what = hooks.pair((name, hook_fn))
+        what = hooks.change(hook_fn)
         self._check(name)
-        self._standing.append(_Standing(name, what, is_permanent))
+        self._standing.append(_Standing(name, what, next(self._numbers), is_permanent))
 
     def add_perma_hook(
         self,
@@ -75,15 +88,20 @@ class StandingHooks:
         if callable(name):
             if not any(map(name, points)):
                 raise errors.GlobNoMatchError("the function matches none of the hook points")
+        elif not isinstance(name, str):
+            raise TypeError(
+                "name must be that of a hook point, an alias, a glob, or a function of a name, not "
+                f"{name!r}"
+            )
         elif is_glob(name):
             if not self.catalogue().match(name):
                 raise errors.GlobNoMatchError(f"{name!r} matches none of the hook points")
         elif name not in points:
-            near = difflib.get_close_matches(str(name), points, 1)
+            near = nearest(name, points, 1)
             raise errors.HookNotFoundError(
                 f"this model has no hook point {name!r}"
                 + (f"; did you mean {near[0]!r}?" if near else ""),
-                metadata={"hook": str(name), **({"suggestion": near[0]} if near else {})},
+                metadata={"hook": name, **({"suggestion": near[0]} if near else {})},
             )
 
     def remove_all_hook_fns(
@@ -92,7 +110,7 @@ class StandingHooks:
         including_permanent: bool = False,
         level: int | None = None,
     ) -> None:
-        """Removes what was added, but for what is permanent.
+        """Removes what was added, but for what is permanent; in a `with` block, its hooks too.
 
         Args:
             direction: "fwd", "bwd" or "both"; there are no backward hooks.
@@ -106,6 +124,7 @@ class StandingHooks:
         self._standing = [
             one for one in self._standing if one.is_permanent and not including_permanent
         ]
+        self._in_blocks.set(())
 
     def reset_hooks(
         self,
@@ -134,10 +153,27 @@ class StandingHooks:
         """What functions at `name` are told; the same object from run to run."""
         return self._places.setdefault(name, hooks.Hook(name))
 
-    def _standing_hooks(self) -> tuple[tuple[Any, hooks.Change], ...]:
-        return tuple((one.where, one.what) for one in self._standing)
+    def _hooks_in_force(self) -> tuple[tuple[Any, hooks.Change], ...]:
+        """What applies to a run, in the order in which it was added."""
+        every = sorted((*self._standing, *self._in_blocks.get()), key=lambda one: one.number)
+        return tuple((one.where, one.what) for one in every)
 
-    def _keep(self, fwd_hooks: Any) -> None:
+    @contextmanager
+    def _block(
+        self, fwd_hooks: Iterable[tuple[Any, hooks.Change]], *, stay: bool
+    ) -> Iterator[None]:
+        """Applies hooks until the end of a block; with `stay`, to what comes after it too."""
+        added = [_Standing(*pair, next(self._numbers)) for pair in fwd_hooks]
+        self._in_blocks.set((*self._in_blocks.get(), *added))
+        try:
+            yield
+        finally:
+            # What a reset has removed is not there any more, and stays removed.
+            left = self._in_blocks.get()
+            self._in_blocks.set(tuple(one for one in left if one not in added))
+            if stay:
+                self._standing += [one for one in added if one in left]
+
+    def _keep(self, fwd_hooks: Iterable[tuple[Any, hooks.Change]]) -> None:
         """Lets a run's hooks outlive it."""
-        for given in fwd_hooks:
-            self._standing.append(_Standing(*hooks.pair(given), is_permanent=False))
+        self._standing += [_Standing(*pair, next(self._numbers)) for pair in fwd_hooks]

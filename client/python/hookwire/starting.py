@@ -20,20 +20,6 @@ from hookwire.inputs import Batch
 _ANY_TOKEN = 0
 
 
-def layer(start_at_layer: int, n_layers: int) -> int:
-    """The layer, counted from 0.
-
-    Raises:
-        StopOutOfRangeError: no such layer.
-    """
-    start = start_at_layer + n_layers if start_at_layer < 0 else start_at_layer
-    if not 0 <= start < n_layers:
-        raise errors.StopOutOfRangeError(
-            f"start_at_layer={start_at_layer} is outside the {n_layers} layers"
-        )
-    return start
-
-
 def residual(value: Any, d_model: int) -> Array:
     """The residual stream, [batch, pos, d_model].
 

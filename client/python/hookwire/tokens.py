@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import tokenizers
 from tokenizers import decoders, normalizers, pre_tokenizers, processors
 
-from hookwire import dtypes, errors
+from hookwire import dtypes, errors, inputs, selection
 from hookwire.dtypes import Array
 
 SPECIAL = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
@@ -153,6 +153,7 @@ class Tokenizer:
         Returns:
             Two arrays [batch, pos]: ids (int64), and True where a token is no padding (bool).
         """
+        inputs.check_padding_side(padding_side)
         if not texts:
             raise errors.NoSequencesError("there are no texts to tokenize")
         prepend_bos = self.default_prepend_bos if prepend_bos is None else prepend_bos
@@ -201,16 +202,19 @@ class Tokenizer:
 
         Returns:
             Ids [batch, pos], int64; a single text is a batch of one.
+
+        Raises:
+            NoSequencesError: an empty list.
+            TypeError: no text.
         """
         del move_to_device
-        texts = [input] if isinstance(input, str) else list(input)
-        ids, _ = self.encode(texts, prepend_bos, padding_side, truncate)
+        ids, _ = self.encode(_texts(input), prepend_bos, padding_side, truncate)
         ids = np.ascontiguousarray(ids)
         return dtypes.to_torch(ids) if self._use_torch else ids
 
     def to_string(self, tokens: Any) -> str | list[str]:
         """Token ids [pos] to text, or [batch, pos] to a list of texts; special tokens included."""
-        ids = dtypes.to_numpy(tokens)
+        ids = inputs.token_ids(tokens, "tokens")
         if ids.ndim > 2:
             raise ValueError(f"tokens must be [pos] or [batch, pos], not {list(ids.shape)}")
         if ids.ndim == 2:
@@ -218,7 +222,7 @@ class Tokenizer:
         return self._decode(ids.reshape(-1).tolist())
 
     def _decode(self, ids: list[int]) -> str:
-        text: str = self._backend.decode([int(x) for x in ids], skip_special_tokens=False)
+        text: str = self._backend.decode(ids, skip_special_tokens=False)
         return text
 
     def to_str_tokens(
@@ -239,24 +243,24 @@ class Tokenizer:
             one empty string); for a list of texts or of id rows, a list of such lists.
         """
         if isinstance(input, str):
-            ids = self.encode([input], prepend_bos, padding_side)[0][0].tolist()
-        elif isinstance(input, (list, tuple)):
-            if not all(isinstance(item, (int, np.integer)) for item in input):
-                return [self.to_str_tokens(item, prepend_bos, padding_side) for item in input]
-            ids = list(input)
+            ids = self.encode([input], prepend_bos, padding_side)[0][0]
+        elif isinstance(input, (list, tuple)) and not all(map(_is_number, input)):
+            return [self.to_str_tokens(item, prepend_bos, padding_side) for item in input]
         else:
-            array = dtypes.to_numpy(input).squeeze()
-            if array.ndim > 1:
-                raise ValueError(f"tokens must be one sequence, not {list(array.shape)}")
-            ids = array.reshape(-1).tolist()
-        return [self._decode([token]) for token in ids]
+            ids = inputs.token_ids(input, "input", "text or token ids").squeeze()
+            if ids.ndim > 1:
+                raise ValueError(f"tokens must be one sequence, not {list(ids.shape)}")
+        return [self._decode([token]) for token in ids.reshape(-1).tolist()]
 
     def to_single_token(self, string: str) -> int:
         """The id of a string that is one token.
 
         Raises:
             NotASingleTokenError: it is none, or several.
+            TypeError: no string.
         """
+        if not isinstance(string, str):
+            raise TypeError(f"string must be a string, not {dtypes.shown(string)}")
         ids = self.encode([string], prepend_bos=False)[0][0].tolist()
         if len(ids) != 1:
             raise errors.NotASingleTokenError(
@@ -266,7 +270,8 @@ class Tokenizer:
 
     def to_single_str_token(self, int_token: int) -> str:
         """The text of one id."""
-        return self._decode([int_token])
+        token = selection.integer(int_token, "int_token", "a token id")
+        return self._decode(inputs.token_ids([token], "int_token").tolist())
 
     def get_token_position(
         self,
@@ -291,21 +296,36 @@ class Tokenizer:
         """
         if mode not in ("first", "last"):
             raise ValueError(f'mode must be "first" or "last", not {mode!r}')
-        wanted = single_token
-        if isinstance(wanted, str):
-            wanted = self.to_single_token(wanted)
+        if isinstance(single_token, str):
+            wanted = self.to_single_token(single_token)
+        else:
+            wanted = selection.integer(single_token, "single_token", "a token id or a string")
         if isinstance(input, str):
             ids = self.encode([input], prepend_bos, padding_side)[0][0]
         else:
-            ids = dtypes.to_numpy(input)
+            ids = inputs.token_ids(input, "input", "text or token ids")
             if ids.ndim == 2 and len(ids) == 1:
                 ids = ids[0]
             if ids.ndim != 1:
                 raise ValueError(f"tokens must be one sequence, not {list(ids.shape)}")
-        places = np.flatnonzero(ids == int(wanted))
+        places = np.flatnonzero(ids == wanted)
         if not places.size:
             raise ValueError(f"the token {single_token!r} does not occur in the input")
         return int(places[0 if mode == "first" else -1])
+
+
+def _texts(given: Any) -> list[str]:
+    """A text or texts, as a list."""
+    texts = [given] if isinstance(given, str) else given
+    if isinstance(texts, Iterable):
+        texts = list(texts)
+        if all(isinstance(text, str) for text in texts):
+            return texts
+    raise TypeError(f"input must be a text or a list of texts, not {dtypes.shown(given)}")
+
+
+def _is_number(item: object) -> bool:
+    return isinstance(item, (int, float, np.number))
 
 
 def _json(files: Mapping[str, bytes], name: str) -> dict[str, Any]:

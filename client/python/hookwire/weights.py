@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 import ml_dtypes
 import numpy as np
 
-from hookwire import dtypes, errors
+from hookwire import dtypes, errors, selection
 from hookwire._proto import service_pb2, tensor_pb2
 from hookwire.dtypes import Array
 from hookwire.wire import WeightPiece
@@ -234,7 +234,13 @@ class Weights:
             WeightNotFoundError: no Gemma 4 has it (it is a KeyError).
             AbsentWeightError: this layer, or this model, does not have it (it is a KeyError).
             WeightsNotServedError: the server keeps its weights.
+            TypeError: no string.
         """
+        if not isinstance(name, str):
+            raise TypeError(
+                'a parameter is asked for by name, such as "blocks.3.attn.q.weight", not by '
+                f"{dtypes.shown(name)}"
+            )
         with self._lock:
             found = self._tensors.get(name)
             if found is None:
@@ -281,8 +287,12 @@ class Weights:
         Raises:
             WeightRowError: a row that the parameter does not have (an IndexError).
             WeightNotFoundError, AbsentWeightError, WeightsNotServedError: as for a whole one.
+            TypeError: no ints.
         """
-        wanted = [int(row) for row in np.asarray(rows).reshape(-1)]
+        wanted = [
+            selection.integer(row, "rows", "an int or a list of ints")
+            for row in np.ravel(dtypes.to_numpy(rows))
+        ]
         with self._lock:
             whole = self._arrays.get(name)
             if whole is None:

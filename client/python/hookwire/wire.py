@@ -17,6 +17,8 @@ _RESPONSE_TENSORS = 2 << 3 | 2
 _CHUNKS_CHUNK = 1 << 3 | 2
 _CHUNK_TENSOR = 1 << 3
 _CHUNK_OFFSET = 2 << 3
+_CHUNK_SHARED_BYTES = 3 << 3
+_CHUNK_SHARED_OFFSET = 4 << 3
 _CHUNK_DATA = 15 << 3 | 2
 _WEIGHT_HEADER = 1 << 3 | 2
 _WEIGHT_OFFSET = 2 << 3
@@ -24,11 +26,15 @@ _WEIGHT_DATA = 15 << 3 | 2
 
 
 class Chunk(NamedTuple):
-    """Bytes [offset, offset + len(data)) of the tensor with this number in the plan."""
+    """Bytes [offset, offset + len(data)) of the tensor with this number in the plan.
+
+    Instead of `data`, `shared` may say where in the memory that the server shares they lie.
+    """
 
     tensor: int
     offset: int
     data: memoryview
+    shared: range | None = None
 
 
 class WeightPiece(NamedTuple):
@@ -58,11 +64,23 @@ def decode_event(message: bytes) -> Event:
     kind = response.WhichOneof("event")
     if kind == "tensors":
         chunks = response.tensors.chunks
-        return [Chunk(chunk.tensor, chunk.offset, memoryview(chunk.data)) for chunk in chunks]
+        return [
+            Chunk(
+                chunk.tensor,
+                chunk.offset,
+                memoryview(chunk.data),
+                _shared(chunk.shared_offset, chunk.shared_bytes),
+            )
+            for chunk in chunks
+        ]
     if kind is None:
         return []
     event: Event = getattr(response, kind)
     return event
+
+
+def _shared(offset: int, size: int) -> range | None:
+    return range(offset, offset + size) if size else None
 
 
 def _varint(message: bytes, at: int) -> tuple[int, int]:
@@ -98,7 +116,7 @@ def _decode_chunks(message: bytes) -> list[Chunk]:
         chunk_end = at + size
         if chunk_end > end:
             raise _UnfamiliarError
-        tensor = offset = 0
+        tensor = offset = shared_bytes = shared_offset = 0
         data = view[:0]
         while at < chunk_end:
             key = message[at]
@@ -110,11 +128,15 @@ def _decode_chunks(message: bytes) -> list[Chunk]:
                 size, at = _varint(message, at + 1)
                 data = view[at : at + size]
                 at += size
+            elif key == _CHUNK_SHARED_BYTES:
+                shared_bytes, at = _varint(message, at + 1)
+            elif key == _CHUNK_SHARED_OFFSET:
+                shared_offset, at = _varint(message, at + 1)
             else:
                 raise _UnfamiliarError
         if at != chunk_end:
             raise _UnfamiliarError
-        chunks.append(Chunk(tensor, offset, data))
+        chunks.append(Chunk(tensor, offset, data, _shared(shared_offset, shared_bytes)))
     return chunks
 
 

@@ -23,9 +23,9 @@ std::unique_ptr<Daemon> Daemon::Start(const std::vector<std::string>& arguments)
   all.insert(all.end(), arguments.begin(), arguments.end());
   auto process = Process::Start(HookwiredCommand(all));
   const auto line = process->ReadLine(absl::Seconds(60));
-  static const std::regex ready(R"((127\.0\.0\.1:(\d+)))");
+  static const std::regex kReady(R"((127\.0\.0\.1:(\d+)))");
   std::smatch match;
-  if (!line || !std::regex_search(*line, match, ready)) {
+  if (!line || !std::regex_search(*line, match, kReady)) {
     std::cerr << "hookwired is not ready; it printed '" << line.value_or("") << "' and\n"
               << process->Errors();
     std::abort();

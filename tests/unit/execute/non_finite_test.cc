@@ -1,10 +1,13 @@
 #include "server/execute/non_finite.h"
 
+#include <ATen/ops/arange.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/full.h>
+#include <ATen/ops/zeros.h>
 
 #include <cmath>
 #include <cstdint>
+#include <cstring>
 #include <limits>
 
 #include "gtest/gtest.h"
@@ -50,6 +53,34 @@ TEST(NonFinite, CountsEachKindWhereverItStands) {
 
 TEST(NonFinite, TakesIntegersAsFinite) {
   EXPECT_FALSE(CountNonFinite(at::full({100}, INT64_MAX, at::kLong)).any());
+}
+
+// Where the copy begins behind a boundary of 16 bytes, and how many bytes it has: those that are
+// copied past the cache, and those that are not.
+TEST(NonFinite, IsCountedInWhatIsCopied) {
+  for (const at::ScalarType dtype :
+       {at::kFloat, at::kBFloat16, at::kHalf, at::kDouble, at::kLong}) {
+    const auto element = static_cast<int64_t>(c10::elementSize(dtype));
+    for (const int64_t size : {int64_t{1}, int64_t{1000}, (1 << 20) / element - 1,
+                               (1 << 20) / element, (3 << 20) / element + 1}) {
+      at::Tensor tensor = at::arange(size, at::kLong).remainder(251).to(dtype);
+      if (dtype != at::kLong) {
+        tensor[size / 2].fill_(INFINITY);
+        tensor[size - 1].fill_(NAN);
+      }
+      const NonFiniteElements expected = CountNonFinite(tensor);
+      for (const int64_t behind : {0, 2, 8}) {
+        at::Tensor memory = at::zeros({size * element + 64}, at::kByte);
+        auto* const begin = memory.mutable_data_ptr<uint8_t>();
+        uint8_t* const to = begin + (-reinterpret_cast<uintptr_t>(begin) & 15) + behind;
+        const NonFiniteElements found = CopyAndCountNonFinite(tensor, to);
+        EXPECT_EQ(found.nan, expected.nan);
+        EXPECT_EQ(found.inf, expected.inf);
+        ASSERT_EQ(std::memcmp(to, tensor.const_data_ptr(), tensor.nbytes()), 0) << size;
+        EXPECT_EQ(to[tensor.nbytes()], 0) << "written behind the end";
+      }
+    }
+  }
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-#include "server/execute/pass.h"
+#include "server/plan/pass.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

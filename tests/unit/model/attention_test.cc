@@ -151,7 +151,10 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"QueriesInTheMiddle", 3, 9, 4, 2, 8, {.first_query = 2}},
         Case{"FewerQueriesWindow", 3, 9, 4, 2, 8, {.window = 4, .first_query = 6}},
         Case{"FewerQueriesWindowNotReached", 3, 9, 4, 2, 8, {.window = 64, .first_query = 6}},
-        Case{"Long", 200, 200, 2, 1, 32, {.window = 64}}),
+        Case{"Long", 200, 200, 2, 1, 32, {.window = 64}},
+        Case{"LongInBlocks", 700, 700, 2, 1, 8, {.window = 150}},
+        Case{"LongInBlocksLongerThanTheWindow", 300, 300, 2, 1, 8, {.window = 5}},
+        Case{"LongInBlocksFewerQueries", 300, 420, 2, 2, 8, {.window = 64, .first_query = 120}}),
     [](const auto& info) { return info.param.name; });
 
 TEST(VisibleMask, ShowsWhatCameBeforeWithinTheWindow) {

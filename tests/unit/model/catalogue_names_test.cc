@@ -37,12 +37,12 @@ Config ConfigOf(TinyVariant variant, const std::string& layers) {
 
 // "sfsfsf", of which layer 4 reuses the keys and values of layer 2, and 5 those of 3.
 const Catalogue& EType() {
-  static const Catalogue catalogue(ConfigOf(TinyVariant::kEType, "sfsfsf"));
-  return catalogue;
+  static const Catalogue kCatalogue(ConfigOf(TinyVariant::kEType, "sfsfsf"));
+  return kCatalogue;
 }
 const Catalogue& Dense() {
-  static const Catalogue catalogue(ConfigOf(TinyVariant::kDense, "sfsf"));
-  return catalogue;
+  static const Catalogue kCatalogue(ConfigOf(TinyVariant::kDense, "sfsf"));
+  return kCatalogue;
 }
 
 std::string Payload(const absl::Status& status, absl::string_view key) {
@@ -350,16 +350,16 @@ TEST(Filter, LongAndAdversarialFiltersAreQuick) {
     while (text.size() < size) text += part;
     return text;
   };
-  const size_t kLong = 4 << 20;
+  const size_t long_filter = 4 << 20;
   const std::string filters[] = {
-      std::string(kLong, '*') + "x",
-      repeat("*a", kLong),
-      repeat("**.", kLong),
-      repeat("*.", kLong),
-      std::string(kLong, 'a') + "*",
-      std::string(kLong, 'a'),
-      "blocks.0." + std::string(kLong, 'a'),
-      repeat("blocks.*.", kLong),
+      std::string(long_filter, '*') + "x",
+      repeat("*a", long_filter),
+      repeat("**.", long_filter),
+      repeat("*.", long_filter),
+      std::string(long_filter, 'a') + "*",
+      std::string(long_filter, 'a'),
+      "blocks.0." + std::string(long_filter, 'a'),
+      repeat("blocks.*.", long_filter),
       "**" + repeat("*k**", 100) + "z",
       repeat("**o**", 119),
   };
@@ -371,7 +371,7 @@ TEST(Filter, LongAndAdversarialFiltersAreQuick) {
     EXPECT_FALSE(matches.ok()) << filter.substr(0, 20);
     EXPECT_LT(matches.status().message().size(), 600u);
   }
-  EXPECT_TRUE(catalogue.Match(std::string(kLong, '*')).ok());
+  EXPECT_TRUE(catalogue.Match(std::string(long_filter, '*')).ok());
 }
 
 }  // namespace

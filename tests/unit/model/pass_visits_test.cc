@@ -17,7 +17,6 @@ namespace hookwire::model {
 namespace {
 
 using ::hookwire::testing::AllModels;
-using ::hookwire::testing::AllRows;
 using ::hookwire::testing::EveryModel;
 using ::hookwire::testing::ModelName;
 using ::hookwire::testing::Pass;

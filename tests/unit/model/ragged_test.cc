@@ -15,6 +15,7 @@ using ::hookwire::testing::RandomTensor;
 
 std::vector<at::Tensor> Rows(const std::vector<int64_t>& lengths) {
   std::vector<at::Tensor> rows;
+  rows.reserve(lengths.size());
   for (const int64_t length : lengths) {
     rows.push_back(RandomTensor({length, 3}, static_cast<unsigned>(rows.size() + 1)));
   }

@@ -30,7 +30,7 @@ class TempDirectory {
 
   // Writes a file, and returns its path.
   std::string Write(const std::string& name, const std::string& bytes) const {
-    const std::string path = path_ + "/" + name;
+    std::string path = path_ + "/" + name;
     std::ofstream file(path, std::ios::binary);
     file.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
     if (!file.flush()) throw std::runtime_error("cannot write " + path);

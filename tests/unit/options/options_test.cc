@@ -76,6 +76,7 @@ TEST(Options, ABadValueSaysWhatWouldBeRight) {
   EXPECT_THAT(ErrorOf({"--model=m", "--dtype=fp16"}), HasSubstr("auto, float32, bfloat16"));
   EXPECT_THAT(ErrorOf({"--model=m", "--listen=7431"}), HasSubstr("host:port"));
   EXPECT_THAT(ErrorOf({"--model=m", "--listen=localhost:99999"}), HasSubstr("host:port"));
+  EXPECT_THAT(ErrorOf({"--model=m", "--listen=unix:"}), HasSubstr("unix:PATH"));
   EXPECT_THAT(ErrorOf({"--model=m", "--device=tpu"}), HasSubstr("cpu, cuda or cuda:<n>"));
   EXPECT_THAT(ErrorOf({"--model=m", "--stall-timeout=nan"}), HasSubstr("seconds"));
   EXPECT_THAT(ErrorOf({"--model="}), HasSubstr("a directory"));
@@ -98,7 +99,7 @@ TEST(Options, HelpListsEveryFlag) {
   for (const char* name :
        {"model", "listen", "device", "dtype", "numerics", "threads", "log-format", "log-level",
         "max-result-mb", "max-tokens", "max-batch-tokens", "max-queue", "result-buffer-mb",
-        "stall-timeout", "grace-period", "config", "version", "help"}) {
+        "shared-memory-mb", "stall-timeout", "grace-period", "digest-cache", "config", "version", "help"}) {
     EXPECT_THAT(HelpText(), HasSubstr(std::string("--") + name));
   }
 }
@@ -114,6 +115,16 @@ TEST(Options, ComeFromAFileAndFlagsWin) {
   EXPECT_EQ(options->stall_timeout, absl::Milliseconds(1500));
 }
 
+TEST(Options, ListenAtAUnixSocket) {
+  EXPECT_EQ(ParseOptions({"--model=m", "--listen=unix:/run/hookwired.sock"})->listen.ToString(),
+            "unix:/run/hookwired.sock");
+}
+
+TEST(Options, SharedMemoryCanBeTurnedOff) {
+  EXPECT_EQ(ParseOptions({"--model=m"})->shared_memory_mb, 1024u);
+  EXPECT_EQ(ParseOptions({"--model=m", "--shared-memory-mb=0"})->shared_memory_mb, 0u);
+}
+
 TEST(Options, WeightsAreServedUnlessToldOtherwise) {
   EXPECT_TRUE(ParseOptions({"--model", "m"})->serve_weights);
   EXPECT_FALSE(ParseOptions({"--model", "m", "--serve-weights", "false"})->serve_weights);
@@ -121,6 +132,14 @@ TEST(Options, WeightsAreServedUnlessToldOtherwise) {
   EXPECT_FALSE(ParseOptions({"--config", path})->serve_weights);
   EXPECT_TRUE(ParseOptions({"--config", path, "--serve-weights=true"})->serve_weights);
   EXPECT_THAT(ErrorOf({"--model", "m", "--serve-weights", "maybe"}), HasSubstr("true, false"));
+}
+
+TEST(Options, DigestsAreKeptUnlessToldOtherwise) {
+  EXPECT_EQ(ParseOptions({"--model", "m"})->digest_cache, DigestCache::DefaultDirectory());
+  EXPECT_EQ(ParseOptions({"--model", "m", "--digest-cache", "/x"})->digest_cache, "/x");
+  EXPECT_EQ(ParseOptions({"--model", "m", "--digest-cache", ""})->digest_cache, "");
+  const std::string path = WriteConfig("model = \"m\"\ndigest-cache = \"\"\n");
+  EXPECT_EQ(ParseOptions({"--config", path})->digest_cache, "");
 }
 
 TEST(Options, AWrongFileIsToldWithItsLine) {

@@ -18,7 +18,6 @@ using hookwire::testing::TinyModel;
 using hookwire::testing::TinyVariant;
 using hookwire::testing::TryPlan;
 using ::testing::ElementsAre;
-using ::testing::HasSubstr;
 using ::testing::SizeIs;
 
 std::vector<std::vector<int64_t>> Shapes(const CapturePlan& capture) {
@@ -171,16 +170,33 @@ TEST(RunPlan, RejectsAnEndlessName) {
   EXPECT_LT(status.message().size(), size_t{1000});
 }
 
-TEST(RunPlan, LeavesOutMissingNamesOnRequest) {
+TEST(RunPlan, LeavesOutNamesOfOtherLayersAndModelsOnRequest) {
   const auto plan = MustPlan(Spec(R"pb(
     captures { hook: "blocks.4.attn.hook_k" missing: MISSING_SKIP }
-    captures { hook: "nonsense" missing: MISSING_SKIP }
-    captures { hook: "blocks.*.nonsense" missing: MISSING_SKIP }
+    captures { hook: "blocks.0.router.hook_out" missing: MISSING_SKIP }
+    captures { hook: "blocks.*.experts.*" missing: MISSING_SKIP }
     captures { hook: "blocks.3.attn.hook_k" missing: MISSING_SKIP }
   )pb"));
-  EXPECT_THAT(plan->skipped, ElementsAre("blocks.4.attn.hook_k", "nonsense", "blocks.*.nonsense"));
+  EXPECT_THAT(plan->skipped, ElementsAre("blocks.4.attn.hook_k", "blocks.0.router.hook_out",
+                                         "blocks.*.experts.*"));
   ASSERT_THAT(plan->captures, SizeIs(1));
   EXPECT_THAT(plan->captures[0].captures, ElementsAre(3));
+}
+
+TEST(RunPlan, LeavesOutNoNameThatNoModelHas) {
+  ExpectRefused(Spec("captures { hook: 'hook_emebd' missing: MISSING_SKIP }"),
+                {v1::ERROR_REASON_HOOK_NOT_FOUND, "spec.captures[0].hook", "hook_embed"});
+  ExpectRefused(Spec("captures { hook: 'blocks.17.hook_in' missing: MISSING_SKIP }"),
+                {v1::ERROR_REASON_HOOK_NOT_FOUND, "spec.captures[0].hook", "layers 0 to 5"});
+  ExpectRefused(Spec("captures { hook: 'blocks.*.hook_nothing' missing: MISSING_SKIP }"),
+                {v1::ERROR_REASON_GLOB_NO_MATCH, "spec.captures[0].hook", "blocks.*.hook_nothing"});
+  // The list put right is without what may be left out.
+  const absl::Status status = TryPlan(Spec(R"pb(
+                                captures { hook: "blocks.4.attn.hook_k" missing: MISSING_SKIP }
+                                captures { hook: "hook_emebd" missing: MISSING_SKIP }
+                              )pb"))
+                                  .status();
+  EXPECT_EQ(MetadataOf(status, "corrected"), "hook_embed");
 }
 
 // How far the pass runs.
@@ -208,7 +224,8 @@ TEST(RunPlan, RejectsCapturesBehindTheStop) {
 
 TEST(RunPlan, PointsToTheResidualWhereTheStopIsTheHooksOwnLayer) {
   ExpectRefused(Spec("stop_at_layer: 2 captures { hook: 'blocks.2.hook_resid_pre' }"),
-                {v1::ERROR_REASON_NEVER_FIRES, "spec.captures[0].hook", "outputs.residual"});
+                {v1::ERROR_REASON_NEVER_FIRES, "spec.captures[0].hook",
+                 "the residual stream that enters layer 2"});
 }
 
 TEST(RunPlan, RejectsTheFinalNormBehindAStop) {

@@ -14,7 +14,6 @@ using hookwire::testing::MustPlan;
 using hookwire::testing::Spec;
 using hookwire::testing::TinyModel;
 using hookwire::testing::TinyVariant;
-using hookwire::testing::TryPlan;
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
@@ -30,7 +29,7 @@ TEST(RunPlan, ReturnsLogitsOfThePickedPositions) {
   EXPECT_EQ(plan->outputs[0].tensors[0].slice.picks[0].start, 4);
   EXPECT_EQ(plan->outputs[0].tensors[1].slice.picks[0].start, 2);
   EXPECT_THAT(plan->outputs[0].tensors[0].shape, ElementsAre(1, 48));
-  EXPECT_EQ(plan->total_bytes, uint64_t{2 * 48 * 4});
+  EXPECT_EQ(plan->total_bytes, uint64_t{2} * 48 * 4);
   EXPECT_EQ(plan->n_layers_run, 6);
   EXPECT_TRUE(plan->finish);
 }
@@ -125,7 +124,7 @@ TEST(PlanDescription, NamesGroupsInTheOrderOfThePass) {
       positions { range { stop: 2 } }
     }
     captures { hook: "hook_embed" }
-    captures { hook: "nonsense" missing: MISSING_SKIP }
+    captures { hook: "blocks.0.router.hook_out" missing: MISSING_SKIP }
     interventions {
       hook: "blocks.2.hook_out"
       zero {}
@@ -168,11 +167,11 @@ TEST(PlanDescription, NamesGroupsInTheOrderOfThePass) {
   EXPECT_EQ(plan.groups(3).source(), v1::TensorGroup::SOURCE_LOG_PROBS);
   EXPECT_THAT(plan.groups(3).axes(), SizeIs(1));
 
-  EXPECT_THAT(plan.skipped(), ElementsAre("nonsense"));
+  EXPECT_THAT(plan.skipped(), ElementsAre("blocks.0.router.hook_out"));
   EXPECT_THAT(plan.intervened_hooks(), ElementsAre("embed.hook_out", "blocks.2.hook_out"));
   EXPECT_EQ(plan.total_tokens(), uint64_t{8});
   EXPECT_EQ(plan.n_layers_run(), 6u);
-  const uint64_t bytes = 4 * (8 * 32 + 2 * 2 * 4 * 16 + 8 * 48 + 4 + 2);
+  const uint64_t bytes = uint64_t{4} * (8 * 32 + 2 * 2 * 4 * 16 + 8 * 48 + 4 + 2);
   EXPECT_EQ(plan.total_bytes(), bytes);
 }
 

@@ -18,11 +18,36 @@ TEST(ListenAddress, ParsesNamesAndBothFamilies) {
   }
 }
 
+TEST(ListenAddress, ParsesUnixSockets) {
+  for (const char* text :
+       {"unix:/run/hookwired.sock", "unix:hookwired.sock", "unix-abstract:hookwired"}) {
+    const auto address = ParseListenAddress(text);
+    ASSERT_TRUE(address.ok()) << text;
+    EXPECT_EQ(address->ToString(), text);
+  }
+  EXPECT_EQ(ParseListenAddress("unix:///run/hookwired.sock")->ToString(),
+            "unix:/run/hookwired.sock");
+  EXPECT_TRUE(ParseListenAddress("unix:/" + std::string(kMaxUnixName - 1, 'x')).ok());
+}
+
 TEST(ListenAddress, RefusesWhatIsNone) {
   for (const char* text : {"", "127.0.0.1", ":7431", "host:", "host:x", "host:-1", "host:65536",
-                           "::1:80", "[::1]", "[]:80", "[host]:80"}) {
+                           "::1:80", "[::1]", "[]:80", "[host]:80", "unix:", "unix-abstract:"}) {
     EXPECT_FALSE(ParseListenAddress(text).ok()) << text;
   }
+  const auto status = ParseListenAddress("unix:/" + std::string(kMaxUnixName, 'x')).status();
+  EXPECT_THAT(std::string(status.message()), testing::HasSubstr("at most 107 bytes"));
+}
+
+TEST(ListenAddress, AUnixSocketLeavesNothingWhenItWasTried) {
+  const std::string path = testing::TempDir() + "hookwire-listen-address-test.sock";
+  const auto address = ParseListenAddress("unix:" + path);
+  ASSERT_TRUE(address.ok());
+  EXPECT_TRUE(CheckCanListen(*address).ok());
+  EXPECT_EQ(access(path.c_str(), F_OK), -1);
+  const auto socket = UnixSocket::Listen(*address->socket, SOCK_STREAM);
+  ASSERT_TRUE(socket.ok()) << socket.status();
+  EXPECT_TRUE(absl::IsAlreadyExists(CheckCanListen(*address)));
 }
 
 TEST(ListenAddress, AFreeOneCanBeListenedAt) { EXPECT_TRUE(CheckCanListen({"127.0.0.1", 0}).ok()); }

@@ -11,6 +11,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -18,10 +19,11 @@
 #include "server/execute/executor.h"
 #include "server/observe/clock.h"
 #include "server/observe/logging.h"
+#include "server/observe/weights_guard.h"
 #include "server/plan/dtypes.h"
 #include "server/rpc/describe_model.h"
 #include "server/rpc/server.h"
-#include "server/schedule/fifo_scheduler.h"
+#include "server/schedule/batch_scheduler.h"
 #include "tests/unit/support/tiny_model.h"
 
 namespace hookwire::server {
@@ -38,12 +40,14 @@ class ServiceTest : public ::testing::Test {
     bool serve_weights = true;
     // Instead of the model's own.
     const model::Parameters* parameters = nullptr;
-    // Instead of the model's own.
-    FifoScheduler::Execute execute;
+    // Instead of the model's own: runs one run at a time.
+    std::function<absl::StatusOr<ExecutionReport>(const RunPlan&, TensorSink&)> execute;
+    // Of the weight files.
+    WeightsGuard::Look change = [] { return std::nullopt; };
   };
 
-  void StartServer(Settings settings) {
-    parts_ = std::make_unique<Parts>(std::move(settings));
+  void StartServer(const Settings& settings) {
+    parts_ = std::make_unique<Parts>(settings);
     auto rpc = RpcServer::Start(parts_->backend, {"127.0.0.1", 0});
     ASSERT_TRUE(rpc.ok()) << rpc.status();
     parts_->rpc = *std::move(rpc);
@@ -58,6 +62,7 @@ class ServiceTest : public ::testing::Test {
     parts_->streams.AbandonAll(absl::UnavailableError("the test is over"));
     EXPECT_TRUE(parts_->streams.WaitUntilEmpty(absl::Now() + absl::Seconds(30)));
     parts_->rpc->Shutdown(absl::ZeroDuration());
+    parts_->budget->NotifyRoom(nullptr);
     EXPECT_EQ(parts_->budget->held(), 0u) << "memory that was never given back";
   }
 
@@ -147,14 +152,19 @@ class ServiceTest : public ::testing::Test {
   }
 
   struct Parts {
-    explicit Parts(Settings settings)
-        : budget(ByteBudget::Create(settings.budget)),
+    explicit Parts(const Settings& settings)
+        : guard(settings.change),
+          budget(ByteBudget::Create(settings.budget)),
           streams(settings.stall_timeout, clock),
           scheduler(
               {.max_queue = settings.max_queue, .on_worker_start = [] {}},
-              settings.execute ? settings.execute
-                               : [this](const RunPlan& plan,
-                                        TensorSink& sink) { return executor.Execute(plan, sink); },
+              [this, execute = settings.execute](absl::Span<const BatchedRun> runs,
+                                                 BatchObserver& observer) {
+                if (!execute) return executor.Execute(runs, observer);
+                for (size_t i = 0; i < runs.size(); ++i) {
+                  observer.Done(i, execute(*runs[i].plan, *runs[i].sink));
+                }
+              },
               clock),
           backend{.catalogue = model.catalogue(),
                   .planner = planner,
@@ -169,20 +179,24 @@ class ServiceTest : public ::testing::Test {
                   .server = {},
                   .compute_dtype = model.dtype(),
                   .weights_digest = [] { return std::string("sha256:00"); },
+                  .weights_guard = guard,
                   .directory = settings.directory,
                   .parameters = settings.parameters != nullptr ? settings.parameters
                                 : settings.serve_weights       ? &model.parameters()
                                                                : nullptr,
-                  .stall_timeout = settings.stall_timeout} {}
+                  .stall_timeout = settings.stall_timeout} {
+      budget->NotifyRoom([this] { scheduler.RoomCameFree(); });
+    }
 
     const model::TextModel& model = hookwire::testing::TinyModel();
     const RealClock clock;
     const std::shared_ptr<spdlog::logger> logger = MakeLogger(LogFormat::kText, spdlog::level::off);
     const Planner planner{model, Limits()};
     const Executor executor{model, {}};
+    WeightsGuard guard;
     const std::shared_ptr<ByteBudget> budget;
     StreamRegistry streams;
-    FifoScheduler scheduler;
+    BatchScheduler scheduler;
     const Backend backend;
     std::unique_ptr<RpcServer> rpc;
   };

@@ -101,6 +101,7 @@ TEST(Status, NeverOutgrowsTheHeaders) {
     while (text.size() < 100'000) text += unit;
     absl::Status raw(absl::StatusCode::kInvalidArgument, text);
     std::vector<std::pair<std::string, std::string>> metadata;
+    metadata.reserve(52);
     for (int i = 0; i < 50; ++i) metadata.emplace_back("key" + std::to_string(i), text);
     metadata.emplace_back("hook", text);
     metadata.emplace_back("cause", text);

@@ -100,10 +100,11 @@ TEST(Weights, EveryParameterOfEveryVariantComesWholeUnderItsName) {
       EXPECT_EQ(at::IntArrayRef(shape), parameter.tensor.sizes()) << parameter.name;
       elements += parameter.tensor.numel();
     }
-    // Nothing that the model counts is without a name; a tied unembedding has two.
+    // Nothing that the model counts is without a name; a tied unembedding has two, and each layer's
+    // scalar is no parameter.
     const int64_t tied =
         model.config().tie_word_embeddings ? model.config().d_vocab * model.config().d_model : 0;
-    EXPECT_EQ(elements, model.n_params() + tied);
+    EXPECT_EQ(elements, model.n_params() + tied + model.config().n_layers());
   }
 }
 

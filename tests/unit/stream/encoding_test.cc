@@ -41,6 +41,11 @@ std::string Reference(const std::vector<Piece>& pieces) {
     v1::TensorChunk* const chunk = chunks->add_chunks();
     chunk->set_tensor(piece.index);
     chunk->set_offset(piece.offset);
+    if (piece.held == nullptr) {
+      chunk->set_shared_bytes(piece.size);
+      chunk->set_shared_offset(piece.shared_offset);
+      continue;
+    }
     const auto* bytes = static_cast<const char*>(piece.held->tensor.const_data_ptr());
     chunk->set_data(bytes + piece.offset, piece.size);
   }
@@ -125,7 +130,7 @@ TEST_F(EncodingTest, RoomForKeepsTheMessageWithinItsSize) {
   for (const size_t limit : {64u, 100u, 200u, 16'500u, 65'536u}) {
     const auto held = Held(*account_, 300'000);
     TensorMessage message(limit);
-    const TensorMessage::Room room = message.RoomFor(70'000, 200'000, 100'000);
+    const TensorMessage::Room room = message.RoomFor({70'000, 200'000, 100'000, held});
     ASSERT_TRUE(room.fits);
     ASSERT_GT(room.bytes, 0u);
     message.Add({70'000, 200'000, room.bytes, held});
@@ -139,14 +144,36 @@ TEST_F(EncodingTest, RoomForRefusesWhatFitsNowhere) {
   const auto held = Held(*account_, 1000);
   TensorMessage message(64);
   message.Add({0, 0, 55, held});
-  EXPECT_FALSE(message.RoomFor(1, 0, 100).fits);
+  EXPECT_FALSE(message.RoomFor({1, 0, 100, held}).fits);
 }
 
 TEST_F(EncodingTest, RoomForGivesAllWhereAllFits) {
   TensorMessage message(64);
-  const TensorMessage::Room room = message.RoomFor(0, 0, 56);
+  const TensorMessage::Room room = message.RoomFor({0, 0, 56, Held(*account_, 56)});
   EXPECT_TRUE(room.fits);
   EXPECT_EQ(room.bytes, 56u);
+}
+
+TEST_F(EncodingTest, PiecesInSharedMemorySayWhereTheyLie) {
+  const auto held = Held(*account_, 5000);
+  std::vector<Piece> pieces = {{0, 0, 5000, held}};
+  for (const uint64_t value :
+       {uint64_t{0}, uint64_t{1}, uint64_t{127}, uint64_t{128}, uint64_t{1} << 35, ~uint64_t{0}}) {
+    pieces.push_back({3, value, value, nullptr, value});
+  }
+  pieces.push_back({4, 0, 100, held});
+  EXPECT_EQ(Encode(pieces), Reference(pieces));
+}
+
+TEST_F(EncodingTest, APieceInSharedMemoryTakesTheRoomOfItsHeader) {
+  TensorMessage message(TensorMessage::kMinMessageBytes);
+  const Piece largest = {~uint32_t{0}, ~uint64_t{0} - 1, ~uint64_t{0}, nullptr, ~uint64_t{0}};
+  const TensorMessage::Room room = message.RoomFor(largest);
+  ASSERT_TRUE(room.fits);
+  EXPECT_EQ(room.bytes, largest.size);
+  message.Add(largest);
+  EXPECT_LE(message.size(), TensorMessage::kMinMessageBytes);
+  EXPECT_FALSE(message.RoomFor(largest).fits);
 }
 
 TEST(EncodeMessage, IsWhatTheGeneratedCodeParses) {

@@ -100,6 +100,40 @@ TEST_F(ResultStreamTest, ATensorMayComeInPieces) {
   EXPECT_EQ(stream_->bytes(), 20'000u);
 }
 
+TEST_F(ResultStreamTest, WhatLiesInSharedMemoryIsSaidAndHoldsNothing) {
+  Make({}, 1000);
+  Open();
+  reader_.TakeAll(*stream_);
+  // Far more than the budget, and nobody reads.
+  for (uint32_t i = 0; i < 3; ++i) {
+    ASSERT_TRUE(stream_->EmitShared(i, 0, 1'000'000, uint64_t{i} * 1'000'000).ok());
+  }
+  EXPECT_EQ(budget_->held(), 0u);
+  ASSERT_TRUE(Emit(3, 10).ok());
+  End();
+  reader_.TakeAll(*stream_);
+  std::vector<uint64_t> places;
+  for (const Event& event : reader_.taken()) {
+    for (const v1::TensorChunk& chunk : event.tensors().chunks()) {
+      if (chunk.tensor() < 3) {
+        EXPECT_EQ(chunk.shared_bytes(), 1'000'000u);
+        EXPECT_EQ(chunk.data(), "");
+        places.push_back(chunk.shared_offset());
+      }
+    }
+  }
+  EXPECT_THAT(places, testing::ElementsAre(0u, 1'000'000u, 2'000'000u));
+  EXPECT_EQ(reader_.Tensors()[3], BytesOf(3, 10));
+  EXPECT_EQ(stream_->tensors(), 4u);
+  EXPECT_EQ(stream_->bytes(), 3'000'010u);
+}
+
+TEST_F(ResultStreamTest, SharedPiecesFailWithTheStream) {
+  Open();
+  stream_->Cancel(absl::CancelledError("gone"));
+  EXPECT_EQ(stream_->EmitShared(0, 0, 10, 0), absl::CancelledError("gone"));
+}
+
 TEST_F(ResultStreamTest, AcceptedIsFirstEvenWhereTheRunIsFaster) {
   ASSERT_TRUE(Emit(0, 10).ok());
   End();

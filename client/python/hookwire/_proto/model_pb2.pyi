@@ -121,7 +121,7 @@ class Model(_message.Message):
     def __init__(self, name: _Optional[str] = ..., architecture: _Optional[str] = ..., variant: _Optional[str] = ..., n_layers: _Optional[int] = ..., d_model: _Optional[int] = ..., n_heads: _Optional[int] = ..., n_key_value_heads: _Optional[int] = ..., d_head: _Optional[int] = ..., d_mlp: _Optional[int] = ..., d_vocab: _Optional[int] = ..., n_ctx: _Optional[int] = ..., eps: _Optional[float] = ..., act_fn: _Optional[str] = ..., sliding_window: _Optional[int] = ..., final_logit_softcap: _Optional[float] = ..., d_per_layer_input: _Optional[int] = ..., n_key_value_shared_layers: _Optional[int] = ..., n_experts: _Optional[int] = ..., n_experts_per_token: _Optional[int] = ..., d_expert: _Optional[int] = ..., tie_word_embeddings: bool = ..., ropes: _Optional[_Iterable[_Union[Rope, _Mapping]]] = ..., layers: _Optional[_Iterable[_Union[Layer, _Mapping]]] = ..., bos_token_id: _Optional[int] = ..., eos_token_ids: _Optional[_Iterable[int]] = ..., pad_token_id: _Optional[int] = ..., n_params: _Optional[int] = ..., weights_digest: _Optional[str] = ..., d_vocab_per_layer_input: _Optional[int] = ...) -> None: ...
 
 class Server(_message.Message):
-    __slots__ = ("build", "device", "dtype", "numerics", "threads", "max_request_bytes", "max_result_bytes", "max_tokens", "capabilities")
+    __slots__ = ("build", "device", "dtype", "numerics", "threads", "max_request_bytes", "max_result_bytes", "max_tokens", "capabilities", "shared_memory_socket")
     BUILD_FIELD_NUMBER: _ClassVar[int]
     DEVICE_FIELD_NUMBER: _ClassVar[int]
     DTYPE_FIELD_NUMBER: _ClassVar[int]
@@ -131,6 +131,7 @@ class Server(_message.Message):
     MAX_RESULT_BYTES_FIELD_NUMBER: _ClassVar[int]
     MAX_TOKENS_FIELD_NUMBER: _ClassVar[int]
     CAPABILITIES_FIELD_NUMBER: _ClassVar[int]
+    SHARED_MEMORY_SOCKET_FIELD_NUMBER: _ClassVar[int]
     build: str
     device: str
     dtype: _tensor_pb2.Dtype
@@ -140,7 +141,8 @@ class Server(_message.Message):
     max_result_bytes: int
     max_tokens: int
     capabilities: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, build: _Optional[str] = ..., device: _Optional[str] = ..., dtype: _Optional[_Union[_tensor_pb2.Dtype, str]] = ..., numerics: _Optional[_Union[Numerics, str]] = ..., threads: _Optional[int] = ..., max_request_bytes: _Optional[int] = ..., max_result_bytes: _Optional[int] = ..., max_tokens: _Optional[int] = ..., capabilities: _Optional[_Iterable[str]] = ...) -> None: ...
+    shared_memory_socket: str
+    def __init__(self, build: _Optional[str] = ..., device: _Optional[str] = ..., dtype: _Optional[_Union[_tensor_pb2.Dtype, str]] = ..., numerics: _Optional[_Union[Numerics, str]] = ..., threads: _Optional[int] = ..., max_request_bytes: _Optional[int] = ..., max_result_bytes: _Optional[int] = ..., max_tokens: _Optional[int] = ..., capabilities: _Optional[_Iterable[str]] = ..., shared_memory_socket: _Optional[str] = ...) -> None: ...
 
 class HookPoint(_message.Message):
     __slots__ = ("name", "aliases", "layer", "axes", "dtype", "writable", "read_only_reason", "module")

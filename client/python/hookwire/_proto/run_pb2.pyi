@@ -9,6 +9,13 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class Priority(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    PRIORITY_UNSPECIFIED: _ClassVar[Priority]
+    PRIORITY_LOW: _ClassVar[Priority]
+    PRIORITY_NORMAL: _ClassVar[Priority]
+    PRIORITY_HIGH: _ClassVar[Priority]
+
 class Missing(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     MISSING_UNSPECIFIED: _ClassVar[Missing]
@@ -20,6 +27,10 @@ class Moment(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     MOMENT_UNSPECIFIED: _ClassVar[Moment]
     MOMENT_AFTER: _ClassVar[Moment]
     MOMENT_BEFORE: _ClassVar[Moment]
+PRIORITY_UNSPECIFIED: Priority
+PRIORITY_LOW: Priority
+PRIORITY_NORMAL: Priority
+PRIORITY_HIGH: Priority
 MISSING_UNSPECIFIED: Missing
 MISSING_ERROR: Missing
 MISSING_SKIP: Missing
@@ -28,7 +39,7 @@ MOMENT_AFTER: Moment
 MOMENT_BEFORE: Moment
 
 class RunSpec(_message.Message):
-    __slots__ = ("sequences", "captures", "interventions", "outputs", "stop_at_layer", "allow_non_finite", "max_result_bytes", "max_message_bytes")
+    __slots__ = ("sequences", "captures", "interventions", "outputs", "stop_at_layer", "allow_non_finite", "max_result_bytes", "max_message_bytes", "priority", "shared_memory_token")
     SEQUENCES_FIELD_NUMBER: _ClassVar[int]
     CAPTURES_FIELD_NUMBER: _ClassVar[int]
     INTERVENTIONS_FIELD_NUMBER: _ClassVar[int]
@@ -37,6 +48,8 @@ class RunSpec(_message.Message):
     ALLOW_NON_FINITE_FIELD_NUMBER: _ClassVar[int]
     MAX_RESULT_BYTES_FIELD_NUMBER: _ClassVar[int]
     MAX_MESSAGE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    PRIORITY_FIELD_NUMBER: _ClassVar[int]
+    SHARED_MEMORY_TOKEN_FIELD_NUMBER: _ClassVar[int]
     sequences: _containers.RepeatedCompositeFieldContainer[Sequence]
     captures: _containers.RepeatedCompositeFieldContainer[Capture]
     interventions: _containers.RepeatedCompositeFieldContainer[Intervention]
@@ -45,7 +58,9 @@ class RunSpec(_message.Message):
     allow_non_finite: bool
     max_result_bytes: int
     max_message_bytes: int
-    def __init__(self, sequences: _Optional[_Iterable[_Union[Sequence, _Mapping]]] = ..., captures: _Optional[_Iterable[_Union[Capture, _Mapping]]] = ..., interventions: _Optional[_Iterable[_Union[Intervention, _Mapping]]] = ..., outputs: _Optional[_Union[Outputs, _Mapping]] = ..., stop_at_layer: _Optional[int] = ..., allow_non_finite: bool = ..., max_result_bytes: _Optional[int] = ..., max_message_bytes: _Optional[int] = ...) -> None: ...
+    priority: Priority
+    shared_memory_token: bytes
+    def __init__(self, sequences: _Optional[_Iterable[_Union[Sequence, _Mapping]]] = ..., captures: _Optional[_Iterable[_Union[Capture, _Mapping]]] = ..., interventions: _Optional[_Iterable[_Union[Intervention, _Mapping]]] = ..., outputs: _Optional[_Union[Outputs, _Mapping]] = ..., stop_at_layer: _Optional[int] = ..., allow_non_finite: bool = ..., max_result_bytes: _Optional[int] = ..., max_message_bytes: _Optional[int] = ..., priority: _Optional[_Union[Priority, str]] = ..., shared_memory_token: _Optional[bytes] = ...) -> None: ...
 
 class Sequence(_message.Message):
     __slots__ = ("token_ids",)
@@ -224,7 +239,7 @@ class PlannedTensor(_message.Message):
     def __init__(self, sequence: _Optional[int] = ..., shape: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class Receipt(_message.Message):
-    __slots__ = ("run_id", "weights_digest", "build", "device", "dtype", "numerics", "threads", "batch_sequences", "batch_tokens", "tensors", "bytes", "n_layers_run", "queue_us", "compute_us", "non_finite")
+    __slots__ = ("run_id", "weights_digest", "build", "device", "dtype", "numerics", "threads", "batch_sequences", "batch_tokens", "tensors", "bytes", "n_layers_run", "queue_us", "compute_us", "non_finite", "batch_runs", "stream_us")
     RUN_ID_FIELD_NUMBER: _ClassVar[int]
     WEIGHTS_DIGEST_FIELD_NUMBER: _ClassVar[int]
     BUILD_FIELD_NUMBER: _ClassVar[int]
@@ -240,6 +255,8 @@ class Receipt(_message.Message):
     QUEUE_US_FIELD_NUMBER: _ClassVar[int]
     COMPUTE_US_FIELD_NUMBER: _ClassVar[int]
     NON_FINITE_FIELD_NUMBER: _ClassVar[int]
+    BATCH_RUNS_FIELD_NUMBER: _ClassVar[int]
+    STREAM_US_FIELD_NUMBER: _ClassVar[int]
     run_id: str
     weights_digest: str
     build: str
@@ -255,7 +272,9 @@ class Receipt(_message.Message):
     queue_us: int
     compute_us: int
     non_finite: _containers.RepeatedCompositeFieldContainer[NonFinite]
-    def __init__(self, run_id: _Optional[str] = ..., weights_digest: _Optional[str] = ..., build: _Optional[str] = ..., device: _Optional[str] = ..., dtype: _Optional[_Union[_tensor_pb2.Dtype, str]] = ..., numerics: _Optional[_Union[_model_pb2.Numerics, str]] = ..., threads: _Optional[int] = ..., batch_sequences: _Optional[int] = ..., batch_tokens: _Optional[int] = ..., tensors: _Optional[int] = ..., bytes: _Optional[int] = ..., n_layers_run: _Optional[int] = ..., queue_us: _Optional[int] = ..., compute_us: _Optional[int] = ..., non_finite: _Optional[_Iterable[_Union[NonFinite, _Mapping]]] = ...) -> None: ...
+    batch_runs: int
+    stream_us: int
+    def __init__(self, run_id: _Optional[str] = ..., weights_digest: _Optional[str] = ..., build: _Optional[str] = ..., device: _Optional[str] = ..., dtype: _Optional[_Union[_tensor_pb2.Dtype, str]] = ..., numerics: _Optional[_Union[_model_pb2.Numerics, str]] = ..., threads: _Optional[int] = ..., batch_sequences: _Optional[int] = ..., batch_tokens: _Optional[int] = ..., tensors: _Optional[int] = ..., bytes: _Optional[int] = ..., n_layers_run: _Optional[int] = ..., queue_us: _Optional[int] = ..., compute_us: _Optional[int] = ..., non_finite: _Optional[_Iterable[_Union[NonFinite, _Mapping]]] = ..., batch_runs: _Optional[int] = ..., stream_us: _Optional[int] = ...) -> None: ...
 
 class NonFinite(_message.Message):
     __slots__ = ("hook", "sequence", "nan", "inf")

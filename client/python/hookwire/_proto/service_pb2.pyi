@@ -53,6 +53,9 @@ class ErrorReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ERROR_REASON_READER_STALLED: _ClassVar[ErrorReason]
     ERROR_REASON_CANCELLED: _ClassVar[ErrorReason]
     ERROR_REASON_VALUE_TOO_LARGE: _ClassVar[ErrorReason]
+    ERROR_REASON_QUEUE_TIMEOUT: _ClassVar[ErrorReason]
+    ERROR_REASON_WEIGHTS_CHANGED: _ClassVar[ErrorReason]
+    ERROR_REASON_PASS_TOO_LARGE: _ClassVar[ErrorReason]
 ERROR_REASON_UNSPECIFIED: ErrorReason
 ERROR_REASON_HOOK_NOT_FOUND: ErrorReason
 ERROR_REASON_HOOK_ABSENT: ErrorReason
@@ -94,6 +97,9 @@ ERROR_REASON_UNEXPECTED_MESSAGE: ErrorReason
 ERROR_REASON_READER_STALLED: ErrorReason
 ERROR_REASON_CANCELLED: ErrorReason
 ERROR_REASON_VALUE_TOO_LARGE: ErrorReason
+ERROR_REASON_QUEUE_TIMEOUT: ErrorReason
+ERROR_REASON_WEIGHTS_CHANGED: ErrorReason
+ERROR_REASON_PASS_TOO_LARGE: ErrorReason
 
 class GetModelRequest(_message.Message):
     __slots__ = ()
@@ -218,14 +224,16 @@ class RunResponse(_message.Message):
     def __init__(self, accepted: _Optional[_Union[Accepted, _Mapping]] = ..., tensors: _Optional[_Union[TensorChunks, _Mapping]] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ..., receipt: _Optional[_Union[_run_pb2.Receipt, _Mapping]] = ...) -> None: ...
 
 class Accepted(_message.Message):
-    __slots__ = ("run_id", "plan", "queue_position")
+    __slots__ = ("run_id", "plan", "queue_position", "shared_memory")
     RUN_ID_FIELD_NUMBER: _ClassVar[int]
     PLAN_FIELD_NUMBER: _ClassVar[int]
     QUEUE_POSITION_FIELD_NUMBER: _ClassVar[int]
+    SHARED_MEMORY_FIELD_NUMBER: _ClassVar[int]
     run_id: str
     plan: _run_pb2.Plan
     queue_position: int
-    def __init__(self, run_id: _Optional[str] = ..., plan: _Optional[_Union[_run_pb2.Plan, _Mapping]] = ..., queue_position: _Optional[int] = ...) -> None: ...
+    shared_memory: bool
+    def __init__(self, run_id: _Optional[str] = ..., plan: _Optional[_Union[_run_pb2.Plan, _Mapping]] = ..., queue_position: _Optional[int] = ..., shared_memory: bool = ...) -> None: ...
 
 class TensorChunks(_message.Message):
     __slots__ = ("chunks",)
@@ -234,14 +242,18 @@ class TensorChunks(_message.Message):
     def __init__(self, chunks: _Optional[_Iterable[_Union[TensorChunk, _Mapping]]] = ...) -> None: ...
 
 class TensorChunk(_message.Message):
-    __slots__ = ("tensor", "offset", "data")
+    __slots__ = ("tensor", "offset", "shared_bytes", "shared_offset", "data")
     TENSOR_FIELD_NUMBER: _ClassVar[int]
     OFFSET_FIELD_NUMBER: _ClassVar[int]
+    SHARED_BYTES_FIELD_NUMBER: _ClassVar[int]
+    SHARED_OFFSET_FIELD_NUMBER: _ClassVar[int]
     DATA_FIELD_NUMBER: _ClassVar[int]
     tensor: int
     offset: int
+    shared_bytes: int
+    shared_offset: int
     data: bytes
-    def __init__(self, tensor: _Optional[int] = ..., offset: _Optional[int] = ..., data: _Optional[bytes] = ...) -> None: ...
+    def __init__(self, tensor: _Optional[int] = ..., offset: _Optional[int] = ..., shared_bytes: _Optional[int] = ..., shared_offset: _Optional[int] = ..., data: _Optional[bytes] = ...) -> None: ...
 
 class Progress(_message.Message):
     __slots__ = ("layers_done",)

@@ -20,7 +20,10 @@ def options(command: F) -> F:
         prompts.options,
         click.option("--dtype", metavar="DTYPE", help="Send captures as this, such as float32."),
         click.option(
-            "--stop-at-layer", type=int, metavar="N", help="End the pass before this layer."
+            "--stop-at-layer",
+            type=int,
+            metavar="N",
+            help="End the pass before this layer, and keep the residual stream that enters it.",
         ),
         click.option(
             "--logits",
@@ -57,10 +60,7 @@ def arguments(
     chosen: dict[str, Any] = {"names_filter": list(capture), "dtype": dtype}
     if pos is not None:
         chosen["pos_slice"] = places.resolve(pos, n_tokens, "position")
+    chosen["return_type"] = "logits"
     if stop_at_layer is not None:
-        return {**chosen, "stop_at_layer": stop_at_layer, "return_type": None}
-    return {
-        **chosen,
-        "return_type": "logits",
-        "logits_pos": None if logits == "all" else -1,
-    }
+        return {**chosen, "stop_at_layer": stop_at_layer}
+    return {**chosen, "logits_pos": None if logits == "all" else -1}

@@ -26,7 +26,8 @@ class Result:
     """What a run brought.
 
     Attributes:
-        tensors: captures by name, [batch, pos, …]; the logits too where they were asked for.
+        tensors: captures by name, [batch, pos, …]; "logits" too where they were asked for, and
+            "residual" where the pass ended early.
         names: all names of each.
         answer: the most likely next words: id and probability.
         receipt: of the run.

@@ -11,10 +11,9 @@ from transformer_lens.model_bridge.bridge_core import BridgeCore
 from transformer_lens.model_bridge.remote_bridge import RemoteBridge
 from transformer_lens.utilities.slice import Slice
 
-from hookwire import starting
+from hookwire import reach
 from hookwire.filters import NamesFilter
 from hookwire.model import RemoteModel
-from hookwire.reach import Reach
 from hookwire.standing import NO_GRADIENTS
 from hookwire.transformer_lens.driver import HookwireDriver
 from hookwire.transformer_lens.specs import Hooks, changes
@@ -83,7 +82,10 @@ class HookwireBridge(RemoteBridge):
                 tensor; before the hooks.
             **options: keywords of `hookwire.RemoteModel.run_with_cache`.
         """
-        computes_here = labels is not None or return_type not in ("logits", "loss", "both", None)
+        # Where the pass ends early there are no logits to compute anything from.
+        computes_here = stop_at_layer is None and (
+            labels is not None or return_type not in ("logits", "loss", "both", None)
+        )
         output, cache = self.remote.run_with_cache(
             input,
             names_filter=list(capture),
@@ -141,10 +143,10 @@ class HookwireBridge(RemoteBridge):
         """
         if bwd_hooks:
             raise NotImplementedError(f"bwd_hooks are not supported: {NO_GRADIENTS}")
-        reach = self._reach(start_at_layer, stop_at_layer)
+        within = self._reach(start_at_layer, stop_at_layer)
         for where, _ in fwd_hooks:
             if isinstance(where, str) and where in self.hook_dict:
-                reach.kept([where], repr(where))
+                within.kept([where], repr(where))
         # Not RemoteBridge's, which warns that hooks change nothing.
         return BridgeCore.run_with_hooks(
             self,
@@ -295,22 +297,20 @@ class HookwireBridge(RemoteBridge):
         if name not in self.remote.catalogue():
             self.remote.plan([[0]], names_filter=[name], return_type=None, attention_mask=[[1]])
 
-    def _reach(self, start: int | None, stop: int | None) -> Reach:
+    def _reach(self, start: int | None, stop: int | None) -> reach.Reach:
         n_layers = self.remote.cfg.n_layers
-        return Reach(
-            self.remote.catalogue,
-            None if start is None else starting.layer(start, n_layers),
-            stop + n_layers if stop is not None and stop < 0 else stop,
+        return reach.Reach(
+            self.remote.catalogue, reach.start(start, n_layers), reach.stop(stop, n_layers)
         )
 
     def _hooks_in_force(
         self, start: int | None, stop: int | None, without: Sequence[str] = ()
     ) -> Hooks:
         """What is at the hook points that a run comes to, as functions."""
-        reach, points = self._reach(start, stop), self.remote.catalogue().by_name()
+        within, points = self._reach(start, stop), self.remote.catalogue().by_name()
         skipped = {points[name].name for name in without if name in points}
         return [
             (name, partial(_fire, point=point))
             for name, point in self._hook_registry.items()
-            if point.fwd_hooks and name not in skipped and reach.has(name)
+            if point.fwd_hooks and name not in skipped and within.has(name)
         ]

@@ -53,7 +53,8 @@ class HookwireDriver(DriverBase):
             **options: keywords of `RemoteModel.run_with_cache`.
 
         Returns:
-            Logits [batch, pos, d_vocab] (with `stop_at_layer` the residual stream), the captured
+            Logits [batch, pos, d_vocab] (with `stop_at_layer` the residual stream; None without
+            `return_logits`), the captured
             tensors by the names in `capture`, and the receipt as `raw_output`.
         """
         if input_ids is None:
@@ -68,6 +69,8 @@ class HookwireDriver(DriverBase):
             **options,
         )
         captured = {name: cache[name] for name in capture}
+        if not return_logits:
+            logits = None
         return ForwardResult(logits=logits, captured=captured, raw_output=cache.receipt)
 
     def close(self) -> None:

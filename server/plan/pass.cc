@@ -1,4 +1,4 @@
-#include "server/execute/pass.h"
+#include "server/plan/pass.h"
 
 #include <algorithm>
 #include <cstddef>

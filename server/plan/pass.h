@@ -1,7 +1,7 @@
 // Which sequences of a run share a pass: a run of many tokens goes through the layers in several
 // passes, so that what a pass works with is bounded by configuration, not by the request.
-#ifndef HOOKWIRE_SERVER_EXECUTE_PASS_H_
-#define HOOKWIRE_SERVER_EXECUTE_PASS_H_
+#ifndef HOOKWIRE_SERVER_PLAN_PASS_H_
+#define HOOKWIRE_SERVER_PLAN_PASS_H_
 
 #include <cstdint>
 #include <vector>
@@ -32,4 +32,4 @@ std::vector<Pass> SplitIntoPasses(const RunPlan& plan, int64_t max_tokens);
 
 }  // namespace hookwire::server
 
-#endif  // HOOKWIRE_SERVER_EXECUTE_PASS_H_
+#endif  // HOOKWIRE_SERVER_PLAN_PASS_H_

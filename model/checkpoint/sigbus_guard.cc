@@ -1,0 +1,100 @@
+#include "model/checkpoint/sigbus_guard.h"
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <csignal>
+#include <cstdint>
+#include <mutex>
+
+namespace hookwire::model {
+
+// A guarded mapping, as the handler sees it.
+struct GuardedPages {
+  uintptr_t begin;
+  std::atomic<uintptr_t> end;
+  std::atomic<bool> lost = false;
+  GuardedPages* next = nullptr;
+};
+
+namespace {
+
+static_assert(std::atomic<uintptr_t>::is_always_lock_free &&
+                  std::atomic<bool>::is_always_lock_free &&
+                  std::atomic<GuardedPages*>::is_always_lock_free,
+              "a handler of signals may not wait for a lock");
+
+// A handler of signals is given nothing else to look at. What is on the list stays there, since a
+// handler may be on its way through it.
+std::atomic<GuardedPages*> all_pages = nullptr;
+// What was installed before; written before the handler can run.
+struct sigaction earlier = {};
+
+void PassOn(int signal, siginfo_t* info, void* context) {
+  if ((earlier.sa_flags & SA_SIGINFO) != 0) {
+    earlier.sa_sigaction(signal, info, context);
+    return;
+  }
+  // The kernel does not let a process ignore its own faults.
+  const bool is_fault = info->si_code > 0;
+  if (earlier.sa_handler == SIG_IGN && !is_fault) return;
+  if (earlier.sa_handler != SIG_IGN && earlier.sa_handler != SIG_DFL) {
+    earlier.sa_handler(signal);
+    return;
+  }
+  // Comes as soon as this handler has returned, and ends the process.
+  std::signal(signal, SIG_DFL);
+  std::raise(signal);
+}
+
+// Async-signal-safe: atomics without locks, and a system call.
+void Handle(int signal, siginfo_t* info, void* context) {
+  const int saved_errno = errno;
+  const auto address = reinterpret_cast<uintptr_t>(info->si_addr);
+  GuardedPages* pages = info->si_code > 0 ? all_pages.load() : nullptr;
+  while (pages != nullptr && (address < pages->begin || address >= pages->end)) pages = pages->next;
+  if (pages == nullptr) {
+    PassOn(signal, info, context);
+    return;
+  }
+  pages->lost = true;
+  // The whole mapping, not the one page: however many are gone, this is one area of memory, and of
+  // those a process has a limited number.
+  void* const zeros = mmap(reinterpret_cast<void*>(pages->begin), pages->end - pages->begin,
+                           PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+  if (zeros == MAP_FAILED) PassOn(signal, info, context);
+  errno = saved_errno;
+}
+
+void InstallOnce() {
+  static std::once_flag installed;
+  std::call_once(installed, [] {
+    sigaction(SIGBUS, nullptr, &earlier);
+    struct sigaction ours = {};
+    ours.sa_sigaction = Handle;
+    ours.sa_flags = SA_SIGINFO | SA_ONSTACK;
+    sigemptyset(&ours.sa_mask);
+    sigaction(SIGBUS, &ours, nullptr);
+  });
+}
+
+}  // namespace
+
+SigbusGuard::SigbusGuard(const void* begin, size_t bytes) : pages_(new GuardedPages) {
+  InstallOnce();
+  const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
+  pages_->begin = reinterpret_cast<uintptr_t>(begin);
+  pages_->end = (pages_->begin + bytes + page - 1) / page * page;
+  pages_->next = all_pages.load();
+  while (!all_pages.compare_exchange_weak(pages_->next, pages_)) {
+  }
+}
+
+// The addresses may soon be somebody else's.
+SigbusGuard::~SigbusGuard() { pages_->end = 0; }
+
+bool SigbusGuard::lost() const { return pages_->lost; }
+
+}  // namespace hookwire::model

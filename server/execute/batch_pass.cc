@@ -1,0 +1,185 @@
+#include "server/execute/batch_pass.h"
+
+#include <algorithm>
+#include <cstddef>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "model/guard.h"
+#include "server/errors/status_macros.h"
+#include "server/execute/batch_tap.h"
+#include "server/execute/outputs.h"
+#include "server/execute/run_tap.h"
+#include "server/plan/describe.h"
+
+namespace hookwire::server {
+namespace {
+
+// A member that is still in the pass.
+struct Active {
+  int number;
+  const PassMember* member;
+  std::unique_ptr<RunTap> tap;
+  absl::Status status;
+
+  int n_sequences() const { return static_cast<int>(member->pass->sequences.size()); }
+  // Whether nothing is left to do for it once `layers` layers have run.
+  bool EndsAfter(int layers) const {
+    return !status.ok() || (!member->plan->finish && member->plan->n_layers_run <= layers);
+  }
+};
+
+class BatchPass {
+ public:
+  BatchPass(const model::TextModel& model, absl::Span<const PassMember> members,
+            const PassCalls& calls)
+      : model_(model), calls_(calls) {
+    for (const PassMember& member : members) {
+      active_.push_back(
+          {static_cast<int>(active_.size()), &member,
+           std::make_unique<RunTap>(*member.plan, *member.pass, model.catalogue(), *member.emitter),
+           absl::OkStatus()});
+    }
+  }
+
+  absl::Status Run(model::Numerics numerics) {
+    HOOKWIRE_RETURN_IF_ERROR(Step([&](BatchTap& tap) -> absl::Status {
+      HOOKWIRE_ASSIGN_OR_RETURN(state_, model_.Begin(Sequences(), numerics, tap));
+      return absl::OkStatus();
+    }));
+    while (true) {
+      HOOKWIRE_RETURN_IF_ERROR(LetGo());
+      if (active_.empty()) return absl::OkStatus();
+      if (state_.next_layer == model_.config().n_layers()) break;
+      if (state_.next_layer > 0) calls_.between_layers();
+      HOOKWIRE_RETURN_IF_ERROR(Step(
+          [&](BatchTap& tap) { return model_.RunLayers(state_, state_.next_layer + 1, tap); }));
+    }
+    HOOKWIRE_RETURN_IF_ERROR(Finish());
+    for (Active& run : active_) Leave(run);
+    return absl::OkStatus();
+  }
+
+ private:
+  std::vector<std::vector<int64_t>> Sequences() const {
+    std::vector<std::vector<int64_t>> sequences;
+    for (const Active& run : active_) {
+      for (const int s : run.member->pass->sequences) {
+        sequences.push_back(run.member->plan->sequences[static_cast<size_t>(s)]);
+      }
+    }
+    return sequences;
+  }
+
+  // Part of the pass, with the taps of those that are in it. Fails where the pass itself does: that
+  // every member has failed is none of its errors.
+  template <typename F>
+  absl::Status Step(F&& step) {
+    std::vector<BatchTap::Member> members;
+    for (Active& run : active_) members.push_back({run.tap.get(), run.n_sequences(), &run.status});
+    BatchTap tap(std::move(members));
+    const absl::Status status = step(tap);
+    return tap.any_left() ? status : absl::OkStatus();
+  }
+
+  // Those that need no further layer leave, and their sequences with them.
+  absl::Status LetGo() {
+    const int layers = state_.next_layer;
+    if (std::none_of(active_.begin(), active_.end(),
+                     [layers](const Active& run) { return run.EndsAfter(layers); })) {
+      return absl::OkStatus();
+    }
+    std::vector<int> staying;
+    int first = 0;
+    for (Active& run : active_) {
+      const int n = run.n_sequences();
+      if (run.EndsAfter(layers)) {
+        EmitResidual(run, first);
+      } else {
+        for (int s = 0; s < n; ++s) staying.push_back(first + s);
+      }
+      first += n;
+    }
+    // The memory of those that leave is free before they are told.
+    std::vector<Active> gone;
+    std::vector<Active> left;
+    for (Active& run : active_) (run.EndsAfter(layers) ? gone : left).push_back(std::move(run));
+    active_ = std::move(left);
+    HOOKWIRE_RETURN_IF_ERROR(model::TextModel::Keep(state_, staying));
+    for (Active& run : gone) Leave(run);
+    return absl::OkStatus();
+  }
+
+  // The residual stream where the pass ends, if the run wants it; its first sequence is number
+  // `first` of the pass.
+  void EmitResidual(Active& run, int first) {
+    const OutputPlan* const plan = FindOutput(*run.member->plan, v1::TensorGroup::SOURCE_RESIDUAL);
+    if (!run.status.ok() || plan == nullptr) return;
+    run.status = model::Guarded<absl::Status>([&] {
+      const std::vector<at::Tensor> residual = model::TextModel::Residual(state_);
+      for (int s = 0; s < run.n_sequences(); ++s) {
+        const auto planned =
+            static_cast<size_t>(run.member->pass->sequences[static_cast<size_t>(s)]);
+        HOOKWIRE_RETURN_IF_ERROR(
+            run.member->emitter->Emit(plan->tensors[planned], plan->dtype, OutputName(plan->source),
+                                      residual[static_cast<size_t>(first + s)]));
+      }
+      return absl::OkStatus();
+    });
+  }
+
+  absl::Status Finish() {
+    std::vector<std::unique_ptr<LogitsOutputs>> outputs;
+    std::vector<std::vector<int64_t>> rows;
+    // By sequence of the pass: its run, and its number there.
+    std::vector<std::pair<size_t, int>> places;
+    for (size_t r = 0; r < active_.size(); ++r) {
+      const PassMember& member = *active_[r].member;
+      outputs.push_back(
+          std::make_unique<LogitsOutputs>(*member.plan, *member.pass, *member.emitter));
+      for (int s = 0; s < active_[r].n_sequences(); ++s) {
+        rows.push_back(outputs[r]->rows()[static_cast<size_t>(s)]);
+        places.emplace_back(r, s);
+      }
+    }
+    HOOKWIRE_RETURN_IF_ERROR(Step([&](BatchTap& tap) {
+      return model_.Finish(
+          state_, rows, tap, [&](int sequence, int64_t first, const at::Tensor& logits) {
+            const auto [r, s] = places[static_cast<size_t>(sequence)];
+            absl::Status& status = active_[r].status;
+            if (status.ok()) {
+              status = model::Guarded<absl::Status>(
+                  [&, s = s, r = r] { return outputs[r]->Take(s, first, logits); });
+            }
+            return tap.any_left() ? absl::OkStatus() : status;
+          });
+    }));
+    for (size_t r = 0; r < active_.size(); ++r) {
+      absl::Status& status = active_[r].status;
+      if (status.ok()) {
+        status = model::Guarded<absl::Status>([&] { return outputs[r]->Finish(); });
+      }
+    }
+    return absl::OkStatus();
+  }
+
+  void Leave(Active& run) {
+    if (run.status.ok()) run.status = run.tap->CheckComplete();
+    calls_.left(run.number, std::move(run.status));
+  }
+
+  const model::TextModel& model_;
+  const PassCalls& calls_;
+  std::vector<Active> active_;
+  model::PassState state_;
+};
+
+}  // namespace
+
+absl::Status RunPass(const model::TextModel& model, model::Numerics numerics,
+                     absl::Span<const PassMember> members, const PassCalls& calls) {
+  return BatchPass(model, members, calls).Run(numerics);
+}
+
+}  // namespace hookwire::server

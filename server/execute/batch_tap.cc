@@ -1,0 +1,57 @@
+#include "server/execute/batch_tap.h"
+
+#include <algorithm>
+#include <cstddef>
+#include <utility>
+
+#include "model/guard.h"
+
+namespace hookwire::server {
+
+BatchTap::BatchTap(std::vector<Member> members) : members_(std::move(members)) {
+  for (const Member& member : members_) {
+    for (int s = 0; s < member.n_sequences; ++s) places_.push_back({member.tap, s});
+  }
+}
+
+bool BatchTap::Wants(model::HookId hook) const {
+  return std::any_of(members_.begin(), members_.end(),
+                     [hook](const Member& member) { return member.tap->Wants(hook); });
+}
+
+bool BatchTap::Wants(model::HookId hook, int sequence) const {
+  const Place& place = places_[static_cast<size_t>(sequence)];
+  return place.tap->Wants(hook, place.sequence);
+}
+
+absl::Status BatchTap::Visit(model::HookId hook, absl::Span<at::Tensor> values) {
+  size_t first = 0;
+  for (const Member& member : members_) {
+    const auto count = static_cast<size_t>(member.n_sequences);
+    if (member.status->ok() && member.tap->Wants(hook)) {
+      // What one run's change throws is that run's failure.
+      *member.status = model::Guarded<absl::Status>(
+          [&] { return member.tap->Visit(hook, values.subspan(first, count)); });
+    }
+    first += count;
+  }
+  return GoOn();
+}
+
+absl::Status BatchTap::LayerDone(int layer) {
+  for (const Member& member : members_) {
+    if (member.status->ok()) *member.status = member.tap->LayerDone(layer);
+  }
+  return GoOn();
+}
+
+bool BatchTap::any_left() const {
+  return std::any_of(members_.begin(), members_.end(),
+                     [](const Member& member) { return member.status->ok(); });
+}
+
+absl::Status BatchTap::GoOn() const {
+  return any_left() ? absl::OkStatus() : absl::CancelledError("no run is left in the pass");
+}
+
+}  // namespace hookwire::server

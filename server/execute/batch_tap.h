@@ -1,0 +1,55 @@
+// The taps of several runs that share a pass, as one.
+#ifndef HOOKWIRE_SERVER_EXECUTE_BATCH_TAP_H_
+#define HOOKWIRE_SERVER_EXECUTE_BATCH_TAP_H_
+
+#include <ATen/core/Tensor.h>
+
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/types/span.h"
+#include "model/tap/tap.h"
+#include "server/execute/run_tap.h"
+
+namespace hookwire::server {
+
+// Sequences of the pass are those of the first run, then those of the second, and so on. A run that
+// fails at a hook point takes no further part, and the others go on: the pass ends early only where
+// all have failed.
+class BatchTap final : public model::Tap {
+ public:
+  // One run: its tap, and what became of it.
+  struct Member {
+    RunTap* tap;
+    int n_sequences;
+    absl::Status* status;
+  };
+
+  // What the members point at must outlive the tap.
+  explicit BatchTap(std::vector<Member> members);
+
+  bool Wants(model::HookId hook) const override;
+  bool Wants(model::HookId hook, int sequence) const override;
+  absl::Status Visit(model::HookId hook, absl::Span<at::Tensor> values) override;
+  absl::Status LayerDone(int layer) override;
+
+  // Whether any run has not failed.
+  bool any_left() const;
+
+ private:
+  // A sequence's run, and its number there.
+  struct Place {
+    const RunTap* tap;
+    int sequence;
+  };
+
+  // What the pass is told.
+  absl::Status GoOn() const;
+
+  const std::vector<Member> members_;
+  std::vector<Place> places_;
+};
+
+}  // namespace hookwire::server
+
+#endif  // HOOKWIRE_SERVER_EXECUTE_BATCH_TAP_H_

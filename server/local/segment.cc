@@ -1,0 +1,85 @@
+#include "server/local/segment.h"
+
+#include <fcntl.h>
+#include <linux/memfd.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "absl/strings/str_cat.h"
+
+// Since Linux 5.14 and 6.3; the C library may be older.
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+#ifndef MFD_NOEXEC_SEAL
+#define MFD_NOEXEC_SEAL 0x0008U
+#endif
+
+namespace hookwire::server {
+namespace {
+
+Descriptor MakeMemfd() {
+  constexpr unsigned kFlags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
+  Descriptor memfd(memfd_create("hookwire", kFlags | MFD_NOEXEC_SEAL));
+  if (!memfd.valid() && errno == EINVAL) memfd = Descriptor(memfd_create("hookwire", kFlags));
+  return memfd;
+}
+
+absl::Status Failed(const char* what) {
+  return absl::ErrnoToStatus(errno, absl::StrCat("cannot ", what, " shared memory"));
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Segment>> Segment::Create(uint64_t bytes) {
+  const uint64_t blocks = std::max<uint64_t>(1, (bytes + kBlock - 1) / kBlock);
+  const uint64_t size = blocks * kBlock;
+  Descriptor writer = MakeMemfd();
+  if (!writer.valid() || ftruncate(writer.get(), static_cast<off_t>(size)) != 0) {
+    return Failed("create");
+  }
+  void* const data = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, writer.get(), 0);
+  if (data == MAP_FAILED) return Failed("map");
+  // Where the system gives memory files huge pages when asked.
+  madvise(data, size, MADV_HUGEPAGE);
+  // Another description of the same file, which was never open for writing: mappings of it cannot
+  // be made writable.
+  Descriptor reader(
+      open(absl::StrCat("/proc/self/fd/", writer.get()).c_str(), O_RDONLY | O_CLOEXEC));
+  std::unique_ptr<Segment> segment(
+      new Segment(std::move(writer), std::move(reader), static_cast<uint8_t*>(data), blocks));
+  if (!segment->reader_.valid()) return Failed("open");
+  // A file that shrinks would kill whoever reads what is no longer there.
+  constexpr int kSeals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
+  if (fcntl(segment->writer_.get(), F_ADD_SEALS, kSeals) != 0) return Failed("seal");
+  return segment;
+}
+
+Segment::~Segment() { munmap(data_, bytes()); }
+
+uint8_t* Segment::Reserve(uint64_t offset, uint64_t bytes) {
+  if (offset > this->bytes() || bytes > this->bytes() - offset) return nullptr;
+  const uint64_t end = (offset + bytes + kBlock - 1) / kBlock;
+  for (uint64_t block = offset / kBlock; block < end; ++block) {
+    if (blocks_[block]) continue;
+    // So that a system without memory says so here, and does not end the process when it writes.
+    int error = 0;
+    do {
+      error = madvise(data_ + block * kBlock, kBlock, MADV_POPULATE_WRITE);
+    } while (error != 0 && (errno == EINTR || errno == EAGAIN));
+    if (error != 0) return nullptr;
+    blocks_[block] = true;
+  }
+  return data_ + offset;
+}
+
+void Segment::Discard() {
+  const auto size = static_cast<off_t>(bytes());
+  if (fallocate(writer_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, size) != 0) return;
+  std::fill(blocks_.begin(), blocks_.end(), false);
+}
+
+}  // namespace hookwire::server

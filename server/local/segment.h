@@ -1,0 +1,53 @@
+// Memory that this process writes and another one reads.
+#ifndef HOOKWIRE_SERVER_LOCAL_SEGMENT_H_
+#define HOOKWIRE_SERVER_LOCAL_SEGMENT_H_
+
+#include <cstdint>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "server/local/descriptor.h"
+
+namespace hookwire::server {
+
+// A memfd, sealed against every change of its size. The system gives it memory block by block, when
+// it is first written. Thread-compatible.
+class Segment {
+ public:
+  // What memory is set aside in.
+  static constexpr uint64_t kBlock = uint64_t{2} << 20;
+
+  // Of `bytes`, rounded up to blocks, none of which has memory yet.
+  static absl::StatusOr<std::unique_ptr<Segment>> Create(uint64_t bytes);
+  ~Segment();
+  Segment(const Segment&) = delete;
+  Segment& operator=(const Segment&) = delete;
+
+  uint64_t bytes() const { return blocks_.size() * kBlock; }
+  const uint8_t* data() const { return data_; }
+  // Through it the memory can be read and mapped, not written.
+  int reader() const { return reader_.get(); }
+
+  // `bytes` from `offset` on, to be written; null where they end behind the segment, or the system
+  // has no memory left for them.
+  uint8_t* Reserve(uint64_t offset, uint64_t bytes);
+
+  // Gives all memory back to the system. Readers see zeros.
+  void Discard();
+
+ private:
+  Segment(Descriptor writer, Descriptor reader, uint8_t* data, uint64_t blocks)
+      : writer_(std::move(writer)), reader_(std::move(reader)), data_(data), blocks_(blocks) {}
+
+  const Descriptor writer_;
+  const Descriptor reader_;
+  uint8_t* const data_;
+  // Whether each has memory.
+  std::vector<bool> blocks_;
+};
+
+}  // namespace hookwire::server
+
+#endif  // HOOKWIRE_SERVER_LOCAL_SEGMENT_H_

@@ -1,0 +1,258 @@
+#include "server/local/shared_memory.h"
+
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "server/errors/status_macros.h"
+
+namespace hookwire::server {
+namespace {
+
+constexpr size_t kTokenBytes = 16;
+// Where a tensor begins, for the sake of vector instructions.
+constexpr uint64_t kAlignment = 64;
+
+// Random bytes that nobody can guess.
+std::string MakeToken() {
+  std::string token(kTokenBytes, '\0');
+  size_t filled = 0;
+  while (filled < token.size()) {
+    const ssize_t got = getrandom(token.data() + filled, token.size() - filled, 0);
+    if (got > 0) filled += static_cast<size_t>(got);
+  }
+  return token;
+}
+
+uint64_t RoundUp(uint64_t value, uint64_t to) { return (value + to - 1) / to * to; }
+
+// One message with a token and a descriptor.
+bool Send(int connection, const std::string& token, int descriptor) {
+  iovec bytes = {const_cast<char*>(token.data()), token.size()};
+  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control = {};
+  msghdr message = {};
+  message.msg_iov = &bytes;
+  message.msg_iovlen = 1;
+  message.msg_control = control.data();
+  message.msg_controllen = control.size();
+  cmsghdr* const header = CMSG_FIRSTHDR(&message);
+  header->cmsg_level = SOL_SOCKET;
+  header->cmsg_type = SCM_RIGHTS;
+  header->cmsg_len = CMSG_LEN(sizeof(int));
+  std::memcpy(CMSG_DATA(header), &descriptor, sizeof(int));
+  return sendmsg(connection, &message, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0;
+}
+
+bool HasCallbacks(const RunPlan& plan) {
+  return std::any_of(plan.ops.begin(), plan.ops.end(),
+                     [](const OpPlan& op) { return op.kind == OpKind::kCallback; });
+}
+
+// Tensors one behind the other: where each begins, and at last where they end.
+std::vector<uint64_t> LayOut(const RunPlan& plan) {
+  std::vector<uint64_t> starts(plan.n_tensors + 1);
+  uint64_t end = 0;
+  const auto add = [&](const std::vector<TensorPlan>& tensors) {
+    for (const TensorPlan& tensor : tensors) {
+      starts[tensor.index] = end;
+      end += RoundUp(tensor.bytes, kAlignment);
+    }
+  };
+  for (const CapturePlan& capture : plan.captures) add(capture.tensors);
+  for (const OutputPlan& output : plan.outputs) add(output.tensors);
+  starts.back() = end;
+  return starts;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<SharedMemory>> SharedMemory::Create(const Options& options,
+                                                                   const Clock& clock) {
+  // Once for all clients: whether the system can do it.
+  HOOKWIRE_ASSIGN_OR_RETURN(const std::unique_ptr<Segment> probe, Segment::Create(1));
+  if (probe->Reserve(0, 1) == nullptr) {
+    return absl::FailedPreconditionError("cannot set shared memory aside");
+  }
+  Descriptor wake(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!wake.valid()) return absl::ErrnoToStatus(errno, "cannot wait for clients");
+  std::unique_ptr<SharedMemory> memory(new SharedMemory(options, clock, std::move(wake)));
+  memory->socket_ = absl::StrCat("hookwire-", absl::BytesToHexString(MakeToken()));
+  HOOKWIRE_ASSIGN_OR_RETURN(memory->server_,
+                            UnixServer::Start({memory->socket_, true}, SOCK_SEQPACKET,
+                                              [out = memory.get()](Descriptor connection) {
+                                                out->Welcome(std::move(connection));
+                                              }));
+  memory->thread_ = std::thread([out = memory.get()] { out->Watch(); });
+  return memory;
+}
+
+SharedMemory::~SharedMemory() {
+  server_ = nullptr;
+  {
+    absl::MutexLock lock(&mutex_);
+    stop_ = true;
+  }
+  eventfd_write(wake_.get(), 1);
+  if (thread_.joinable()) thread_.join();
+}
+
+void SharedMemory::Welcome(Descriptor connection) {
+  const std::optional<uid_t> user = PeerUser(connection.get());
+  if (!user.has_value() || !MayHave(*user, geteuid())) return;
+  {
+    absl::MutexLock lock(&mutex_);
+    if (sessions_.size() >= options_.max_clients) return;
+  }
+  auto session = std::make_shared<Session>();
+  absl::StatusOr<std::unique_ptr<Segment>> segment = Segment::Create(options_.max_bytes);
+  if (!segment.ok()) return;
+  session->segment = *std::move(segment);
+  session->token = MakeToken();
+  session->connection = std::move(connection);
+  {
+    absl::MutexLock lock(&mutex_);
+    sessions_.emplace(session->token, session);
+  }
+  eventfd_write(wake_.get(), 1);
+  // Where it fails, the client has gone.
+  Send(session->connection.get(), session->token, session->segment->reader());
+}
+
+std::unique_ptr<SharedResult> SharedMemory::Lend(std::string_view token, const RunPlan& plan) {
+  if (token.empty() || plan.total_bytes < options_.min_result_bytes || HasCallbacks(plan)) {
+    return nullptr;
+  }
+  std::vector<uint64_t> starts = LayOut(plan);
+  absl::MutexLock lock(&mutex_);
+  const auto found = sessions_.find(token);
+  if (found == sessions_.end()) return nullptr;
+  const std::shared_ptr<Session> session = found->second;
+  // What it said before it asked for this run.
+  Receive(*session);
+  if (session->gone || session->state != Session::kFree) return nullptr;
+  if (!SetAside(*session, RoundUp(starts.back(), Segment::kBlock))) return nullptr;
+  session->state = Session::kWriting;
+  return std::make_unique<SharedResult>(*this, session, std::move(starts));
+}
+
+bool SharedMemory::SetAside(Session& session, uint64_t bytes) {
+  if (bytes <= session.held) return true;
+  const uint64_t more = bytes - session.held;
+  // Whoever has not used theirs for longest comes first.
+  std::vector<Session*> idle;
+  uint64_t reach = options_.max_bytes - held_;
+  for (const auto& [token, other] : sessions_) {
+    if (other.get() == &session || other->state != Session::kFree || other->held == 0) continue;
+    idle.push_back(other.get());
+    reach += other->held;
+  }
+  if (bytes > session.segment->bytes() || more > reach) return false;
+  std::sort(idle.begin(), idle.end(),
+            [](const Session* a, const Session* b) { return a->free_since < b->free_since; });
+  for (Session* const other : idle) {
+    if (held_ + more <= options_.max_bytes) break;
+    Discard(*other);
+  }
+  session.held = bytes;
+  held_ += more;
+  return true;
+}
+
+void SharedMemory::Discard(Session& session) {
+  session.segment->Discard();
+  held_ -= std::exchange(session.held, 0);
+}
+
+void SharedMemory::Release(Session& session) {
+  absl::MutexLock lock(&mutex_);
+  if (session.gone) held_ -= std::exchange(session.held, 0);
+  session.state = Session::kReading;
+}
+
+void SharedMemory::Receive(Session& session) {
+  while (true) {
+    char said = 0;
+    const ssize_t size = recv(session.connection.get(), &said, sizeof(said), MSG_DONTWAIT);
+    if (size > 0) {
+      if (session.state != Session::kReading) continue;
+      session.state = Session::kFree;
+      session.free_since = clock_.Now();
+      continue;
+    }
+    if (size < 0 && errno == EINTR) continue;
+    if (size < 0 && errno == EAGAIN) return;
+    break;
+  }
+  if (std::exchange(session.gone, true)) return;
+  if (session.state != Session::kWriting) held_ -= std::exchange(session.held, 0);
+  sessions_.erase(session.token);
+}
+
+absl::Time SharedMemory::FreeIdle(absl::Time now) {
+  absl::MutexLock lock(&mutex_);
+  absl::Time next = held_ == 0 ? absl::InfiniteFuture() : now + options_.idle_time;
+  for (const auto& [token, session] : sessions_) {
+    if (session->state != Session::kFree || session->held == 0) continue;
+    const absl::Time end = session->free_since + options_.idle_time;
+    if (end <= now) {
+      Discard(*session);
+    } else {
+      next = std::min(next, end);
+    }
+  }
+  return next;
+}
+
+void SharedMemory::Watch() {
+  while (true) {
+    std::vector<std::shared_ptr<Session>> sessions;
+    std::vector<pollfd> ready = {{wake_.get(), POLLIN, 0}};
+    {
+      absl::MutexLock lock(&mutex_);
+      if (stop_) return;
+      for (const auto& [token, session] : sessions_) {
+        sessions.push_back(session);
+        ready.push_back({session->connection.get(), POLLIN, 0});
+      }
+    }
+    const absl::Time now = clock_.Now();
+    const absl::Duration pause = std::min(FreeIdle(now) - now, absl::Hours(1));
+    const auto milliseconds = absl::ToInt64Milliseconds(absl::Ceil(pause, absl::Milliseconds(1)));
+    if (poll(ready.data(), ready.size(), static_cast<int>(milliseconds)) <= 0) continue;
+    eventfd_t wakes = 0;
+    eventfd_read(wake_.get(), &wakes);
+    for (size_t i = 0; i < sessions.size(); ++i) {
+      if (ready[i + 1].revents == 0) continue;
+      absl::MutexLock lock(&mutex_);
+      if (!sessions[i]->gone) Receive(*sessions[i]);
+    }
+  }
+}
+
+uint64_t SharedMemory::held() const {
+  absl::MutexLock lock(&mutex_);
+  return held_;
+}
+
+std::optional<uint64_t> SharedResult::Find(const void* data) const {
+  const Segment& segment = *session_->segment;
+  const auto* const byte = static_cast<const uint8_t*>(data);
+  // Addresses of different objects have no order but std::less's.
+  const std::less<const uint8_t*> before;
+  if (byte == nullptr || before(byte, segment.data()) ||
+      !before(byte, segment.data() + segment.bytes())) {
+    return std::nullopt;
+  }
+  return static_cast<uint64_t>(byte - segment.data());
+}
+
+}  // namespace hookwire::server

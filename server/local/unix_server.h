@@ -1,0 +1,44 @@
+// Accepts connections at a Unix socket.
+#ifndef HOOKWIRE_SERVER_LOCAL_UNIX_SERVER_H_
+#define HOOKWIRE_SERVER_LOCAL_UNIX_SERVER_H_
+
+#include <functional>
+#include <memory>
+#include <thread>
+#include <utility>
+
+#include "absl/status/statusor.h"
+#include "server/local/descriptor.h"
+#include "server/local/unix_socket.h"
+
+namespace hookwire::server {
+
+// Has one thread, on which it gives away connections, until it is destroyed.
+class UnixServer {
+ public:
+  // Called with a connection that does not block.
+  using OnConnection = std::function<void(Descriptor connection)>;
+
+  // As UnixSocket::Listen.
+  static absl::StatusOr<std::unique_ptr<UnixServer>> Start(const UnixAddress& address, int type,
+                                                           OnConnection on_connection);
+  ~UnixServer();
+
+ private:
+  UnixServer(UnixSocket socket, Descriptor stop, OnConnection on_connection)
+      : socket_(std::move(socket)),
+        stop_(std::move(stop)),
+        on_connection_(std::move(on_connection)),
+        thread_([this] { Run(); }) {}
+
+  void Run();
+
+  const UnixSocket socket_;
+  const Descriptor stop_;
+  const OnConnection on_connection_;
+  std::thread thread_;
+};
+
+}  // namespace hookwire::server
+
+#endif  // HOOKWIRE_SERVER_LOCAL_UNIX_SERVER_H_

@@ -1,0 +1,114 @@
+#include "server/local/unix_socket.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+
+#include "absl/strings/str_cat.h"
+#include "server/errors/status_macros.h"
+
+namespace hookwire::server {
+namespace {
+
+class SocketAddress {
+ public:
+  explicit SocketAddress(const UnixAddress& address) {
+    storage_.sun_family = AF_UNIX;
+    char* out = storage_.sun_path;
+    if (address.is_abstract) *out++ = '\0';
+    std::memcpy(out, address.name.data(), address.name.size());
+    // A path ends with a NUL; an abstract name begins with one.
+    size_ = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + address.name.size());
+  }
+
+  const sockaddr* get() const { return reinterpret_cast<const sockaddr*>(&storage_); }
+  socklen_t size() const { return size_; }
+
+ private:
+  sockaddr_un storage_ = {};
+  socklen_t size_;
+};
+
+absl::Status CannotListen(const UnixAddress& address, const char* cause) {
+  return absl::FailedPreconditionError(
+      absl::StrCat("cannot listen at ", address.ToString(), ": ", cause));
+}
+
+absl::Status InUse(const UnixAddress& address) {
+  return absl::AlreadyExistsError(
+      absl::StrCat("cannot listen at ", address.ToString(), ": the address is in use"));
+}
+
+// Removes a socket file that nobody listens at.
+absl::Status RemoveStale(const UnixAddress& address, int type) {
+  struct stat file = {};
+  if (lstat(address.name.c_str(), &file) != 0) return absl::OkStatus();
+  if (!S_ISSOCK(file.st_mode)) {
+    return CannotListen(address, "there is a file of that name, and it is no socket");
+  }
+  const Descriptor probe(socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  const SocketAddress where(address);
+  if (connect(probe.get(), where.get(), where.size()) == 0) return InUse(address);
+  // EAGAIN: more connections wait than are let wait. EPROTOTYPE: a socket of another type.
+  if (errno == EAGAIN || errno == EPROTOTYPE) return InUse(address);
+  if (errno != ECONNREFUSED) return CannotListen(address, std::strerror(errno));
+  if (unlink(address.name.c_str()) != 0) return CannotListen(address, std::strerror(errno));
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+std::string UnixAddress::ToString() const {
+  return absl::StrCat(is_abstract ? "unix-abstract:" : "unix:", name);
+}
+
+absl::StatusOr<UnixSocket> UnixSocket::Listen(const UnixAddress& address, int type) {
+  if (address.name.empty() || address.name.size() > kMaxUnixName) {
+    return CannotListen(address, "a name has 1 to 107 bytes");
+  }
+  UnixSocket out(Descriptor(socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)));
+  if (!out.fd_.valid()) return CannotListen(address, std::strerror(errno));
+  Descriptor directory;
+  if (!address.is_abstract) {
+    const std::string parent = std::filesystem::path(address.name).parent_path();
+    directory = Descriptor(open(parent.empty() ? "." : parent.c_str(), O_DIRECTORY | O_CLOEXEC));
+    // Another server that starts at the same time must not take our socket for one that nobody
+    // listens at.
+    if (!directory.valid() || flock(directory.get(), LOCK_EX) != 0) {
+      return CannotListen(address, std::strerror(errno));
+    }
+    HOOKWIRE_RETURN_IF_ERROR(RemoveStale(address, type));
+  }
+  const SocketAddress where(address);
+  if (bind(out.fd(), where.get(), where.size()) != 0 || listen(out.fd(), SOMAXCONN) != 0) {
+    return errno == EADDRINUSE ? InUse(address) : CannotListen(address, std::strerror(errno));
+  }
+  struct stat file = {};
+  if (!address.is_abstract && lstat(address.name.c_str(), &file) == 0) {
+    out.path_ = std::filesystem::absolute(address.name);
+    out.inode_ = file.st_ino;
+  }
+  return out;
+}
+
+UnixSocket::~UnixSocket() {
+  struct stat file = {};
+  if (!fd_.valid() || path_.empty() || lstat(path_.c_str(), &file) != 0) return;
+  if (file.st_ino == inode_) unlink(path_.c_str());
+}
+
+std::optional<uid_t> PeerUser(int connection) {
+  ucred peer = {};
+  socklen_t size = sizeof(peer);
+  if (getsockopt(connection, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) return std::nullopt;
+  return peer.uid;
+}
+
+}  // namespace hookwire::server

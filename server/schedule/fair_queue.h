@@ -1,0 +1,86 @@
+// The order in which runs that wait come to their turn, fair by client.
+#ifndef HOOKWIRE_SERVER_SCHEDULE_FAIR_QUEUE_H_
+#define HOOKWIRE_SERVER_SCHEDULE_FAIR_QUEUE_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <list>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/functional/function_ref.h"
+#include "absl/time/time.h"
+#include "server/schedule/scheduler.h"
+
+namespace hookwire::server {
+
+struct WaitingRun {
+  std::unique_ptr<QueuedRun> run;
+  absl::Time enqueued;
+};
+
+// Start-time fair queueing (Goyal, Vin and Cheng, SIGCOMM 1996) on tokens: of clients that always
+// have runs waiting, each gets tokens in proportion to its weight, whatever the sizes of its runs
+// and however many of them wait. A client's weight is that of its next run: QueuedRun::weight times
+// its priority's factor (PriorityFactor). Within a client, a higher priority goes first, and of
+// equal ones the earlier run. Unlike deficit round robin, a client whose next run does not fit now
+// can be passed over without losing its turn, and one long run needs no rounds.
+//
+// Not thread-safe.
+class FairQueue {
+ public:
+  void Push(WaitingRun run);
+
+  // Takes the run that is next among the clients' next runs that `fits` accepts; nothing where
+  // there is none. `fits` is asked in the order of the turns, and no more once it has accepted one.
+  std::optional<WaitingRun> Pop(absl::FunctionRef<bool(const QueuedRun&)> fits);
+
+  // Whether Pop would find one.
+  bool Any(absl::FunctionRef<bool(const QueuedRun&)> fits) const;
+
+  // Takes the run with this id out, wherever it stands.
+  std::optional<WaitingRun> Remove(std::string_view id);
+  // Takes out all that have waited since `time` or longer.
+  std::vector<WaitingRun> RemoveOlderThan(absl::Time time);
+  std::vector<WaitingRun> RemoveAll();
+
+  bool empty() const { return size_ == 0; }
+  size_t size() const { return size_; }
+  // Of all that wait.
+  uint64_t tokens() const { return tokens_; }
+  // Runs of one client.
+  size_t size(const std::string& client) const;
+  // When the longest waiting run came; InfiniteFuture where none waits.
+  absl::Time oldest() const;
+
+ private:
+  struct Client {
+    // The virtual time at which its next run starts: the tokens that it has had, by weight.
+    double start = 0;
+    // In order: highest priority first, then as they came.
+    std::list<WaitingRun> waiting;
+  };
+
+  WaitingRun Take(Client& client, std::list<WaitingRun>::iterator run);
+  // Forgets clients that wait for nothing and whose past no longer counts.
+  void Forget();
+
+  // A client with no waiting run stays as long as its start lies in the future, so that one that
+  // sends its runs one by one is served as one that sends them all at once.
+  std::map<std::string, Client> clients_;
+  // The start of the run that was taken last.
+  double now_ = 0;
+  size_t size_ = 0;
+  uint64_t tokens_ = 0;
+};
+
+// How many times a normal run's share a run of this priority gets: 1/4, 1, 4.
+double PriorityFactor(Priority priority);
+
+}  // namespace hookwire::server
+
+#endif  // HOOKWIRE_SERVER_SCHEDULE_FAIR_QUEUE_H_

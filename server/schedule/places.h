@@ -1,0 +1,57 @@
+// Places for runs that may stand still in the middle of their pass, because their client has to
+// answer or to read first.
+#ifndef HOOKWIRE_SERVER_SCHEDULE_PLACES_H_
+#define HOOKWIRE_SERVER_SCHEDULE_PLACES_H_
+
+#include <map>
+#include <string>
+
+namespace hookwire::server {
+
+// Who holds how many of a fixed number of places. Not thread-safe.
+class Places {
+ public:
+  // `count` is at least 1.
+  explicit Places(int count) : count_(count) {}
+
+  // Held by one client.
+  int held(const std::string& client) const {
+    const auto it = by_client_.find(client);
+    return it == by_client_.end() ? 0 : it->second;
+  }
+
+  // REQUIRES: fewer than all are held.
+  void Take(const std::string& client) {
+    ++held_;
+    ++by_client_[client];
+  }
+  // `leaving`: the holder had been told to give the place up (ShouldLeave).
+  void Return(const std::string& client, bool leaving) {
+    --held_;
+    if (leaving) --leaving_;
+    const auto it = by_client_.find(client);
+    if (--it->second == 0) by_client_.erase(it);
+  }
+
+  // Whether a holder of `client` is to give up its place, where `wanted` runs wait for one: nobody
+  // has been told so for that run yet, and no client holds more places than this one. From then on
+  // the holder counts as leaving.
+  bool ShouldLeave(const std::string& client, int wanted) {
+    if (wanted <= count_ - held_ + leaving_) return false;
+    for (const auto& [other, places] : by_client_) {
+      if (places > held(client)) return false;
+    }
+    ++leaving_;
+    return true;
+  }
+
+ private:
+  const int count_;
+  int held_ = 0;
+  int leaving_ = 0;
+  std::map<std::string, int> by_client_;
+};
+
+}  // namespace hookwire::server
+
+#endif  // HOOKWIRE_SERVER_SCHEDULE_PLACES_H_

@@ -1,0 +1,208 @@
+"""What cannot be meant is an error that names the argument and says what it takes."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import hookwire
+import numpy as np
+import pytest
+import torch
+from hookwire import aio, ops
+
+from tests.client.fake_server import FakeServer
+
+Model = hookwire.RemoteModel
+IDS = [[3, 1, 4]]
+LISTS = [[1.0], [1.0, 2.0]]
+
+WRONG: dict[str, tuple[Callable[[Model], Any], type[Exception], str]] = {
+    "a number as filter": (
+        lambda m: m.run_with_cache(IDS, names_filter=5),
+        TypeError,
+        "names_filter must be None, a string, a list of strings, or a function of a name, not 5",
+    ),
+    "lists in a filter": (
+        lambda m: m.run_with_cache(IDS, names_filter=[["a"]]),
+        TypeError,
+        r"names_filter must be .* not \[\['a'\]\]",
+    ),
+    "a number as text": (
+        lambda m: m.to_tokens(5),
+        TypeError,
+        "input must be a text or a list of texts, not 5",
+    ),
+    "token ids as text": (
+        lambda m: m.to_tokens(torch.tensor([1, 2])),
+        TypeError,
+        "input must be a text or a list of texts, not Tensor of torch.int64",
+    ),
+    "no side": (lambda m: m.to_tokens("a", padding_side="up"), ValueError, "padding_side"),
+    "fractions of ids": (lambda m: m.to_string([1.5]), TypeError, r"tokens .*integers, not \[1.5"),
+    "an id below 0": (lambda m: m.to_string([-1]), hookwire.TokenOutOfRangeError, "tokens has -1"),
+    "text as one id": (
+        lambda m: m.to_single_str_token("a"),
+        TypeError,
+        "int_token must be a token id, not 'a'",
+    ),
+    "an id as one text": (
+        lambda m: m.to_single_token(5),
+        TypeError,
+        "string must be a string, not 5",
+    ),
+    "no token to look for": (
+        lambda m: m.get_token_position(None, "a"),
+        TypeError,
+        "single_token must be a token id or a string, not None",
+    ),
+    "a truth as layer": (
+        lambda m: m(IDS, stop_at_layer=True),
+        TypeError,
+        "stop_at_layer must be an int or None, not True",
+    ),
+    "text as layer": (
+        lambda m: m(IDS, start_at_layer="3"),
+        TypeError,
+        "start_at_layer must be an int or None, not '3'",
+    ),
+    "a truth of torch as layer": (
+        lambda m: m(IDS, stop_at_layer=torch.tensor(True)),
+        TypeError,
+        "stop_at_layer must be an int or None, not Tensor of torch.bool",
+    ),
+    "a fraction of torch as layer": (
+        lambda m: m(IDS, stop_at_layer=torch.tensor(1.0)),
+        TypeError,
+        "stop_at_layer must be an int or None, not Tensor of torch.float32",
+    ),
+    "four parts of a slice": (
+        lambda m: m.run_with_cache(IDS, pos_slice=(1, 2, 3, 4)),
+        TypeError,
+        r"pos_slice must be .*\(start, stop, step\), not \(1, 2, 3, 4\)",
+    ),
+    "a position beyond all": (
+        lambda m: ops.zero(pos=2**70),
+        hookwire.BadSelectionError,
+        "pos=1180591620717411303424 does not fit into 64 bits",
+    ),
+    "a ragged value": (lambda m: ops.set(LISTS), hookwire.ValueShapeError, "value must be .*rows"),
+    "a ragged factor": (lambda m: ops.scale(LISTS), hookwire.ValueShapeError, "factor must be"),
+    "objects in a value": (lambda m: ops.add([None]), hookwire.ValueDtypeError, r"not \[None\]"),
+    "a value beyond floats": (lambda m: ops.add(2**2000), hookwire.ValueDtypeError, "float64"),
+    "a number as hooks": (
+        lambda m: m.run_with_hooks(IDS, fwd_hooks=5),
+        TypeError,
+        "fwd_hooks must be a list of pairs",
+    ),
+    "hooks at no place": (
+        lambda m: m.run_with_hooks(IDS, fwd_hooks=[([], ops.zero())]),
+        hookwire.GlobNoMatchError,
+        "empty list of hook points",
+    ),
+    "a hook at a number": (
+        lambda m: m.add_hook(5, ops.zero()),
+        TypeError,
+        "name must be that of a hook point, .* not 5",
+    ),
+    "text as limit": (
+        lambda m: m(IDS, max_result_bytes="1"),
+        TypeError,
+        "max_result_bytes must be an int or None, not '1'",
+    ),
+    "a limit of nothing": (lambda m: m(IDS, max_result_bytes=0), ValueError, "at least 1, not 0"),
+    "a number as truth": (
+        lambda m: m(IDS, allow_non_finite=1),
+        TypeError,
+        "allow_non_finite must be a bool, not 1",
+    ),
+    "text as seconds": (
+        lambda m: m(IDS, timeout="a"),
+        TypeError,
+        "timeout must be seconds or None, not 'a'",
+    ),
+    "a fraction as target": (
+        lambda m: m.log_probs(IDS, [1.5]),
+        TypeError,
+        "targets must be token ids, or strings that are one token, not 1.5",
+    ),
+    "a target below 0": (
+        lambda m: m.log_probs(IDS, -1),
+        hookwire.TokenOutOfRangeError,
+        "targets has -1",
+    ),
+    "a fraction as position": (
+        lambda m: m.log_probs(IDS, 1, pos=1.5),
+        TypeError,
+        "pos must be an int, or one for each target, not 1.5",
+    ),
+    "a parameter by number": (
+        lambda m: m.weights[5],
+        TypeError,
+        "by name, .* not by 5",
+    ),
+    "a fraction of a row": (
+        lambda m: m.weights.rows("embed.weight", [1.5]),
+        TypeError,
+        "rows must be an int or a list of ints",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_what_cannot_be_meant(model: Model, server: FakeServer, what: str) -> None:
+    call, error, message = WRONG[what]
+    with pytest.raises(error, match=message):
+        call(model)
+    assert "run" not in server.calls
+
+
+def test_what_counts_as_an_int(model: Model) -> None:
+    want = model(IDS, stop_at_layer=2)
+    for layer in (np.int64(2), torch.tensor(2)):
+        assert np.array_equal(model(IDS, stop_at_layer=layer), want)
+    probability = model.log_probs(IDS, 5, pos=[-1])
+    for pos in (np.array([-1]), np.int32(-1), torch.tensor(-1), range(2, 3)):
+        assert np.array_equal(model.log_probs(IDS, 5, pos=pos), probability)
+
+
+@pytest.mark.parametrize(
+    ("method", "keyword", "near"),
+    [
+        ("run_with_cache", "name_filter", "names_filter"),
+        ("run_with_cache", "names_filtre", "names_filter"),
+        ("run_with_cache", "stop_layer", "stop_at_layer"),
+        ("run_with_hooks", "fwd_hook", "fwd_hooks"),
+        ("run_with_hooks", "attn_mask", "attention_mask"),
+        ("__call__", "return_typ", "return_type"),
+        ("plan", "max_bytes", "max_result_bytes"),
+        ("stream", "time_out", "timeout"),
+        ("log_probs", "allow_nonfinite", "allow_non_finite"),
+        ("run_with_cache", "zzz", None),
+        ("run_with_hooks", "names_filter", None),
+    ],
+)
+async def test_a_misspelt_keyword(
+    server: FakeServer, model: Model, method: str, keyword: str, near: str | None
+) -> None:
+    hint = rf"; did you mean '{near}'\?" if near else ""
+    said = rf"RemoteModel\.{method}\(\) got an unexpected keyword argument '{keyword}'{hint}$"
+    with pytest.raises(TypeError, match=f"^{said}"):
+        getattr(model, method)(IDS, **{keyword: None})
+    async with await aio.connect(server.address, quiet=True) as twin:
+
+        async def call() -> None:
+            called = getattr(twin, method)(IDS, **{keyword: None})
+            if inspect.isawaitable(called):
+                await called
+
+        with pytest.raises(TypeError, match=f"^Async{said}"):
+            await call()
+
+
+def test_an_added_hook_with_half_a_name_is_told_the_whole_one(model: Model) -> None:
+    with pytest.raises(hookwire.HookNotFoundError, match="did you mean") as caught:
+        model.add_hook("resid_pre", ops.zero())
+    assert caught.value.suggestion is not None
+    assert caught.value.suggestion.endswith(".hook_resid_pre")

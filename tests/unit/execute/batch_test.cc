@@ -1,0 +1,216 @@
+// Runs that share a pass.
+#include <ATen/ops/allclose.h>
+#include <ATen/ops/equal.h>
+
+#include <algorithm>
+#include <map>
+#include <memory>
+#include <new>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/unit/execute/recording_sink.h"
+#include "tests/unit/support/watched_allocator.h"
+
+namespace hookwire::server {
+namespace {
+
+using hookwire::testing::Finished;
+using hookwire::testing::MustPlan;
+using hookwire::testing::RecordingSink;
+using hookwire::testing::RunToEnd;
+using hookwire::testing::Spec;
+using hookwire::testing::TinyModel;
+using hookwire::testing::TinyVariant;
+using hookwire::testing::WatchedAllocator;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+// Writes down what happens, and when.
+class Recorder final : public BatchObserver {
+ public:
+  void Done(size_t run, absl::StatusOr<ExecutionReport> report) override {
+    EXPECT_EQ(reports.count(run), 0u) << "run " << run << " ended twice";
+    reports.emplace(run, std::move(report));
+    events.push_back("run " + std::to_string(run));
+  }
+  void BetweenLayers() override { events.emplace_back("layer"); }
+
+  std::map<size_t, absl::StatusOr<ExecutionReport>> reports;
+  std::vector<std::string> events;
+};
+
+struct BatchOf {
+  explicit BatchOf(const std::vector<std::string>& specs,
+                   const model::TextModel& model_in = TinyModel(),
+                   Executor::Options options_in = {})
+      : model(model_in), options(options_in), sinks(specs.size()) {
+    for (const std::string& spec : specs) plans.push_back(MustPlan(Spec(spec), model));
+  }
+
+  void Execute() {
+    std::vector<BatchedRun> runs;
+    for (size_t i = 0; i < plans.size(); ++i) runs.push_back({plans[i].get(), &sinks[i]});
+    Executor(model, options).Execute(runs, recorder);
+  }
+  absl::Status StatusOf(size_t run) const { return recorder.reports.at(run).status(); }
+
+  const model::TextModel& model;
+  const Executor::Options options;
+  std::vector<std::shared_ptr<const RunPlan>> plans;
+  std::vector<RecordingSink> sinks;
+  Recorder recorder;
+};
+
+std::string Tokens(int n, int first = 1) {
+  std::string out = "sequences {";
+  for (int i = 0; i < n; ++i) out += " token_ids: " + std::to_string((first + 3 * i) % 48);
+  return out + " } ";
+}
+
+// Runs of many kinds.
+std::vector<std::string> Specs() {
+  return {
+      Tokens(5) + Tokens(9, 2) + "outputs { logits {} } captures { hook: '**' }",
+      Tokens(7, 3) + "captures { hook: 'blocks.1.hook_resid_post' }",
+      Tokens(9, 4) +
+          "stop_at_layer: 2 outputs { residual: true } captures { hook: 'blocks.*.attn.q.*' }",
+      Tokens(1, 5) + "outputs { logits { positions { indices { values: -1 } } } log_probs {} }",
+      Tokens(9, 6) + Tokens(9, 7) +
+          "outputs { logits { positions { indices { values: -1 } } } }"
+          "interventions { hook: 'blocks.2.hook_resid_pre' sequences: 0 copy { from_sequence: 1 } }"
+          "interventions { hook: 'blocks.0.attn.hook_pattern' scale { factor { scalar: 0.7 } } }",
+      Tokens(4, 8) + "stop_at_layer: 0 outputs { residual: true }",
+  };
+}
+
+void ExpectSame(const BatchOf& batch, const Executor::Options& options, bool bits) {
+  for (size_t run = 0; run < batch.plans.size(); ++run) {
+    ASSERT_TRUE(batch.StatusOf(run).ok()) << run << ": " << batch.StatusOf(run);
+    RecordingSink alone;
+    const auto report = Executor(batch.model, options).Execute(*batch.plans[run], alone);
+    ASSERT_TRUE(report.ok()) << report.status();
+    EXPECT_EQ(batch.recorder.reports.at(run)->tensors, report->tensors);
+    EXPECT_EQ(batch.recorder.reports.at(run)->bytes, report->bytes);
+    ASSERT_EQ(batch.sinks[run].tensors.size(), alone.tensors.size());
+    for (const auto& [index, tensor] : alone.tensors) {
+      const at::Tensor& got = batch.sinks[run].tensors.at(index);
+      if (bits) {
+        EXPECT_TRUE(at::equal(got, tensor)) << "run " << run << ", tensor " << index;
+      } else {
+        EXPECT_TRUE(at::allclose(got, tensor, 1e-3, 1e-4, /*equal_nan=*/true))
+            << "run " << run << ", tensor " << index;
+      }
+    }
+  }
+}
+
+class EveryVariant : public ::testing::TestWithParam<TinyVariant> {};
+INSTANTIATE_TEST_SUITE_P(Batch, EveryVariant,
+                         ::testing::Values(TinyVariant::kEType, TinyVariant::kDense,
+                                           TinyVariant::kMoe, TinyVariant::kUnified));
+
+TEST_P(EveryVariant, GivesInReferenceTheBitsThatEachRunGivesAlone) {
+  const Executor::Options options{.numerics = model::Numerics::kReference};
+  BatchOf batch(Specs(), TinyModel(GetParam()), options);
+  batch.Execute();
+  ExpectSame(batch, options, /*bits=*/true);
+}
+
+TEST_P(EveryVariant, GivesInFastWhatEachRunGivesAlone) {
+  BatchOf batch(Specs(), TinyModel(GetParam()));
+  batch.Execute();
+  ExpectSame(batch, {}, /*bits=*/false);
+}
+
+TEST(Batch, ARunLeavesAsSoonAsItsLastHookHasFired) {
+  BatchOf batch({Tokens(3) + "outputs { logits {} }",
+                 Tokens(4) + "captures { hook: 'blocks.1.hook_out' }",
+                 Tokens(5) + "captures { hook: 'hook_embed' }",
+                 Tokens(6) + "captures { hook: 'blocks.3.hook_in' }"});
+  batch.Execute();
+  EXPECT_THAT(batch.recorder.events, ElementsAre("run 2", "layer", "run 1", "layer", "layer",
+                                                 "run 3", "layer", "layer", "run 0"));
+}
+
+TEST(Batch, WhoFailsLeavesAndTheOthersGoOn) {
+  BatchOf batch({Tokens(3) + "captures { hook: '**' } outputs { logits {} }",
+                 Tokens(4) + "captures { hook: '**' } outputs { logits {} }",
+                 Tokens(5) + "captures { hook: '**' } outputs { logits {} }",
+                 Tokens(5) + "outputs { logits {} }"});
+  batch.sinks[0].on_emit = [](uint32_t index) {
+    return index == 9 ? absl::CancelledError("gone") : absl::OkStatus();
+  };
+  batch.sinks[1].on_emit = [](uint32_t index) -> absl::Status {
+    if (index == 20) throw std::runtime_error("something broke");
+    return absl::OkStatus();
+  };
+  const uint32_t last = batch.plans[3]->n_tensors - 1;
+  batch.sinks[3].on_emit = [last](uint32_t index) {
+    return index == last ? absl::CancelledError("gone at the end") : absl::OkStatus();
+  };
+  batch.Execute();
+  EXPECT_EQ(batch.StatusOf(0), absl::CancelledError("gone"));
+  EXPECT_THAT(std::string(batch.StatusOf(1).message()), HasSubstr("something broke"));
+  EXPECT_EQ(batch.StatusOf(3), absl::CancelledError("gone at the end"));
+  EXPECT_TRUE(batch.StatusOf(2).ok());
+  EXPECT_EQ(batch.sinks[2].tensors.size(), batch.plans[2]->n_tensors);
+  EXPECT_EQ(batch.sinks[0].order.size(), 10u) << "nothing more is given to a sink that refused";
+  const auto& events = batch.recorder.events;
+  EXPECT_LE(std::find(events.begin(), events.end(), "run 0") - events.begin(), 1)
+      << "after the layer, not at the end";
+}
+
+TEST(Batch, EndsEarlyWhereAllHaveFailed) {
+  BatchOf batch({Tokens(3) + "captures { hook: 'blocks.0.hook_in' } outputs { logits {} }",
+                 Tokens(4) + "captures { hook: 'blocks.1.hook_in' } outputs { logits {} }"});
+  for (RecordingSink& sink : batch.sinks) {
+    sink.on_emit = [](uint32_t) { return absl::CancelledError("gone"); };
+  }
+  batch.Execute();
+  EXPECT_THAT(batch.recorder.events, ElementsAre("run 0", "layer", "run 1"));
+}
+
+TEST(Batch, OutOfMemoryEndsTheLargestRunAndRunsTheOthersAgain) {
+  BatchOf batch({Tokens(4) + "captures { hook: '**.hook_out' } outputs { logits {} }",
+                 Tokens(40) + "captures { hook: '**.hook_out' } outputs { logits {} }",
+                 Tokens(6) + "captures { hook: '**.hook_out' } outputs { logits {} }"});
+  {
+    WatchedAllocator allocator;
+    // [40, d_mlp] is more than there is.
+    allocator.before_allocation = [](size_t bytes) {
+      if (bytes >= size_t{40} * 48 * 4) throw std::bad_alloc();
+    };
+    batch.Execute();
+  }
+  EXPECT_EQ(DetailsOf(batch.StatusOf(1)).reason, v1::ERROR_REASON_OUT_OF_MEMORY);
+  for (const size_t run : {0u, 2u}) {
+    EXPECT_TRUE(batch.StatusOf(run).ok()) << batch.StatusOf(run);
+    EXPECT_EQ(batch.sinks[run].order.size(), batch.plans[run]->n_tensors) << "each tensor once";
+  }
+}
+
+TEST(Batch, WhatBreaksThePassOfOneRunDoesNotBreakTheOthers) {
+  BatchOf batch({Tokens(4) + "captures { hook: '**.hook_out' } outputs { logits {} }",
+                 Tokens(6) + "captures { hook: '**.hook_out' } outputs { logits {} }"});
+  {
+    WatchedAllocator allocator;
+    // In an MLP, [4 + 6, d_mlp].
+    allocator.before_allocation = [](size_t bytes) {
+      if (bytes == size_t{10} * 48 * 4) throw std::runtime_error("together only");
+    };
+    batch.Execute();
+  }
+  ExpectSame(batch, {}, /*bits=*/false);
+  for (const size_t run : {0u, 1u}) {
+    EXPECT_EQ(batch.sinks[run].order.size(), batch.plans[run]->n_tensors) << "each tensor once";
+  }
+}
+
+}  // namespace
+}  // namespace hookwire::server

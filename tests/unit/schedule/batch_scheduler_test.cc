@@ -1,0 +1,476 @@
+#include "server/schedule/batch_scheduler.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "absl/synchronization/mutex.h"
+#include "absl/synchronization/notification.h"
+#include "absl/time/clock.h"
+#include "server/errors/errors.h"
+#include "tests/unit/schedule/fake_output.h"
+#include "tests/unit/support/fake_clock.h"
+
+namespace hookwire::server {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::Pair;
+using ::testing::UnorderedElementsAre;
+
+// An executor that waits in each pass until the test lets it go on.
+class Gate {
+ public:
+  void Pass(absl::Span<const BatchedRun> runs, BatchObserver& observer) {
+    {
+      absl::MutexLock lock(&mutex_);
+      std::vector<uint64_t> tokens;
+      for (const BatchedRun& run : runs) tokens.push_back(run.plan->total_tokens);
+      started_.push_back(std::move(tokens));
+      mutex_.Await(absl::Condition(
+          +[](Gate* gate) ABSL_SHARED_LOCKS_REQUIRED(gate->mutex_) { return gate->permits_ > 0; },
+          this));
+      --permits_;
+    }
+    for (int i = 0; i < layers; ++i) observer.BetweenLayers();
+    for (size_t i = 0; i < runs.size(); ++i) {
+      ExecutionReport report;
+      report.tensors = runs[i].plan->total_tokens;
+      observer.Done(i, std::move(report));
+    }
+  }
+
+  void Let(int passes) {
+    absl::MutexLock lock(&mutex_);
+    permits_ += passes;
+  }
+
+  void WaitForStart(size_t passes) {
+    absl::MutexLock lock(&mutex_);
+    const auto started = [&]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) {
+      return started_.size() >= passes;
+    };
+    mutex_.Await(absl::Condition(&started));
+  }
+
+  // By pass: its runs' tokens.
+  std::vector<std::vector<uint64_t>> started() {
+    absl::MutexLock lock(&mutex_);
+    return started_;
+  }
+
+  int layers = 0;
+
+ private:
+  absl::Mutex mutex_;
+  int permits_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::vector<std::vector<uint64_t>> started_ ABSL_GUARDED_BY(mutex_);
+};
+
+class BatchSchedulerTest : public testing::Test {
+ protected:
+  ~BatchSchedulerTest() override { gate_.Let(1000); }
+
+  void Start(BatchScheduler::Options options) {
+    scheduler_ = std::make_unique<BatchScheduler>(
+        std::move(options),
+        [this](absl::Span<const BatchedRun> runs, BatchObserver& observer) {
+          gate_.Pass(runs, observer);
+        },
+        clock_);
+  }
+
+  std::unique_ptr<QueuedRun> Make(uint64_t number, const std::string& client = "alice") {
+    outputs_.push_back(std::make_shared<FakeOutput>());
+    return MakeRun(std::to_string(number), client, number, outputs_.back());
+  }
+  absl::StatusOr<uint32_t> Enqueue(uint64_t number, const std::string& client = "alice") {
+    auto run = Make(number, client);
+    return scheduler_->Enqueue(run);
+  }
+
+  // Starts a scheduler, and run number 1000, which holds the worker until the gate opens.
+  void StartBusy(BatchScheduler::Options options) {
+    Start(std::move(options));
+    ASSERT_TRUE(Enqueue(1000, "busy").ok());
+    gate_.WaitForStart(1);
+  }
+
+  Gate gate_;
+  FakeClock clock_;
+  std::vector<std::shared_ptr<FakeOutput>> outputs_;
+  std::unique_ptr<BatchScheduler> scheduler_;
+};
+
+TEST_F(BatchSchedulerTest, RunsThatWaitShareAPass) {
+  StartBusy({});
+  EXPECT_EQ(*Enqueue(1), 1u);
+  EXPECT_EQ(*Enqueue(2), 2u) << "one that runs and one that waits are ahead";
+  EXPECT_EQ(*Enqueue(3, "bob"), 3u);
+  gate_.Let(2);
+  const RunOutcome& outcome = outputs_[3]->Wait();
+  EXPECT_TRUE(outcome.status.ok());
+  EXPECT_EQ(outcome.report.tensors, 3u);
+  EXPECT_EQ(outcome.batch_runs, 3u);
+  EXPECT_EQ(outcome.batch_sequences, 3u);
+  EXPECT_EQ(outcome.batch_tokens, 6u);
+  ASSERT_EQ(gate_.started().size(), 2u);
+  EXPECT_THAT(gate_.started()[1], UnorderedElementsAre(1, 2, 3));
+}
+
+TEST_F(BatchSchedulerTest, ABatchHasAtMostSoManyTokensAndALargerRunABatchOfItsOwn) {
+  StartBusy({.max_batch_tokens = 10});
+  for (const uint64_t tokens : {6, 4, 30, 5}) ASSERT_TRUE(Enqueue(tokens).ok());
+  gate_.Let(4);
+  outputs_.back()->Wait();
+  EXPECT_THAT(gate_.started(),
+              ElementsAre(ElementsAre(1000), ElementsAre(6, 4), ElementsAre(30), ElementsAre(5)));
+}
+
+TEST_F(BatchSchedulerTest, ManyRunsOfOneClientDoNotDelayAnother) {
+  StartBusy({.max_batch_tokens = 20});
+  for (int i = 0; i < 40; ++i) ASSERT_TRUE(Enqueue(10, "flood").ok());
+  ASSERT_TRUE(Enqueue(7, "small").ok());
+  gate_.Let(2);
+  outputs_.back()->Wait();
+  EXPECT_THAT(gate_.started()[1], UnorderedElementsAre(10, 7));
+}
+
+TEST_F(BatchSchedulerTest, ARunWithoutRoomForItsResultLetsOthersByAndRunsWhenThereIsRoom) {
+  Start({});
+  auto slow = Make(1, "slow reader");
+  outputs_[0]->has_room = false;
+  gate_.Let(2);
+  ASSERT_TRUE(scheduler_->Enqueue(slow).ok());
+  ASSERT_TRUE(Enqueue(2, "bob").ok());
+  EXPECT_TRUE(outputs_[1]->Wait().status.ok());
+  EXPECT_FALSE(outputs_[0]->completed());
+  outputs_[0]->has_room = true;
+  scheduler_->RoomCameFree();
+  EXPECT_TRUE(outputs_[0]->Wait().status.ok());
+}
+
+TEST_F(BatchSchedulerTest, WithoutRoomNobodyIsAskedAgainAndAgain) {
+  Start({});
+  auto run = Make(1);
+  outputs_[0]->has_room = false;
+  ASSERT_TRUE(scheduler_->Enqueue(run).ok());
+  absl::SleepFor(absl::Milliseconds(50));
+  EXPECT_EQ(outputs_[0]->asked_for_room, 1);
+}
+
+TEST_F(BatchSchedulerTest, WaitsForCompanyOnlyWhereTold) {
+  Start({.max_batch_tokens = 10, .max_batch_delay = absl::Hours(1)});
+  ASSERT_TRUE(Enqueue(4).ok());
+  absl::SleepFor(absl::Milliseconds(50));
+  EXPECT_THAT(gate_.started(), ElementsAre());
+  ASSERT_TRUE(Enqueue(6).ok());
+  gate_.Let(1);
+  outputs_[1]->Wait();
+  EXPECT_THAT(gate_.started(), ElementsAre(ElementsAre(4, 6))) << "a full pass does not wait";
+}
+
+TEST_F(BatchSchedulerTest, ALongPassLetsSmallRunsOfOthersByBetweenItsLayers) {
+  gate_.layers = 1;
+  Start({});
+  ASSERT_TRUE(Enqueue(4000, "long").ok());
+  gate_.WaitForStart(1);
+  ASSERT_TRUE(Enqueue(5, "long").ok());
+  ASSERT_TRUE(Enqueue(600, "medium").ok());
+  ASSERT_TRUE(Enqueue(6, "small").ok());
+  gate_.Let(2);
+  outputs_[3]->Wait();
+  gate_.Let(1);
+  outputs_[1]->Wait();
+  EXPECT_THAT(gate_.started(),
+              ElementsAre(ElementsAre(4000), ElementsAre(6), UnorderedElementsAre(5, 600)));
+}
+
+TEST_F(BatchSchedulerTest, TellsHowLongARunWaitedAndComputed) {
+  StartBusy({});
+  ASSERT_TRUE(Enqueue(7).ok());
+  clock_.Advance(absl::Seconds(3));
+  gate_.Let(1);
+  gate_.WaitForStart(2);
+  clock_.Advance(absl::Seconds(5));
+  gate_.Let(1);
+  const RunOutcome& outcome = outputs_[1]->Wait();
+  EXPECT_EQ(outcome.queued, absl::Seconds(3));
+  EXPECT_EQ(outcome.computed, absl::Seconds(5));
+}
+
+TEST_F(BatchSchedulerTest, AFullQueueRefusesAndLeavesTheRunToItsOwner) {
+  StartBusy({.max_queue = 2});
+  ASSERT_TRUE(Enqueue(1, "alice").ok());
+  ASSERT_TRUE(Enqueue(2, "bob").ok());
+  auto run = Make(3, "carol");
+  const absl::Status status = scheduler_->Enqueue(run).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(DetailsOf(status).reason, v1::ERROR_REASON_QUEUE_FULL);
+  EXPECT_THAT(DetailsOf(status).metadata, ElementsAre(Pair("limit", "2")));
+  ASSERT_NE(run, nullptr);
+  EXPECT_EQ(run->id, "3");
+  EXPECT_FALSE(outputs_[3]->completed());
+}
+
+TEST_F(BatchSchedulerTest, OneClientFillsAtMostHalfOfWhatTheOthersLeave) {
+  StartBusy({.max_queue = 8});
+  for (int i = 0; i < 4; ++i) ASSERT_TRUE(Enqueue(1, "flood").ok());
+  const absl::Status status = Enqueue(1, "flood").status();
+  EXPECT_EQ(DetailsOf(status).reason, v1::ERROR_REASON_QUEUE_FULL);
+  EXPECT_THAT(DetailsOf(status).metadata, ElementsAre(Pair("limit", "8"), Pair("waiting", "4")));
+  for (const char* other : {"a", "b", "c", "d"}) EXPECT_TRUE(Enqueue(1, other).ok());
+}
+
+TEST_F(BatchSchedulerTest, CancelFreesAWaitingRunsPlaceAtOnce) {
+  StartBusy({.max_queue = 4});
+  ASSERT_TRUE(Enqueue(1).ok());
+  ASSERT_TRUE(Enqueue(2).ok());
+  EXPECT_FALSE(Enqueue(9).ok());
+  EXPECT_TRUE(scheduler_->Cancel("1"));
+  EXPECT_TRUE(absl::IsCancelled(outputs_[1]->Wait().status));
+  EXPECT_TRUE(Enqueue(3).ok());
+  gate_.Let(2);
+  EXPECT_TRUE(outputs_.back()->Wait().status.ok());
+  EXPECT_THAT(gate_.started()[1], ElementsAre(2, 3));
+}
+
+TEST_F(BatchSchedulerTest, CancelLeavesARunAloneThatHasStartedOrIsUnknown) {
+  StartBusy({});
+  EXPECT_FALSE(scheduler_->Cancel("1000"));
+  EXPECT_FALSE(scheduler_->Cancel("9"));
+  gate_.Let(1);
+  EXPECT_TRUE(outputs_[0]->Wait().status.ok());
+}
+
+TEST_F(BatchSchedulerTest, ARunWhoseDeadlinePassedNeverStarts) {
+  StartBusy({});
+  auto early = Make(1);
+  early->deadline = clock_.Now() + absl::Seconds(1);
+  auto late = Make(2);
+  late->deadline = clock_.Now() + absl::Seconds(10);
+  ASSERT_TRUE(scheduler_->Enqueue(early).ok());
+  ASSERT_TRUE(scheduler_->Enqueue(late).ok());
+  clock_.Advance(absl::Seconds(2));
+  gate_.Let(2);
+  EXPECT_TRUE(absl::IsDeadlineExceeded(outputs_[1]->Wait().status));
+  EXPECT_TRUE(outputs_[2]->Wait().status.ok());
+  EXPECT_THAT(gate_.started(), ElementsAre(ElementsAre(1000), ElementsAre(2)));
+}
+
+TEST_F(BatchSchedulerTest, ARunThatWaitedForTooLongIsEnded) {
+  StartBusy({.max_queue_time = absl::Seconds(60)});
+  ASSERT_TRUE(Enqueue(1).ok());
+  clock_.Advance(absl::Seconds(59));
+  ASSERT_TRUE(Enqueue(2).ok());
+  EXPECT_EQ(scheduler_->EndOverdue(clock_.Now()), clock_.Now() + absl::Seconds(1));
+  EXPECT_FALSE(outputs_[1]->completed());
+  clock_.Advance(absl::Seconds(1));
+  EXPECT_EQ(scheduler_->EndOverdue(clock_.Now()), clock_.Now() + absl::Seconds(59));
+  const absl::Status status = outputs_[1]->Wait().status;
+  EXPECT_EQ(DetailsOf(status).reason, v1::ERROR_REASON_QUEUE_TIMEOUT);
+  EXPECT_TRUE(absl::IsResourceExhausted(status)) << status;
+  EXPECT_FALSE(outputs_[2]->completed());
+}
+
+TEST_F(BatchSchedulerTest, DrainEndsWhatWaitsAndLetsTheRunningOneGoOn) {
+  StartBusy({});
+  ASSERT_TRUE(Enqueue(1).ok());
+  scheduler_->Drain();
+  EXPECT_EQ(DetailsOf(outputs_[1]->Wait().status).reason, v1::ERROR_REASON_SHUTTING_DOWN);
+  EXPECT_FALSE(outputs_[0]->completed());
+  const absl::Status refused = Enqueue(2).status();
+  EXPECT_TRUE(absl::IsUnavailable(refused));
+  EXPECT_EQ(DetailsOf(refused).reason, v1::ERROR_REASON_SHUTTING_DOWN);
+  gate_.Let(1);
+  EXPECT_TRUE(outputs_[0]->Wait().status.ok());
+}
+
+TEST_F(BatchSchedulerTest, ItsEndCompletesEveryRun) {
+  Start({});
+  gate_.Let(1000);
+  for (uint64_t i = 1; i < 50; ++i) ASSERT_TRUE(Enqueue(i).ok());
+  scheduler_.reset();
+  for (const auto& output : outputs_) EXPECT_TRUE(output->completed());
+}
+
+// Passes that touch their runs' sinks.
+class WaitingPassTest : public testing::Test {
+ protected:
+  static void Execute(absl::Span<const BatchedRun> runs, BatchObserver& observer) {
+    for (size_t i = 0; i < runs.size(); ++i) {
+      absl::Status status = runs[i].sink->Emit(0, 0, {});
+      for (const OpPlan& op : runs[i].plan->ops) {
+        if (status.ok()) status = runs[i].sink->Await(op).status();
+      }
+      if (status.ok()) status = runs[i].sink->Progress(1);
+      if (status.ok()) {
+        observer.Done(i, ExecutionReport{});
+      } else {
+        observer.Done(i, status);
+      }
+    }
+  }
+
+  std::shared_ptr<FakeOutput> StartInteractive(const std::string& id, const std::string& client) {
+    auto output = std::make_shared<FakeOutput>();
+    auto run = MakeInteractive(id, client, output);
+    EXPECT_TRUE(scheduler_.Enqueue(run).ok());
+    return output;
+  }
+  std::shared_ptr<FakeOutput> StartPaced(const std::string& id, const std::string& client) {
+    auto output = std::make_shared<FakeOutput>();
+    output->fits_buffer = false;
+    output->reads_slowly = true;
+    auto run = MakeRun(id, client, 1, output);
+    EXPECT_TRUE(scheduler_.Enqueue(run).ok());
+    return output;
+  }
+  void ExpectOthersRun() {
+    auto output = std::make_shared<FakeOutput>();
+    auto plain = MakeRun("plain", "carol", 1, output);
+    ASSERT_TRUE(scheduler_.Enqueue(plain).ok());
+    EXPECT_TRUE(output->Wait().status.ok());
+  }
+
+  FakeClock clock_;
+  BatchScheduler scheduler_{
+      {.max_interactive = 2, .max_paced = 2, .hook_timeout = absl::Seconds(30)}, Execute, clock_};
+};
+
+TEST_F(WaitingPassTest, OthersComputeWhileAPassWaitsForItsClient) {
+  const auto waiting = StartInteractive("a", "alice");
+  waiting->asked.WaitForNotification();
+  ExpectOthersRun();
+  const auto other = StartInteractive("b", "bob");
+  other->answer.Notify();
+  EXPECT_TRUE(other->Wait().status.ok());
+  EXPECT_FALSE(waiting->completed());
+  waiting->answer.Notify();
+  EXPECT_TRUE(waiting->Wait().status.ok());
+}
+
+TEST_F(WaitingPassTest, OthersComputeWhilePassesWaitForTheirReaders) {
+  const auto one = StartPaced("a", "alice");
+  const auto two = StartPaced("b", "bob");
+  one->waits_for_reader.WaitForNotification();
+  two->waits_for_reader.WaitForNotification();
+  ExpectOthersRun();
+  const auto interactive = StartInteractive("c", "carol");
+  interactive->answer.Notify();
+  EXPECT_TRUE(interactive->Wait().status.ok());
+  EXPECT_FALSE(one->completed());
+  one->has_read.Notify();
+  two->has_read.Notify();
+  EXPECT_TRUE(one->Wait().status.ok());
+  EXPECT_TRUE(two->Wait().status.ok());
+}
+
+TEST_F(WaitingPassTest, APassMayWaitForEverWhileNobodyWantsItsPlace) {
+  const auto waiting = StartInteractive("a", "alice");
+  waiting->asked.WaitForNotification();
+  clock_.Advance(absl::Hours(1));
+  absl::SleepFor(absl::Milliseconds(50));
+  EXPECT_FALSE(waiting->completed());
+  waiting->answer.Notify();
+  EXPECT_TRUE(waiting->Wait().status.ok());
+}
+
+TEST_F(WaitingPassTest, AWantedPlaceIsFreedAfterTheTimeout) {
+  const auto first = StartInteractive("a", "alice");
+  const auto second = StartInteractive("b", "alice");
+  first->asked.WaitForNotification();
+  second->asked.WaitForNotification();
+  const auto third = StartInteractive("c", "bob");
+  absl::SleepFor(absl::Milliseconds(50));
+  EXPECT_FALSE(third->asked.HasBeenNotified());
+  EXPECT_FALSE(first->completed()) << "not before its time";
+  clock_.Advance(absl::Seconds(31));
+  third->asked.WaitForNotification();
+  third->answer.Notify();
+  EXPECT_TRUE(third->Wait().status.ok());
+  const auto& ended = first->completed() ? first : second;
+  const auto& stayed = first->completed() ? second : first;
+  EXPECT_EQ(DetailsOf(ended->Wait().status).reason, v1::ERROR_REASON_HOOK_TIMEOUT);
+  EXPECT_TRUE(absl::IsDeadlineExceeded(ended->Wait().status));
+  EXPECT_FALSE(stayed->completed()) << "one place was wanted";
+  stayed->answer.Notify();
+}
+
+TEST_F(WaitingPassTest, PlacesAreSharedAmongClients) {
+  const auto first = StartInteractive("a", "alice");
+  const auto second = StartInteractive("b", "alice");
+  first->asked.WaitForNotification();
+  second->asked.WaitForNotification();
+  const auto third = StartInteractive("c", "alice");
+  const auto bobs = StartInteractive("d", "bob");
+  first->answer.Notify();
+  bobs->asked.WaitForNotification();
+  EXPECT_FALSE(third->asked.HasBeenNotified()) << "who holds fewer places comes first";
+  for (const auto& output : {second, third, bobs}) output->answer.Notify();
+  third->Wait();
+}
+
+TEST_F(WaitingPassTest, ADeadlineEndsARunBetweenLayers) {
+  auto output = std::make_shared<FakeOutput>();
+  auto run = MakeInteractive("a", "alice", output);
+  run->deadline = clock_.Now() + absl::Seconds(5);
+  ASSERT_TRUE(scheduler_.Enqueue(run).ok());
+  output->asked.WaitForNotification();
+  clock_.Advance(absl::Seconds(6));
+  output->answer.Notify();
+  EXPECT_TRUE(absl::IsDeadlineExceeded(output->Wait().status));
+}
+
+TEST(BatchScheduler, PassesOnAFailureAndGoesOn) {
+  FakeClock clock;
+  int calls = 0;
+  BatchScheduler scheduler(
+      {.max_batch_tokens = 1},
+      [&](absl::Span<const BatchedRun>, BatchObserver& observer) {
+        if (++calls == 1) {
+          observer.Done(0, absl::InternalError("broke"));
+        } else {
+          observer.Done(0, ExecutionReport{});
+        }
+      },
+      clock);
+  std::vector<std::shared_ptr<FakeOutput>> outputs;
+  for (const char* id : {"a", "b"}) {
+    outputs.push_back(std::make_shared<FakeOutput>());
+    auto run = MakeRun(id, "alice", 1, outputs.back());
+    ASSERT_TRUE(scheduler.Enqueue(run).ok());
+  }
+  EXPECT_EQ(outputs[0]->Wait().status, absl::InternalError("broke"));
+  EXPECT_TRUE(outputs[1]->Wait().status.ok());
+}
+
+TEST(BatchScheduler, SetsUpItsThreadsBeforeTheirFirstRun) {
+  FakeClock clock;
+  thread_local bool set_up = false;
+  bool ready = false;
+  std::thread::id ran;
+  const auto output = std::make_shared<FakeOutput>();
+  BatchScheduler scheduler(
+      {.on_worker_start = [] { set_up = true; }},
+      [&](absl::Span<const BatchedRun>, BatchObserver& observer) {
+        ready = set_up;
+        ran = std::this_thread::get_id();
+        observer.Done(0, ExecutionReport{});
+      },
+      clock);
+  auto run = MakeRun("a", "alice", 1, output);
+  ASSERT_TRUE(scheduler.Enqueue(run).ok());
+  output->Wait();
+  EXPECT_TRUE(ready);
+  EXPECT_NE(ran, std::this_thread::get_id());
+}
+
+}  // namespace
+}  // namespace hookwire::server
