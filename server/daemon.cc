@@ -102,8 +102,10 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(const Options& options,
   const int threads = options.threads > 0 ? options.threads : UsableCores();
   at::set_num_threads(threads);
   const absl::Time start = absl::Now();
-  absl::StatusOr<std::unique_ptr<const model::TextModel>> model =
-      model::TextModel::Load(*checkpoint, {.dtype = options.dtype, .device = *device});
+  absl::StatusOr<std::unique_ptr<const model::TextModel>> model = model::TextModel::Load(
+      *checkpoint, {.dtype = options.dtype,
+                    .device = *device,
+                    .invariant = options.numerics == model::Numerics::kInvariant});
   if (!model.ok()) return model.status();
   if (const auto change = (*checkpoint)->Change()) {
     return absl::FailedPreconditionError(
@@ -212,6 +214,8 @@ void Daemon::Stop() {
                                 {v1::ERROR_REASON_SHUTTING_DOWN, "", {}}));
   if (rpc_ == nullptr) return;
   streams_.WaitUntilEmpty(absl::InfiniteFuture());
+  // It speaks to a server that is there.
+  weights_watch_ = nullptr;
   rpc_->Shutdown(kConnectionGrace);
 }
 

@@ -112,12 +112,15 @@ constexpr std::array kFlags = {
     Flag{"dtype", "DTYPE",
          "what to compute in: auto (the checkpoint's own), float32, bfloat16 (default auto)",
          SetDtype},
-    Flag{"numerics", "MODE", "fast, or reference: the bits of Transformers (default fast)",
+    Flag{"numerics", "MODE",
+         "fast; invariant: batched, but a run's bits do not depend on its neighbours; reference: "
+         "the bits of Transformers (default fast)",
          [](const std::string& value, Options& options) {
-           return SetChoice<model::Numerics>(
-               value,
-               {{"fast", model::Numerics::kFast}, {"reference", model::Numerics::kReference}},
-               options.numerics);
+           return SetChoice<model::Numerics>(value,
+                                             {{"fast", model::Numerics::kFast},
+                                              {"invariant", model::Numerics::kInvariant},
+                                              {"reference", model::Numerics::kReference}},
+                                             options.numerics);
          }},
     Flag{"threads", "N", "compute threads (default: one for each core)",
          [](const std::string& value, Options& options) {

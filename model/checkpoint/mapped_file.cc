@@ -69,7 +69,8 @@ MappedFile::~MappedFile() {
 std::optional<std::string> MappedFile::Change() const {
   const absl::StatusOr<FileStamp> now = FileStamp::Of(fd_);
   if (!now.ok()) return std::string(now.status().message());
-  if (now->size != stamp_.size) return absl::StrCat("size ", stamp_.size, " → ", now->size, " bytes");
+  if (now->size != stamp_.size)
+    return absl::StrCat("size ", stamp_.size, " → ", now->size, " bytes");
   if (now->modified != stamp_.modified) {
     return absl::StrCat("modified ", absl::FormatTime(stamp_.modified, absl::UTCTimeZone()), " → ",
                         absl::FormatTime(now->modified, absl::UTCTimeZone()));

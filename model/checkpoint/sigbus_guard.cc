@@ -13,16 +13,16 @@ namespace hookwire::model {
 
 // A guarded mapping, as the handler sees it.
 struct GuardedPages {
-  uintptr_t begin;
-  std::atomic<uintptr_t> end;
+  void* begin;
+  // 0 once the guard is gone.
+  std::atomic<size_t> bytes;
   std::atomic<bool> lost = false;
   GuardedPages* next = nullptr;
 };
 
 namespace {
 
-static_assert(std::atomic<uintptr_t>::is_always_lock_free &&
-                  std::atomic<bool>::is_always_lock_free &&
+static_assert(std::atomic<size_t>::is_always_lock_free && std::atomic<bool>::is_always_lock_free &&
                   std::atomic<GuardedPages*>::is_always_lock_free,
               "a handler of signals may not wait for a lock");
 
@@ -52,9 +52,12 @@ void PassOn(int signal, siginfo_t* info, void* context) {
 // Async-signal-safe: atomics without locks, and a system call.
 void Handle(int signal, siginfo_t* info, void* context) {
   const int saved_errno = errno;
-  const auto address = reinterpret_cast<uintptr_t>(info->si_addr);
+  const auto contains = [info](const GuardedPages& pages) {
+    return reinterpret_cast<uintptr_t>(info->si_addr) - reinterpret_cast<uintptr_t>(pages.begin) <
+           pages.bytes;
+  };
   GuardedPages* pages = info->si_code > 0 ? all_pages.load() : nullptr;
-  while (pages != nullptr && (address < pages->begin || address >= pages->end)) pages = pages->next;
+  while (pages != nullptr && !contains(*pages)) pages = pages->next;
   if (pages == nullptr) {
     PassOn(signal, info, context);
     return;
@@ -62,8 +65,8 @@ void Handle(int signal, siginfo_t* info, void* context) {
   pages->lost = true;
   // The whole mapping, not the one page: however many are gone, this is one area of memory, and of
   // those a process has a limited number.
-  void* const zeros = mmap(reinterpret_cast<void*>(pages->begin), pages->end - pages->begin,
-                           PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+  void* const zeros =
+      mmap(pages->begin, pages->bytes, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
   if (zeros == MAP_FAILED) PassOn(signal, info, context);
   errno = saved_errno;
 }
@@ -84,16 +87,16 @@ void InstallOnce() {
 
 SigbusGuard::SigbusGuard(const void* begin, size_t bytes) : pages_(new GuardedPages) {
   InstallOnce();
-  const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
-  pages_->begin = reinterpret_cast<uintptr_t>(begin);
-  pages_->end = (pages_->begin + bytes + page - 1) / page * page;
+  const auto page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  pages_->begin = const_cast<void*>(begin);
+  pages_->bytes = (bytes + page - 1) / page * page;
   pages_->next = all_pages.load();
   while (!all_pages.compare_exchange_weak(pages_->next, pages_)) {
   }
 }
 
 // The addresses may soon be somebody else's.
-SigbusGuard::~SigbusGuard() { pages_->end = 0; }
+SigbusGuard::~SigbusGuard() { pages_->bytes = 0; }
 
 bool SigbusGuard::lost() const { return pages_->lost; }
 

@@ -6,9 +6,9 @@
 
 namespace hookwire::model {
 
-// Thread-safe after the last Add. One instance of inotify, of which a user has few (128 by default):
-// where there is none left, it sees nothing. Nor does it see writes through a shared mapping, or on
-// another machine that shares the disk; they change the file's times.
+// Thread-safe after the last Add. One instance of inotify, of which a user has few (128 by
+// default): where there is none left, it sees nothing. Nor does it see writes through a shared
+// mapping, or on another machine that shares the disk; they change the file's times.
 class WriteWatch {
  public:
   WriteWatch();

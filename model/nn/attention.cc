@@ -21,7 +21,7 @@ constexpr int64_t kLeastBlock = 128;
 // [rows, head, d_head] -> [1, head, rows, d_head], with each key-value head repeated for the query
 // heads that share it.
 at::Tensor ToHeads(const at::Tensor& x, int64_t n_heads) {
-  const at::Tensor heads = x.unsqueeze(0).transpose(1, 2);
+  at::Tensor heads = x.unsqueeze(0).transpose(1, 2);
   const int64_t repeats = n_heads / heads.size(1);
   if (repeats == 1) return heads;
   return heads.unsqueeze(2)

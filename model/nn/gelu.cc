@@ -6,7 +6,7 @@
 namespace hookwire::model {
 
 at::Tensor GatedGelu(const at::Tensor& gate, const at::Tensor& up, Numerics numerics) {
-  if (numerics == Numerics::kFast && gate.scalar_type() == at::kBFloat16) {
+  if (numerics != Numerics::kReference && gate.scalar_type() == at::kBFloat16) {
     return (at::gelu(gate.to(at::kFloat), "tanh") * up).to(at::kBFloat16);
   }
   return at::gelu(gate, "tanh") * up;

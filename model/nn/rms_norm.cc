@@ -28,7 +28,7 @@ at::Tensor EndRmsNorm(const at::Tensor& normalized, const at::Tensor& weight,
 }
 
 at::Tensor RmsNorm(const at::Tensor& x, const at::Tensor& weight, double eps, Numerics numerics) {
-  if (numerics == Numerics::kFast && HasCpuKernels(x)) return CpuRmsNorm(x, weight, eps);
+  if (numerics != Numerics::kReference && HasCpuKernels(x)) return CpuRmsNorm(x, weight, eps);
   const at::Tensor input = x.to(at::kFloat);
   const at::Tensor normalized = input * MeanSquare(input, eps).pow(-0.5);
   return EndRmsNorm(normalized, weight, x.scalar_type());

@@ -35,7 +35,7 @@ std::pair<at::Tensor, at::Tensor> RotaryFactors(const at::Tensor& positions,
 
 at::Tensor ApplyRotary(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin,
                        Numerics numerics) {
-  if (numerics == Numerics::kFast && HasCpuKernels(x)) return CpuApplyRotary(x, cos, sin);
+  if (numerics != Numerics::kReference && HasCpuKernels(x)) return CpuApplyRotary(x, cos, sin);
   const int64_t half = x.size(-1) / 2;
   const at::Tensor turned = at::cat({-x.narrow(-1, half, half), x.narrow(-1, 0, half)}, -1);
   return x * cos.unsqueeze(1) + turned * sin.unsqueeze(1);

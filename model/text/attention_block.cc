@@ -9,6 +9,7 @@
 #include "model/nn/rotary.h"
 #include "model/text/decoder_layer.h"
 #include "model/text/head_paths.h"
+#include "model/text/project.h"
 
 namespace hookwire::model {
 namespace {
@@ -62,7 +63,7 @@ class Attention {
   }
 
   Ragged Queries(const Ragged& x, const std::optional<HeadInput>& input) const {
-    Ragged q = SplitHeads(Map(Visit(Site::kQIn, x), weights_.q));  // [rows, head, d_head]
+    Ragged q = SplitHeads(Project(Visit(Site::kQIn, x), weights_.q));  // [rows, head, d_head]
     if (input)
       q = ProjectHeadInput(config_, weights_.ln1, weights_.q, *input, q,
                            probe_.layout().numerics());
@@ -73,14 +74,14 @@ class Attention {
   // [rows, key_value_head, d_head] each.
   void OwnKeyValues(const Ragged& x, const HeadInputs& inputs, Ragged& keys, Ragged& values) {
     const Numerics numerics = probe_.layout().numerics();
-    keys = SplitHeads(Map(Visit(Site::kKIn, x), weights_.k));
+    keys = SplitHeads(Project(Visit(Site::kKIn, x), weights_.k));
     if (inputs.k)
       keys = ProjectHeadInput(config_, weights_.ln1, weights_.k, *inputs.k, keys, numerics);
     keys = Visit(Site::kKOut, std::move(keys));
     if (at_.key_is_value) {
       values = keys;
     } else {
-      values = SplitHeads(Map(Visit(Site::kVIn, x), weights_.v));
+      values = SplitHeads(Project(Visit(Site::kVIn, x), weights_.v));
       if (inputs.v)
         values = ProjectHeadInput(config_, weights_.ln1, weights_.v, *inputs.v, values, numerics);
       values = Visit(Site::kVOut, std::move(values));
@@ -124,7 +125,7 @@ class Attention {
         probe_.Wants(Site::kAttnScores, layer_) || probe_.Wants(Site::kPattern, layer_);
     const Visibility visibility{.window =
                                     at_.type == LayerType::kSliding ? config_.sliding_window : 0};
-    if (!reference && !looked_inside && layout.IsUniform()) {
+    if (layout.numerics() == Numerics::kFast && !looked_inside && layout.IsUniform()) {
       return {FusedAttention(q[0], k[0], v[0], layout.n_sequences(), visibility)};
     }
 
@@ -133,7 +134,8 @@ class Attention {
     // Sequences that somebody looks into go through the steps, all of them together at each hook
     // point; their neighbours stay fused, those of equal length together.
     std::vector<at::Tensor> patterns(n);
-    std::map<int64_t, std::vector<int>> fused;
+    std::vector<std::vector<int>> fused;
+    std::map<int64_t, size_t> of_length;
     for (int s = 0; s < layout.n_sequences(); ++s) {
       if (reference || probe_.Wants(Site::kAttnScores, layer_, s) ||
           probe_.Wants(Site::kPattern, layer_, s)) {
@@ -144,10 +146,16 @@ class Attention {
         patterns[static_cast<size_t>(s)] =
             AttentionScores(rows_q, rows_k, visible);  // [head, pos, key_pos]
       } else {
-        fused[layout.span(s).length].push_back(s);
+        const auto [group, is_new] = of_length.emplace(layout.span(s).length, fused.size());
+        if (is_new || layout.numerics() != Numerics::kFast) {
+          group->second = fused.size();
+          fused.emplace_back();
+        }
+        fused[group->second].push_back(s);
       }
     }
-    for (const auto& [length, sequences] : fused) {
+    for (const std::vector<int>& sequences : fused) {
+      const int64_t length = layout.span(sequences.front()).length;
       const at::Tensor together = FusedAttention(
           layout.Rows(q, sequences), layout.Rows(k, sequences), layout.Rows(v, sequences),
           static_cast<int64_t>(sequences.size()), visibility);
@@ -171,7 +179,8 @@ class Attention {
   // [rows, head, d_head] -> [rows, d_model].
   Ragged Output(Ragged z) const {
     z = Visit(Site::kOIn, std::move(z));
-    Ragged out = Map(z, [this](const at::Tensor& part) { return weights_.o(part.flatten(1)); });
+    Ragged out =
+        Project(Map(z, [](const at::Tensor& part) { return part.flatten(1); }), weights_.o);
     if (probe_.Wants(Site::kResult, layer_))
       out = VisitHeadResults(weights_.o, layer_, z, std::move(out), probe_);
     return Visit(Site::kAttnOut, Visit(Site::kOOut, std::move(out)));

@@ -6,6 +6,7 @@
 
 #include "model/nn/gelu.h"
 #include "model/text/attention_block.h"
+#include "model/text/project.h"
 
 namespace hookwire::model {
 namespace {
@@ -15,16 +16,16 @@ at::Tensor Add(const at::Tensor& a, const at::Tensor& b) { return a + b; }
 // x [rows, d_model] -> [rows, d_model].
 Ragged GatedMlp(const LayerWeights& weights, int layer, Ragged x, const Probe& probe) {
   x = probe.Visit(Site::kMlpIn, layer, std::move(x));
-  const Ragged gate =
-      probe.Visit(Site::kGateOut, layer, Map(probe.Visit(Site::kGateIn, layer, x), weights.gate));
+  const Ragged gate = probe.Visit(Site::kGateOut, layer,
+                                  Project(probe.Visit(Site::kGateIn, layer, x), weights.gate));
   const Ragged up =
-      probe.Visit(Site::kUpOut, layer, Map(probe.Visit(Site::kUpIn, layer, x), weights.up));
+      probe.Visit(Site::kUpOut, layer, Project(probe.Visit(Site::kUpIn, layer, x), weights.up));
   const Numerics numerics = probe.layout().numerics();
   Ragged inner = Map(gate, up, [numerics](const at::Tensor& g, const at::Tensor& u) {
     return GatedGelu(g, u, numerics);
   });
   inner = probe.Visit(Site::kDownIn, layer, std::move(inner));  // [rows, d_mlp]
-  Ragged out = probe.Visit(Site::kDownOut, layer, Map(inner, weights.down));
+  Ragged out = probe.Visit(Site::kDownOut, layer, Project(inner, weights.down));
   return probe.Visit(Site::kMlpOut, layer, std::move(out));
 }
 
@@ -64,7 +65,7 @@ Ragged PerLayerInput(const Config& config, const PerLayerWeights& weights, int l
                      const Ragged& stream, const PassState& state, const Probe& probe) {
   const Ragged gate_in = probe.Visit(Site::kPleGateIn, layer, stream);
   const Ragged gate = probe.Visit(Site::kPleGateOut, layer,
-                                  Map(gate_in, weights.gate));  // [rows, d_per_layer_input]
+                                  Project(gate_in, weights.gate));  // [rows, d_per_layer_input]
   const Ragged signal = probe.Visit(
       Site::kPerLayerInput, layer,
       Map(state.per_layer_inputs, [layer](const at::Tensor& x) { return x.select(1, layer); }));
@@ -73,7 +74,7 @@ Ragged PerLayerInput(const Config& config, const PerLayerWeights& weights, int l
     return GatedGelu(g, s, numerics);
   });
   x = probe.Visit(Site::kPleProjectionIn, layer, std::move(x));
-  x = probe.Visit(Site::kPleProjectionOut, layer, Map(x, weights.projection));
+  x = probe.Visit(Site::kPleProjectionOut, layer, Project(x, weights.projection));
   return HookedNorm(config, weights.post_norm, Site::kPleNormIn, layer, std::move(x), probe);
 }
 
@@ -97,10 +98,10 @@ void RunDecoderLayer(const Config& config, const LayerWeights& weights, int laye
   }
   mlp = HookedNorm(config, weights.ln2_post, Site::kLn2PostIn, layer, std::move(mlp), probe);
 
-  // Until the layer's end nobody sees the stream itself. `fast` carries it in float32 and rounds
-  // once; `reference` rounds at each step, as Transformers does.
+  // Until the layer's end nobody sees the stream itself. `reference` rounds at each step, as
+  // Transformers does; else it is carried in float32 and rounded once.
   const at::ScalarType dtype = stream.front().scalar_type();
-  const bool wide = probe.layout().numerics() == Numerics::kFast;
+  const bool wide = probe.layout().numerics() != Numerics::kReference;
   if (wide) stream = Map(stream, [](const at::Tensor& x) { return x.to(at::kFloat); });
   const auto narrow = [dtype](const at::Tensor& x) { return x.to(dtype); };
   stream = Map(stream, mlp, Add);

@@ -11,14 +11,15 @@ namespace {
 
 Site Next(Site site, int n) { return static_cast<Site>(static_cast<int>(site) + n); }
 
-// The norm in steps. What a tap leaves alone keeps its bits.
+// The norm in steps, of the parts that are defined. What a tap leaves alone keeps its bits.
 Ragged NormInSteps(const Config& config, const at::Tensor& weight, Site in, int layer,
                    const Ragged& x, const Probe& probe) {
   Ragged input;
   Ragged scale;
   Ragged normalized;
   for (const at::Tensor& part : x) {
-    RmsNormSteps steps = BeginRmsNorm(part, config.eps);
+    RmsNormSteps steps;
+    if (part.defined()) steps = BeginRmsNorm(part, config.eps);
     input.push_back(std::move(steps.input));
     scale.push_back(std::move(steps.scale));
     normalized.push_back(std::move(steps.normalized));
@@ -30,7 +31,7 @@ Ragged NormInSteps(const Config& config, const at::Tensor& weight, Site in, int 
   }
   normalized = probe.Visit(Next(in, 2), layer, std::move(normalized));
   return Map(normalized, x, [&](const at::Tensor& n, const at::Tensor& part) {
-    return EndRmsNorm(n, weight, part.scalar_type());
+    return part.defined() ? EndRmsNorm(n, weight, part.scalar_type()) : part;
   });
 }
 
@@ -39,14 +40,22 @@ Ragged NormInSteps(const Config& config, const at::Tensor& weight, Site in, int 
 Ragged HookedNorm(const Config& config, const at::Tensor& weight, Site in, int layer, Ragged x,
                   const Probe& probe) {
   x = probe.Visit(in, layer, std::move(x));
-  Ragged out;
-  if (probe.Wants(Next(in, 1), layer) || probe.Wants(Next(in, 2), layer)) {
-    out = NormInSteps(config, weight, in, layer, x, probe);
-  } else {
-    const Numerics numerics = probe.layout().numerics();
-    out =
-        Map(x, [&](const at::Tensor& part) { return RmsNorm(part, weight, config.eps, numerics); });
+  const Numerics numerics = probe.layout().numerics();
+  const bool looked_inside = probe.Wants(Next(in, 1), layer) || probe.Wants(Next(in, 2), layer);
+  // By part: taken in steps. In `invariant` a part is a sequence, and nobody's steps are its
+  // neighbours'.
+  Ragged stepped;
+  for (size_t i = 0; i < x.size(); ++i) {
+    const int s = static_cast<int>(i);
+    const bool steps =
+        looked_inside && (numerics != Numerics::kInvariant || probe.Wants(Next(in, 1), layer, s) ||
+                          probe.Wants(Next(in, 2), layer, s));
+    stepped.push_back(steps ? x[i] : at::Tensor());
   }
+  if (looked_inside) stepped = NormInSteps(config, weight, in, layer, stepped, probe);
+  Ragged out = Map(x, stepped, [&](const at::Tensor& part, const at::Tensor& in_steps) {
+    return in_steps.defined() ? in_steps : RmsNorm(part, weight, config.eps, numerics);
+  });
   return probe.Visit(Next(in, 3), layer, std::move(out));
 }
 

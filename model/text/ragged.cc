@@ -7,7 +7,7 @@ namespace hookwire::model {
 Layout::Layout(const std::vector<int64_t>& lengths, Numerics numerics) : numerics_(numerics) {
   spans_.reserve(lengths.size());
   for (const int64_t length : lengths) {
-    if (numerics == Numerics::kReference || part_rows_.empty()) part_rows_.push_back(0);
+    if (numerics != Numerics::kFast || part_rows_.empty()) part_rows_.push_back(0);
     spans_.push_back({static_cast<int>(part_rows_.size()) - 1, part_rows_.back(), length});
     part_rows_.back() += length;
   }

@@ -1,9 +1,9 @@
 // Tokens of several sequences, laid end to end without padding.
 //
 // A Layout says how: `fast` puts all sequences into one part, so that row-wise work runs on all
-// tokens at once; `reference` gives each sequence a part of its own, because the bits of most
-// operators depend on the number of rows. Numerics decide the grouping and nothing else does: the
-// forward pass is written once, as functions of parts.
+// tokens at once; `reference` and `invariant` give each sequence a part of its own, because the
+// bits of most operators depend on the number of rows. Numerics decide the grouping and nothing
+// else does: the forward pass is written once, as functions of parts.
 #ifndef HOOKWIRE_MODEL_TEXT_RAGGED_H_
 #define HOOKWIRE_MODEL_TEXT_RAGGED_H_
 

@@ -19,6 +19,7 @@
 #include "model/nn/rotary.h"
 #include "model/text/decoder_layer.h"
 #include "model/text/probe.h"
+#include "model/text/project.h"
 #include "model/text/weights.h"
 
 namespace hookwire::model {
@@ -101,10 +102,10 @@ struct TextModel::Impl {
 
   Ragged PerLayerInputs(const Ragged& ids, const Ragged& embedded, Numerics numerics) const;
   void VisitRotary(const Ragged& positions, PassState& state, const Probe& probe) const;
-  at::Tensor SoftCap(at::Tensor raw) const;
+  at::Tensor SoftCap(at::Tensor raw, Numerics numerics) const;
   Ragged VisitLogits(const Ragged& x, const Probe& probe) const;
-  at::Tensor Logits(const at::Tensor& x) const;
-  void LogitsInBlocks(const std::vector<at::Tensor>& x, LogitsSink sink) const;
+  at::Tensor Logits(const at::Tensor& x, Numerics numerics) const;
+  void LogitsInBlocks(const std::vector<at::Tensor>& x, Numerics numerics, LogitsSink sink) const;
 
   const std::shared_ptr<const Checkpoint> checkpoint;
   const Config& config;
@@ -125,16 +126,16 @@ Ragged TextModel::Impl::PerLayerInputs(const Ragged& ids, const Ragged& embedded
                                        Numerics numerics) const {
   const double projection_scale = std::pow(static_cast<double>(config.d_model), -0.5);
   const double mix_scale = std::pow(2.0, -0.5);
-  return Map(ids, embedded, [&](const at::Tensor& part_ids, const at::Tensor& part) {
+  const Ragged projected = Project(embedded, weights.per_layer_projection);
+  return Map(ids, projected, [&](const at::Tensor& part_ids, const at::Tensor& part) {
     const auto by_layer = [this](const at::Tensor& x) {
       return x.unflatten(-1, {config.n_layers(),
                               config.d_per_layer_input});  // [rows, n_layers, d_per_layer_input]
     };
     const at::Tensor token =
         by_layer(at::embedding(weights.per_layer_embed, part_ids) * weights.per_layer_embed_scale);
-    const at::Tensor context =
-        RmsNorm(by_layer(weights.per_layer_projection(part) * projection_scale),
-                weights.per_layer_projection_norm, config.eps, numerics);
+    const at::Tensor context = RmsNorm(by_layer(part * projection_scale),
+                                       weights.per_layer_projection_norm, config.eps, numerics);
     if (numerics == Numerics::kReference) return (context + token) * mix_scale;
     // Rounded once, where bfloat16 would be rounded after the sum and after the product.
     return ((context.to(at::kFloat) + token) * mix_scale).to(part.scalar_type());
@@ -158,37 +159,44 @@ void TextModel::Impl::VisitRotary(const Ragged& positions, PassState& state,
   }
 }
 
-at::Tensor TextModel::Impl::SoftCap(at::Tensor raw) const {
+// raw [rows, d_vocab].
+at::Tensor TextModel::Impl::SoftCap(at::Tensor raw, Numerics numerics) const {
   if (!config.final_logit_softcap) return raw;
   const double cap = *config.final_logit_softcap;
+  // Not mul_(cap), which multiplies by the cap rounded to the logits' dtype.
+  const at::Tensor factor = at::native::wrapped_scalar_tensor(cap);
   // Logits are the largest tensors of all: no second one where nobody can see the first any more.
   const bool is_ours = raw.use_count() == 1 && raw.storage().use_count() == 1;
-  // Not mul_(cap), which multiplies by the cap rounded to the logits' dtype.
-  return (is_ours ? raw.div_(cap) : raw / cap).tanh_().mul_(at::native::wrapped_scalar_tensor(cap));
+  at::Tensor capped = is_ours ? raw.div_(cap) : raw / cap;
+  if (numerics != Numerics::kInvariant) return capped.tanh_().mul_(factor);
+  // The bits of a tanh depend on where its number stands, and on how many there are.
+  for (int64_t row = 0; row < capped.size(0); ++row) capped.select(0, row).tanh_();
+  return capped.mul_(factor);
 }
 
 // x [rows, d_model] -> [rows, d_vocab], where every step is shown.
 Ragged TextModel::Impl::VisitLogits(const Ragged& x, const Probe& probe) const {
-  Ragged logits = probe.Visit(Site::kUnembedOut, -1, Map(x, weights.unembed));
-  for (at::Tensor& part : logits) part = SoftCap(std::move(part));
+  Ragged logits = probe.Visit(Site::kUnembedOut, -1, Project(x, weights.unembed));
+  for (at::Tensor& part : logits) part = SoftCap(std::move(part), probe.layout().numerics());
   return probe.Visit(Site::kLogits, -1, std::move(logits));
 }
 
 // The same where nobody looks.
-at::Tensor TextModel::Impl::Logits(const at::Tensor& x) const {
-  return SoftCap(weights.unembed(x));
+at::Tensor TextModel::Impl::Logits(const at::Tensor& x, Numerics numerics) const {
+  return SoftCap(weights.unembed(x), numerics);
 }
 
 // Sequences that are short share a block, so that the unembedding is read once for them all; a long
 // one gets blocks of its own.
-void TextModel::Impl::LogitsInBlocks(const std::vector<at::Tensor>& x, LogitsSink sink) const {
+void TextModel::Impl::LogitsInBlocks(const std::vector<at::Tensor>& x, Numerics numerics,
+                                     LogitsSink sink) const {
   const int64_t row_bytes = config.d_vocab * static_cast<int64_t>(at::elementSize(dtype));
   const int64_t limit = std::max<int64_t>(1, max_logits_bytes / row_bytes);
   for (size_t s = 0; s < x.size();) {
     if (x[s].size(0) > limit) {
       for (int64_t row = 0; row < x[s].size(0); row += limit) {
         const int64_t count = std::min(limit, x[s].size(0) - row);
-        ThrowIfError(sink(static_cast<int>(s), row, Logits(x[s].narrow(0, row, count))));
+        ThrowIfError(sink(static_cast<int>(s), row, Logits(x[s].narrow(0, row, count), numerics)));
       }
       ++s;
       continue;
@@ -199,7 +207,7 @@ void TextModel::Impl::LogitsInBlocks(const std::vector<at::Tensor>& x, LogitsSin
     if (rows == 0) continue;
     const at::Tensor together =
         s - first == 1 ? x[first] : at::cat(at::TensorList(x.data() + first, s - first), 0);
-    const at::Tensor logits = Logits(together);
+    const at::Tensor logits = Logits(together, numerics);
     int64_t row = 0;
     for (size_t i = first; i < s; ++i) {
       const int64_t count = x[i].size(0);
@@ -223,6 +231,9 @@ absl::StatusOr<std::unique_ptr<const TextModel>> TextModel::Load(
   if (!dtype.ok()) return dtype.status();
   auto weights = LoadWeights(*checkpoint, *dtype, options.device);
   if (!weights.ok()) return weights.status();
+  if (options.invariant) {
+    if (absl::Status status = FindRowTiles(*weights); !status.ok()) return status;
+  }
   return Guarded<absl::StatusOr<std::unique_ptr<const TextModel>>>([&] {
     auto impl = std::make_unique<Impl>(std::move(checkpoint), *std::move(weights), *dtype, options);
     return std::unique_ptr<const TextModel>(new TextModel(std::move(impl)));
@@ -247,6 +258,10 @@ absl::StatusOr<PassState> TextModel::Begin(std::vector<std::vector<int64_t>> seq
                                            Numerics numerics, Tap& tap) const {
   return Guarded<absl::StatusOr<PassState>>([&]() -> absl::StatusOr<PassState> {
     const Impl& model = *impl_;
+    if ((numerics == Numerics::kInvariant) == model.weights.unembed.tiles.empty()) {
+      return absl::FailedPreconditionError(
+          "a model that was loaded as invariant runs invariant passes, and no other");
+    }
     std::vector<int64_t> lengths;
     std::vector<at::Tensor> positions;
     for (std::vector<int64_t>& ids : sequences) {
@@ -309,7 +324,7 @@ absl::Status TextModel::Finish(PassState& state, const std::vector<std::vector<i
       const bool logits_wanted = WantsAny(asked, kVocabularySites, s);
       const bool looked_at = logits_wanted || WantsAny(asked, kFinalNormSites, s);
       vocabulary_wanted |= logits_wanted;
-      narrowed.push_back(!looked_at && (numerics == Numerics::kFast || pick.empty()));
+      narrowed.push_back(!looked_at && (numerics != Numerics::kReference || pick.empty()));
       at::Tensor x = layout.Rows(state.hidden, s);
       if (narrowed.back()) x = SelectRows(x, pick);
       lengths.push_back(x.size(0));
@@ -334,14 +349,14 @@ absl::Status TextModel::Finish(PassState& state, const std::vector<std::vector<i
     }
     std::vector<at::Tensor> inputs = finish.Split(x);
     x.clear();
-    if (numerics == Numerics::kFast) {
+    if (numerics != Numerics::kReference) {
       for (size_t s = 0; s < rows.size(); ++s) inputs[s] = picked(inputs[s], s);
-      model.LogitsInBlocks(inputs, sink);
+      model.LogitsInBlocks(inputs, numerics, sink);
       return absl::OkStatus();
     }
     for (size_t s = 0; s < rows.size(); ++s) {
       if (rows[s].empty()) continue;
-      ThrowIfError(sink(static_cast<int>(s), 0, picked(model.Logits(inputs[s]), s)));
+      ThrowIfError(sink(static_cast<int>(s), 0, picked(model.Logits(inputs[s], numerics), s)));
     }
     return absl::OkStatus();
   });
@@ -350,11 +365,13 @@ absl::Status TextModel::Finish(PassState& state, const std::vector<std::vector<i
 absl::Status TextModel::Keep(PassState& state, const std::vector<int>& sequences) {
   return Guarded<absl::Status>([&] {
     std::vector<int64_t> lengths;
+    lengths.reserve(sequences.size());
     for (const int s : sequences) lengths.push_back(state.layout.span(s).length);
     const Layout layout(lengths, state.layout.numerics());
     const auto keep = [&](Ragged& ragged) {
       if (ragged.empty()) return;
       std::vector<at::Tensor> rows;
+      rows.reserve(sequences.size());
       for (const int s : sequences) rows.push_back(state.layout.Rows(ragged, s));
       ragged = layout.Join(std::move(rows));
     };
@@ -371,6 +388,7 @@ absl::Status TextModel::Keep(PassState& state, const std::vector<int>& sequences
     for (std::vector<KeyValues>& shared : state.shared_key_values) {
       if (shared.empty()) continue;
       std::vector<KeyValues> kept;
+      kept.reserve(sequences.size());
       for (const int s : sequences) kept.push_back(shared[static_cast<size_t>(s)]);
       shared = std::move(kept);
     }

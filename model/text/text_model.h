@@ -31,6 +31,9 @@ class TextModel {
     std::optional<at::ScalarType> dtype;
     // Where the weights are put. Weights on the CPU whose dtype fits stay in the mapped file.
     at::Device device = at::kCPU;
+    // For passes in Numerics::kInvariant, and no others. FailedPrecondition where this machine's
+    // products cannot be made so (FindRowTiles).
+    bool invariant = false;
     // The most bytes of logits that Finish makes at once.
     int64_t max_logits_bytes = int64_t{64} << 20;
   };

@@ -1,10 +1,12 @@
 #include "model/text/weights.h"
 
 #include <ATen/ops/full.h>
-#include <ATen/ops/linear.h>
 
 #include <cmath>
+#include <cstdint>
+#include <map>
 #include <string>
+#include <tuple>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -163,10 +165,6 @@ absl::Status CheckExpertWidths(const Config& config, at::ScalarType dtype) {
 
 }  // namespace
 
-at::Tensor Linear::operator()(const at::Tensor& x) const {
-  return bias.defined() ? at::linear(x, weight, bias) : at::linear(x, weight);
-}
-
 absl::StatusOr<TextWeights> LoadWeights(const Checkpoint& checkpoint, at::ScalarType dtype,
                                         at::Device device) {
   return Guarded<absl::StatusOr<TextWeights>>([&]() -> absl::StatusOr<TextWeights> {
@@ -204,6 +202,34 @@ absl::StatusOr<TextWeights> LoadWeights(const Checkpoint& checkpoint, at::Scalar
     weights.n_params = load.n_params();
     weights.parameters = load.TakeParameters();
     return weights;
+  });
+}
+
+absl::Status FindRowTiles(TextWeights& weights) {
+  return Guarded<absl::Status>([&] {
+    // Products with weights of one shape and alignment take one way.
+    std::map<std::tuple<int64_t, int64_t, bool, uintptr_t>, std::vector<int64_t>> known;
+    const auto find = [&known](Linear& linear) {
+      if (!linear.weight.defined()) return;
+      const auto alignment = reinterpret_cast<uintptr_t>(linear.weight.const_data_ptr()) % 64;
+      const auto [at, is_new] = known.try_emplace(
+          {linear.weight.size(0), linear.weight.size(1), linear.bias.defined(), alignment});
+      if (is_new) {
+        auto tiles = FindRowTiles(linear);
+        ThrowIfError(tiles.status());
+        at->second = *std::move(tiles);
+      }
+      linear.tiles = at->second;
+    };
+    find(weights.per_layer_projection);
+    find(weights.unembed);
+    for (LayerWeights& layer : weights.layers) {
+      for (Linear* linear : {&layer.q, &layer.k, &layer.v, &layer.o, &layer.gate, &layer.up,
+                             &layer.down, &layer.per_layer.gate, &layer.per_layer.projection}) {
+        find(*linear);
+      }
+    }
+    return absl::OkStatus();
   });
 }
 

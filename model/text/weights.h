@@ -10,17 +10,10 @@
 #include "absl/status/statusor.h"
 #include "model/checkpoint/checkpoint.h"
 #include "model/nn/experts.h"
+#include "model/nn/linear.h"
 #include "model/text/parameters.h"
 
 namespace hookwire::model {
-
-// y = x Wᵀ + b; b is undefined where the checkpoint has none.
-struct Linear {
-  at::Tensor weight;  // [out, in]
-  at::Tensor bias;    // [out]
-
-  at::Tensor operator()(const at::Tensor& x) const;
-};
 
 struct PerLayerWeights {
   Linear gate;           // [d_per_layer_input, d_model]
@@ -74,6 +67,9 @@ struct TextWeights {
 // the tensor.
 absl::StatusOr<TextWeights> LoadWeights(const Checkpoint& checkpoint, at::ScalarType dtype,
                                         at::Device device);
+
+// Sets the tiles of all projections, as FindRowTiles(Linear) finds them for each shape.
+absl::Status FindRowTiles(TextWeights& weights);
 
 }  // namespace hookwire::model
 

@@ -46,7 +46,6 @@ absl::StatusCode CodeOf(v1::ErrorReason reason) {
     // Well formed, but not possible at this place of this pass.
     case v1::ERROR_REASON_HOOK_READ_ONLY:
     case v1::ERROR_REASON_NEVER_FIRES:
-      return absl::StatusCode::kFailedPrecondition;
     // Nothing that the client does helps, nor waiting.
     case v1::ERROR_REASON_WEIGHTS_CHANGED:
       return absl::StatusCode::kFailedPrecondition;

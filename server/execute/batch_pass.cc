@@ -18,8 +18,8 @@ namespace {
 
 // A member that is still in the pass.
 struct Active {
-  int number;
-  const PassMember* member;
+  int number = 0;
+  const PassMember* member = nullptr;
   std::unique_ptr<RunTap> tap;
   absl::Status status;
 
@@ -36,10 +36,12 @@ class BatchPass {
             const PassCalls& calls)
       : model_(model), calls_(calls) {
     for (const PassMember& member : members) {
-      active_.push_back(
-          {static_cast<int>(active_.size()), &member,
-           std::make_unique<RunTap>(*member.plan, *member.pass, model.catalogue(), *member.emitter),
-           absl::OkStatus()});
+      Active run;
+      run.number = static_cast<int>(active_.size());
+      run.member = &member;
+      run.tap =
+          std::make_unique<RunTap>(*member.plan, *member.pass, model.catalogue(), *member.emitter);
+      active_.push_back(std::move(run));
     }
   }
 

@@ -73,7 +73,7 @@ class Batch {
       if (!failed.ok()) status = failed;
       if (!status.ok()) break;
     }
-    End(run, std::move(status));
+    End(run, status);
   }
 
   // One pass of all that have not ended. Where it fails, nothing is said to those that were still
@@ -81,14 +81,16 @@ class Batch {
   absl::Status RunTogether(const model::TextModel& model, const Executor::Options& options) {
     const std::vector<size_t> numbers = Going();
     std::vector<Pass> passes;
+    passes.reserve(numbers.size());
     for (const size_t run : numbers) {
       passes.push_back(
           SplitIntoPasses(*runs_[run].plan, std::numeric_limits<int64_t>::max()).front());
     }
     std::vector<const Pass*> pointers;
+    pointers.reserve(passes.size());
     for (const Pass& pass : passes) pointers.push_back(&pass);
     return Try(model, options, numbers, pointers,
-               [this](size_t run, absl::Status status) { End(run, std::move(status)); });
+               [this](size_t run, const absl::Status& status) { End(run, status); });
   }
 
   // Numbers of the runs that have not ended.
@@ -108,7 +110,7 @@ class Batch {
     });
   }
 
-  void End(size_t run, absl::Status status) {
+  void End(size_t run, const absl::Status& status) {
     const std::unique_ptr<Emitter> emitter = std::move(emitters_[run]);
     if (status.ok()) {
       observer_.Done(run, std::move(*emitter).Finish());
@@ -151,11 +153,11 @@ class Batch {
 class OneRun final : public BatchObserver {
  public:
   void Done(size_t, absl::StatusOr<ExecutionReport> report) override {
-    report_ = std::move(report);
+    this->report = std::move(report);
   }
   void BetweenLayers() override {}
 
-  absl::StatusOr<ExecutionReport> report_ = absl::InternalError("the run did not end");
+  absl::StatusOr<ExecutionReport> report = absl::InternalError("the run did not end");
 };
 
 }  // namespace
@@ -175,7 +177,7 @@ absl::StatusOr<ExecutionReport> Executor::Execute(const RunPlan& plan, TensorSin
   const BatchedRun run{&plan, &sink};
   OneRun observer;
   Execute({&run, 1}, observer);
-  return std::move(observer.report_);
+  return std::move(observer.report);
 }
 
 }  // namespace hookwire::server

@@ -29,9 +29,7 @@ absl::Status Changed(const model::MappedFile& file, const std::string& what) {
 }  // namespace
 
 WeightsDigest::WeightsDigest(Files files, Options options)
-    : files_(std::move(files)),
-      options_(std::move(options)),
-      cache_(options_.cache_directory) {
+    : files_(std::move(files)), options_(std::move(options)), cache_(options_.cache_directory) {
   if (std::optional<std::string> kept = cache_.Find(StampsOf(files_))) {
     absl::MutexLock lock(&mutex_);
     digest_ = *std::move(kept);
@@ -69,8 +67,7 @@ absl::StatusOr<std::string> WeightsDigest::ReadAll() const {
     for (uint64_t from = 0; from < file->size();) {
       if (stop_) return absl::CancelledError("the server is shutting down");
       const size_t want = std::min<uint64_t>(block.size(), file->size() - from);
-      const ssize_t bytes =
-          options_.read(file->fd(), block.data(), want, static_cast<off_t>(from));
+      const ssize_t bytes = options_.read(file->fd(), block.data(), want, static_cast<off_t>(from));
       if (bytes < 0 && errno == EINTR) continue;
       if (bytes < 0) return absl::ErrnoToStatus(errno, absl::StrCat("cannot read ", file->path()));
       if (bytes == 0) return Changed(*file, "it has become shorter");

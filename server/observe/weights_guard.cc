@@ -13,9 +13,10 @@ namespace {
 // With the file's name alone: where the server keeps it is not the clients' business.
 absl::Status WeightsChanged(const model::FileChange& change) {
   const std::string file = std::filesystem::path(change.path).filename().string();
-  return MakeError(absl::StrCat("the weights have changed since the server loaded them (", file,
-                                ": ", change.what, "); the server has to be started again"),
-                   {v1::ERROR_REASON_WEIGHTS_CHANGED, "", {{"file", file}, {"change", change.what}}});
+  return MakeError(
+      absl::StrCat("the weights have changed since the server loaded them (", file, ": ",
+                   change.what, "); the server has to be started again"),
+      {v1::ERROR_REASON_WEIGHTS_CHANGED, "", {{"file", file}, {"change", change.what}}});
 }
 
 }  // namespace

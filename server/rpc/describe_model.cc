@@ -42,6 +42,8 @@ v1::Numerics ToWire(model::Numerics numerics) {
   switch (numerics) {
     case model::Numerics::kFast:
       return v1::NUMERICS_FAST;
+    case model::Numerics::kInvariant:
+      return v1::NUMERICS_INVARIANT;
     case model::Numerics::kReference:
       return v1::NUMERICS_REFERENCE;
   }

@@ -89,7 +89,6 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* ActivationServiceImpl::GetWeight(
   const auto open = [&]() -> absl::StatusOr<WeightReader> {
     v1::GetWeightRequest message;
     HOOKWIRE_RETURN_IF_ERROR(DecodeRequest(*request, message));
-    HOOKWIRE_RETURN_IF_ERROR(backend_.weights_guard.Check());
     return WeightReader::Open(backend_.parameters, message, backend_.weights_digest());
   };
   return new WeightCall(*context, open(), backend_.weights_guard, backend_.stall_timeout);

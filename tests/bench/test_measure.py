@@ -49,10 +49,11 @@ def test_rounds_end_with_the_time_but_not_before_the_least(seconds: float, round
 def test_a_pace_leaves_the_first_message_out_of_the_second_rate():
     clock = FakeClock()
     watch = Stopwatch(clock)
-    for seconds, count in ((1.0, 0), (3.0, 10), (1.0, 30), (1.0, 30)):
+    for seconds, count in ((1.0, 0), (3.0, 10), (0.5, 30), (0.5, 30), (1.0, 0)):
         clock.now += seconds
         watch.received(count)
     pace = watch.stop()
-    assert (pace.first, pace.whole) == (4.0, 6.0)
+    assert (pace.first, pace.last, pace.whole) == (4.0, 5.0, 6.0)
+    assert pace.rate_between == pytest.approx(60 / 1)
     assert pace.rate == pytest.approx(70 / 6)
     assert pace.rate_after_first == pytest.approx(60 / 2)

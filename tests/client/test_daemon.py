@@ -30,7 +30,10 @@ SHORT = "Tom and Anna met at"
 @contextmanager
 def daemon(*arguments: str) -> Iterator[str]:
     """Starts a daemon on a free port; its address."""
-    command = [str(DAEMON), "--model", str(TOY), "--listen", "127.0.0.1:0", "--threads", "1"]
+    command = [
+        str(DAEMON), "--model", str(TOY), "--listen", "127.0.0.1:0", "--threads", "1",
+        "--digest-cache", "",
+    ]  # fmt: skip
     process = subprocess.Popen([*command, *arguments], stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None

@@ -12,21 +12,32 @@ from hookwire._proto import run_pb2, service_pb2
 def _response(rng: random.Random) -> service_pb2.RunResponse:
     response = service_pb2.RunResponse()
     for _ in range(rng.randrange(1, 5)):
-        response.tensors.chunks.add(
+        chunk = response.tensors.chunks.add(
             tensor=rng.choice([0, 1, 127, 128, 2**32 - 1]),
             offset=rng.choice([0, 5, 2**21, 2**40, 2**64 - 1]),
-            data=rng.randbytes(rng.choice([0, 1, 127, 128, 20_000])),
         )
+        if rng.random() < 0.5:
+            chunk.data = rng.randbytes(rng.choice([0, 1, 127, 128, 20_000]))
+        else:
+            chunk.shared_bytes = rng.choice([1, 127, 128, 2**21, 2**40])
+            chunk.shared_offset = rng.choice([0, 64, 2**14, 2**40])
     return response
+
+
+def _shared(chunk: service_pb2.TensorChunk) -> range | None:
+    end = chunk.shared_offset + chunk.shared_bytes
+    return range(chunk.shared_offset, end) if chunk.shared_bytes else None
 
 
 @pytest.mark.parametrize("seed", range(40))
 def test_chunks(seed: int) -> None:
     response = _response(random.Random(seed))
-    event = wire.decode_event(response.SerializeToString())
-    assert [(c.tensor, c.offset, bytes(c.data)) for c in event] == [
-        (c.tensor, c.offset, c.data) for c in response.tensors.chunks
-    ]
+    expected = [(c.tensor, c.offset, c.data, _shared(c)) for c in response.tensors.chunks]
+    message = response.SerializeToString()
+    # By hand, and, with a field that this client does not know behind it, by protobuf.
+    for read in (message, message + b"\xfa\x07\x01x"):
+        event = wire.decode_event(read)
+        assert [(c.tensor, c.offset, bytes(c.data), c.shared) for c in event] == expected
 
 
 def test_data_are_not_copied() -> None:

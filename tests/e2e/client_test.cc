@@ -201,15 +201,15 @@ TEST(Client, ReturnsTheStatusOfACallbackUnchanged) {
   const auto connected = server.Connect();
   const absl::Status enough = absl::AbortedError("enough");
   int tensors = 0;
-  const auto stop = [&](const client::Tensor&) {
+  const auto stop = [&](const client::Tensor&) -> absl::Status {
     ++tensors;
-    return enough;
+    return absl::AbortedError("enough");
   };
   EXPECT_EQ(connected->Run({}, stop).status(), enough);
   EXPECT_EQ(tensors, 1);
 
   client::RunOptions options;
-  options.on_accepted = [&](const v1::Accepted&) { return enough; };
+  options.on_accepted = [](const v1::Accepted&) { return absl::AbortedError("enough"); };
   EXPECT_EQ(connected->Run({}, stop, options).status(), enough);
   EXPECT_EQ(connected->Collect({}, options).status(), enough);
   EXPECT_EQ(tensors, 1);

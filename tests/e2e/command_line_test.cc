@@ -86,7 +86,7 @@ TEST_F(CommandLine, HelpNamesEveryFlag) {
   EXPECT_EQ(outcome.exit_code, 0);
   EXPECT_EQ(outcome.err, "");
   for (const char* flag : {"--model", "--listen", "--device", "--dtype", "--numerics", "--threads",
-                           "--log-format", "--help", "--version"}) {
+                           "--shared-memory-mb", "--log-format", "--help", "--version"}) {
     EXPECT_THAT(outcome.out, HasSubstr(flag));
   }
 }
@@ -120,6 +120,43 @@ TEST_F(CommandLine, RefusesAnAddressInUse) {
   const auto daemon = Daemon::Start();
   ExpectRefusal({"--model", ToyCheckpoint(), "--listen", daemon->address()}, daemon->address());
   EXPECT_THAT(StatusOf(daemon->Connect()->Collect(GoodSpec())), IsOk());
+}
+
+TEST_F(CommandLine, ListensAtAUnixSocket) {
+  const std::string path = directory_ / "socket";
+  const std::string address = "unix:" + path;
+  const std::vector<std::string> arguments = {"--model", ToyCheckpoint(), "--listen", address};
+  const auto start = [&] {
+    auto process = Process::Start(HookwiredCommand(arguments));
+    EXPECT_EQ(process->ReadLine(absl::Seconds(60)), "hookwired ready at " + address)
+        << process->Errors();
+    EXPECT_THAT(StatusOf(Connect(address)->Collect(GoodSpec())), IsOk());
+    return process;
+  };
+  {
+    const auto daemon = start();
+    ExpectRefusal(arguments, address + ": the address is in use");
+    EXPECT_THAT(StatusOf(Connect(address)->Collect(GoodSpec())), IsOk());
+    daemon->Signal(SIGKILL);
+    daemon->Wait(kSoon);
+  }
+  EXPECT_TRUE(fs::is_socket(path)) << "what a killed daemon leaves";
+  {
+    const auto daemon = start();
+    daemon->Signal(SIGTERM);
+    EXPECT_EQ(daemon->Wait(absl::Seconds(20)), 0);
+  }
+  EXPECT_FALSE(fs::exists(fs::symlink_status(path)));
+  WriteFile(path, "precious");
+  ExpectRefusal(arguments, "it is no socket");
+  EXPECT_EQ(ReadFile(path), "precious");
+}
+
+TEST_F(CommandLine, RefusesUnixSocketsThatCannotBe) {
+  const std::string toy = ToyCheckpoint();
+  ExpectRefusal({"--model", toy, "--listen", "unix:/nowhere/at/all"}, "No such file or directory");
+  ExpectRefusal({"--model", toy, "--listen", "unix:/" + std::string(200, 'x')},
+                "at most 107 bytes");
 }
 
 TEST_F(CommandLine, RefusesWhatIsNoCheckpoint) {

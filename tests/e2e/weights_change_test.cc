@@ -34,7 +34,7 @@ class WeightsChange : public ::testing::Test {
     directory_ = name;
     fs::copy(ToyCheckpoint(), directory_);
     weights_ = directory_ / "model.safetensors";
-    daemon_ = Daemon::Start({"--model", directory_.string(), "--digest-cache", ""});
+    daemon_ = Daemon::Start({"--model", directory_.string()});
     client_ = daemon_->Connect();
   }
   ~WeightsChange() override {
@@ -60,8 +60,8 @@ class WeightsChange : public ::testing::Test {
   void ExpectThatItGivesUp(const std::string& what) {
     for (int i = 0; i < 2; ++i) {
       const auto run = Run();
-      EXPECT_THAT(run, IsError(absl::StatusCode::kFailedPrecondition,
-                               v1::ERROR_REASON_WEIGHTS_CHANGED));
+      EXPECT_THAT(run,
+                  IsError(absl::StatusCode::kFailedPrecondition, v1::ERROR_REASON_WEIGHTS_CHANGED));
       EXPECT_THAT(std::string(run.status().message()), HasSubstr("model.safetensors: " + what));
     }
     v1::GetWeightRequest weight;
@@ -69,8 +69,8 @@ class WeightsChange : public ::testing::Test {
     const RawAnswer answer =
         CallRaw(OpenChannel(daemon_->address()), "/hookwire.v1.ActivationService/GetWeight",
                 weight.SerializeAsString());
-    EXPECT_THAT(answer.status, IsError(absl::StatusCode::kFailedPrecondition,
-                                       v1::ERROR_REASON_WEIGHTS_CHANGED));
+    EXPECT_THAT(answer.status,
+                IsError(absl::StatusCode::kFailedPrecondition, v1::ERROR_REASON_WEIGHTS_CHANGED));
     EXPECT_THAT(StatusOf(client_->GetModel()), IsOk());
 
     const absl::Time deadline = absl::Now() + absl::Seconds(30);
@@ -138,8 +138,8 @@ TEST_F(WeightsChange, CutOffUnderARun) {
     return absl::OkStatus();
   });
   EXPECT_TRUE(cut);
-  EXPECT_THAT(receipt, IsError(absl::StatusCode::kFailedPrecondition,
-                               v1::ERROR_REASON_WEIGHTS_CHANGED));
+  EXPECT_THAT(receipt,
+              IsError(absl::StatusCode::kFailedPrecondition, v1::ERROR_REASON_WEIGHTS_CHANGED));
   ExpectThatItGivesUp("size 1607880 → 4096 bytes");
 }
 

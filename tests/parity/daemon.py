@@ -37,7 +37,7 @@ def hookwired(model: Path, *, numerics: str, dtype: str, threads: int) -> Iterat
     """
     command = [
         str(HOOKWIRED), "--model", str(model), "--listen", "127.0.0.1:0", "--numerics", numerics,
-        "--dtype", dtype, "--threads", str(threads),
+        "--dtype", dtype, "--threads", str(threads), "--digest-cache", "",
     ]  # fmt: skip
     with tempfile.TemporaryFile("w+") as log:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)

@@ -14,7 +14,11 @@ _ATTENTION = {
     pb.ATTENTION_TYPE_SLIDING: "sliding_attention",
     pb.ATTENTION_TYPE_FULL: "full_attention",
 }
-_NUMERICS = {pb.NUMERICS_FAST: "fast", pb.NUMERICS_REFERENCE: "reference"}
+_NUMERICS = {
+    pb.NUMERICS_FAST: "fast",
+    pb.NUMERICS_INVARIANT: "invariant",
+    pb.NUMERICS_REFERENCE: "reference",
+}
 
 
 @dataclass(frozen=True)
@@ -139,7 +143,7 @@ class ServerInfo:
         build: its version.
         device: where it computes.
         dtype: what it computes in.
-        numerics: "fast" or "reference".
+        numerics: "fast", "invariant" or "reference".
         threads: compute threads.
         max_request_bytes: the largest request message.
         max_result_bytes: the largest result of one run; 0: no limit.

@@ -18,8 +18,9 @@ std::vector<std::string> HookwiredCommand(const std::vector<std::string>& argume
 }
 
 std::unique_ptr<Daemon> Daemon::Start(const std::vector<std::string>& arguments) {
-  std::vector<std::string> all = {"--model",     ToyCheckpoint(), "--listen",
-                                  "127.0.0.1:0", "--threads",     "1"};
+  std::vector<std::string> all = {
+      "--model", ToyCheckpoint(),  "--listen", "127.0.0.1:0", "--threads",
+      "1",       "--digest-cache", ""};
   all.insert(all.end(), arguments.begin(), arguments.end());
   auto process = Process::Start(HookwiredCommand(all));
   const auto line = process->ReadLine(absl::Seconds(60));

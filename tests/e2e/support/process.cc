@@ -45,6 +45,7 @@ std::unique_ptr<Process> Process::Start(const std::vector<std::string>& argv) {
   const int err = memfd_create("stderr", MFD_CLOEXEC);
   if (err < 0) Die("memfd_create");
   std::vector<char*> arguments;
+  arguments.reserve(argv.size() + 1);
   for (const std::string& argument : argv) arguments.push_back(const_cast<char*>(argument.c_str()));
   arguments.push_back(nullptr);
 

@@ -19,17 +19,16 @@
 namespace hookwire::server {
 namespace {
 
-using hookwire::testing::Finished;
+using hookwire::testing::MakeTinyModel;
 using hookwire::testing::MustPlan;
 using hookwire::testing::RecordingSink;
-using hookwire::testing::RunToEnd;
 using hookwire::testing::Spec;
 using hookwire::testing::TinyModel;
+using hookwire::testing::TinyOptions;
 using hookwire::testing::TinyVariant;
 using hookwire::testing::WatchedAllocator;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-using ::testing::IsEmpty;
 
 // Writes down what happens, and when.
 class Recorder final : public BatchObserver {
@@ -120,6 +119,23 @@ TEST_P(EveryVariant, GivesInReferenceTheBitsThatEachRunGivesAlone) {
   BatchOf batch(Specs(), TinyModel(GetParam()), options);
   batch.Execute();
   ExpectSame(batch, options, /*bits=*/true);
+}
+
+TEST_P(EveryVariant, GivesInInvariantTheBitsThatEachRunGivesAlone) {
+  for (const char* dtype : {"float32", "bfloat16"}) {
+    TinyOptions tiny;
+    tiny.variant = GetParam();
+    tiny.dtype = dtype;
+    if (GetParam() != TinyVariant::kEType) tiny.layers = "sfsf";
+    const auto model = MakeTinyModel(tiny, {.dtype = {}, .device = at::kCPU, .invariant = true});
+    const Executor::Options options{.numerics = model::Numerics::kInvariant};
+    std::vector<std::string> specs = Specs();
+    // More rows than the largest tile, and a count that none divides.
+    for (int i = 0; i < 9; ++i) specs.push_back(Tokens(37) + "outputs { logits {} }");
+    BatchOf batch(specs, *model, options);
+    batch.Execute();
+    ExpectSame(batch, options, /*bits=*/true);
+  }
 }
 
 TEST_P(EveryVariant, GivesInFastWhatEachRunGivesAlone) {

@@ -54,7 +54,12 @@ class PlacingSink final : public TensorSink {
 
  private:
   void Add(const std::vector<TensorPlan>& tensors) {
-    for (const TensorPlan& tensor : tensors) memory_[tensor.index].resize(tensor.bytes);
+    for (const TensorPlan& tensor : tensors) {
+      std::vector<uint8_t>& memory = memory_[tensor.index];
+      // A place that is not null, for a tensor of no bytes too.
+      memory.reserve(tensor.bytes + 1);
+      memory.resize(tensor.bytes);
+    }
   }
 
   std::map<uint32_t, std::vector<uint8_t>> memory_;

@@ -3,14 +3,9 @@
 #include "server/local/shared_memory.h"
 
 #include <gtest/gtest.h>
-#include <poll.h>
-#include <sys/mman.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <array>
 #include <cstring>
 #include <functional>
 #include <memory>
@@ -20,6 +15,7 @@
 
 #include "absl/time/clock.h"
 #include "tests/unit/local/memory_files.h"
+#include "tests/unit/local/shared_client.h"
 #include "tests/unit/support/fake_clock.h"
 
 namespace hookwire::server {
@@ -49,56 +45,6 @@ RunPlan PlanOf(const std::vector<uint64_t>& sizes) {
   return plan;
 }
 
-// The other end.
-class Client {
- public:
-  explicit Client(const SharedMemory& memory)
-      : connection_(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0)) {
-    sockaddr_un where = {};
-    where.sun_family = AF_UNIX;
-    const std::string& name = memory.socket();
-    std::memcpy(where.sun_path + 1, name.data(), name.size());
-    const auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + name.size());
-    EXPECT_EQ(connect(connection_.get(), reinterpret_cast<sockaddr*>(&where), size), 0);
-    Receive();
-  }
-  ~Client() {
-    if (data_ != nullptr) munmap(data_, size_);
-  }
-
-  // Empty where the server has hung up.
-  const std::string& token() const { return token_; }
-  const char* data() const { return static_cast<const char*>(data_); }
-  void SayRead() const { EXPECT_EQ(send(connection_.get(), "", 1, MSG_NOSIGNAL), 1); }
-  void HangUp() { connection_ = Descriptor(); }
-
- private:
-  void Receive() {
-    std::array<char, 64> bytes = {};
-    iovec vector = {bytes.data(), bytes.size()};
-    alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control = {};
-    msghdr message = {};
-    message.msg_iov = &vector;
-    message.msg_iovlen = 1;
-    message.msg_control = control.data();
-    message.msg_controllen = control.size();
-    const ssize_t size = recvmsg(connection_.get(), &message, MSG_CMSG_CLOEXEC);
-    if (size <= 0 || CMSG_FIRSTHDR(&message) == nullptr) return;
-    token_.assign(bytes.data(), static_cast<size_t>(size));
-    int file = -1;
-    std::memcpy(&file, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof(file));
-    const Descriptor memory(file);
-    size_ = static_cast<size_t>(lseek(memory.get(), 0, SEEK_END));
-    data_ = mmap(nullptr, size_, PROT_READ, MAP_SHARED, memory.get(), 0);
-    ASSERT_NE(data_, MAP_FAILED);
-  }
-
-  Descriptor connection_;
-  std::string token_;
-  size_t size_ = 0;
-  void* data_ = nullptr;
-};
-
 class SharedMemoryTest : public ::testing::Test {
  protected:
   SharedMemoryTest() { Make({.max_bytes = 4 * kBlock}); }
@@ -110,12 +56,12 @@ class SharedMemoryTest : public ::testing::Test {
     memory_ = *std::move(memory);
   }
 
-  std::unique_ptr<SharedResult> Lend(const Client& client, uint64_t bytes) {
+  std::unique_ptr<SharedResult> Lend(const SharedClient& client, uint64_t bytes) {
     return memory_->Lend(client.token(), PlanOf({bytes}));
   }
 
   // A whole run, up to the client's byte.
-  void RunToEnd(const Client& client, uint64_t bytes) {
+  void RunToEnd(const SharedClient& client, uint64_t bytes) {
     ASSERT_NE(Lend(client, bytes), nullptr);
     client.SayRead();
     // The server knows at the latest when it is asked again.
@@ -128,7 +74,7 @@ class SharedMemoryTest : public ::testing::Test {
 };
 
 TEST_F(SharedMemoryTest, ARunsTensorsAreWhereTheClientReads) {
-  const Client client(*memory_);
+  const SharedClient client(*memory_);
   ASSERT_EQ(client.token().size(), 16u);
   const auto result = memory_->Lend(client.token(), PlanOf({1'000'000, 7, 300'000}));
   ASSERT_NE(result, nullptr);
@@ -149,7 +95,7 @@ TEST_F(SharedMemoryTest, ARunsTensorsAreWhereTheClientReads) {
 }
 
 TEST_F(SharedMemoryTest, OtherMemoryIsNotFoundThere) {
-  const Client client(*memory_);
+  const SharedClient client(*memory_);
   const auto result = Lend(client, kBlock);
   const char elsewhere = 0;
   EXPECT_FALSE(result->Find(&elsewhere).has_value());
@@ -157,7 +103,7 @@ TEST_F(SharedMemoryTest, OtherMemoryIsNotFoundThere) {
 }
 
 TEST_F(SharedMemoryTest, WhatDoesNotQualifyGoesInMessages) {
-  const Client client(*memory_);
+  const SharedClient client(*memory_);
   EXPECT_EQ(memory_->Lend("", PlanOf({kBlock})), nullptr);
   EXPECT_EQ(memory_->Lend("0123456789abcdef", PlanOf({kBlock})), nullptr);
   EXPECT_EQ(memory_->Lend(client.token().substr(1), PlanOf({kBlock})), nullptr);
@@ -170,7 +116,7 @@ TEST_F(SharedMemoryTest, WhatDoesNotQualifyGoesInMessages) {
 }
 
 TEST_F(SharedMemoryTest, TheNextRunGetsItWhenTheClientHasReadTheOneBefore) {
-  const Client client(*memory_);
+  const SharedClient client(*memory_);
   auto first = Lend(client, kBlock);
   ASSERT_NE(first, nullptr);
   EXPECT_EQ(Lend(client, kBlock), nullptr) << "the first still writes";
@@ -181,8 +127,8 @@ TEST_F(SharedMemoryTest, TheNextRunGetsItWhenTheClientHasReadTheOneBefore) {
 }
 
 TEST_F(SharedMemoryTest, ClientsHaveMemoryOfTheirOwn) {
-  const Client one(*memory_);
-  const Client other(*memory_);
+  const SharedClient one(*memory_);
+  const SharedClient other(*memory_);
   const auto result = Lend(one, kBlock);
   const auto others = Lend(other, kBlock);
   *result->Place(0, 0, 1) = 'a';
@@ -192,8 +138,8 @@ TEST_F(SharedMemoryTest, ClientsHaveMemoryOfTheirOwn) {
 }
 
 TEST_F(SharedMemoryTest, TogetherTheyKeepToTheLimit) {
-  const Client one(*memory_);
-  const Client other(*memory_);
+  const SharedClient one(*memory_);
+  const SharedClient other(*memory_);
   auto result = Lend(one, 3 * kBlock);
   ASSERT_NE(result, nullptr);
   EXPECT_EQ(Lend(other, 2 * kBlock), nullptr);
@@ -203,16 +149,16 @@ TEST_F(SharedMemoryTest, TogetherTheyKeepToTheLimit) {
 }
 
 TEST_F(SharedMemoryTest, MemoryThatNobodyUsesGoesToWhoeverNeedsIt) {
-  const Client one(*memory_);
-  const Client other(*memory_);
+  const SharedClient one(*memory_);
+  const SharedClient other(*memory_);
   RunToEnd(one, 3 * kBlock);
   ASSERT_TRUE(Eventually([&] { return Lend(other, 2 * kBlock) != nullptr; }));
   EXPECT_EQ(memory_->held(), 2 * kBlock);
 }
 
 TEST_F(SharedMemoryTest, MemoryThatAClientStillReadsStays) {
-  const Client one(*memory_);
-  const Client other(*memory_);
+  const SharedClient one(*memory_);
+  const SharedClient other(*memory_);
   auto result = Lend(one, 3 * kBlock);
   *result->Place(0, 0, 1) = 'a';
   result = nullptr;
@@ -221,7 +167,7 @@ TEST_F(SharedMemoryTest, MemoryThatAClientStillReadsStays) {
 }
 
 TEST_F(SharedMemoryTest, IdleMemoryIsGivenBackInTime) {
-  const Client client(*memory_);
+  const SharedClient client(*memory_);
   RunToEnd(client, 2 * kBlock);
   EXPECT_EQ(memory_->held(), 2 * kBlock);
   memory_->FreeIdle(clock_.Now() + absl::Seconds(9));
@@ -236,7 +182,7 @@ TEST_F(SharedMemoryTest, IdleMemoryIsGivenBackInTime) {
 TEST_F(SharedMemoryTest, AClientThatGoesLeavesNothing) {
   const int before = CountMemoryFiles();
   {
-    Client client(*memory_);
+    SharedClient client(*memory_);
     ASSERT_NE(Lend(client, kBlock), nullptr);
     client.HangUp();
     EXPECT_TRUE(Eventually([&] { return memory_->held() == 0; }));
@@ -249,7 +195,7 @@ TEST_F(SharedMemoryTest, AClientThatGoesInTheMiddleLeavesNothingWhenItsRunEnds) 
   const int before = CountMemoryFiles();
   std::unique_ptr<SharedResult> result;
   {
-    Client client(*memory_);
+    SharedClient client(*memory_);
     result = Lend(client, kBlock);
   }
   EXPECT_NE(result->Place(0, 0, kBlock), nullptr);
@@ -261,9 +207,9 @@ TEST_F(SharedMemoryTest, AClientThatGoesInTheMiddleLeavesNothingWhenItsRunEnds) 
 
 TEST_F(SharedMemoryTest, ThereAreOnlySoManyClients) {
   Make({.max_bytes = 4 * kBlock, .max_clients = 1});
-  const Client first(*memory_);
+  const SharedClient first(*memory_);
   EXPECT_NE(first.token(), "");
-  EXPECT_EQ(Client(*memory_).token(), "");
+  EXPECT_EQ(SharedClient(*memory_).token(), "");
 }
 
 TEST_F(SharedMemoryTest, AnotherUserIsHungUpOn) {
@@ -273,7 +219,7 @@ TEST_F(SharedMemoryTest, AnotherUserIsHungUpOn) {
   ASSERT_GE(child, 0);
   if (child == 0) {
     const bool changed = can_change && setuid(65534) == 0;
-    const Client client(*memory_);
+    const SharedClient client(*memory_);
     _exit(client.token().empty() == changed ? 0 : 1);
   }
   int status = 0;
@@ -282,8 +228,8 @@ TEST_F(SharedMemoryTest, AnotherUserIsHungUpOn) {
 }
 
 TEST_F(SharedMemoryTest, TokensAndNamesAreNotToBeGuessed) {
-  const Client one(*memory_);
-  const Client other(*memory_);
+  const SharedClient one(*memory_);
+  const SharedClient other(*memory_);
   EXPECT_NE(one.token(), other.token());
   const std::string name = memory_->socket();
   Make({});

@@ -71,7 +71,7 @@ ConfigEdit Set(const char* key, json value) {
   return [key, value = std::move(value)](json&, json& text) { text[key] = value; };
 }
 
-ConfigEdit SetRope(const char* type, const char* key, json value) {
+ConfigEdit SetRope(const char* type, const char* key, const json& value) {
   return [=](json&, json& text) { text["rope_parameters"][type][key] = value; };
 }
 

@@ -106,14 +106,16 @@ TEST_F(MappedFileChange, IsSeenWhereTheFileIsWrittenInPlace) {
 
 TEST_F(MappedFileChange, IsSeenWhereTheFileGrows) {
   std::ofstream(path_, std::ios::app) << "y";
-  EXPECT_THAT(file_->Change(), Optional(absl::StrCat("size ", kBytes, " → ", kBytes + 1, " bytes")));
+  EXPECT_THAT(file_->Change(),
+              Optional(absl::StrCat("size ", kBytes, " → ", kBytes + 1, " bytes")));
 }
 
 TEST_F(MappedFileChange, IsSeenWhereTheFileShrinksAndItsPagesBecomeZeros) {
   Truncate(path_, kBytes / 2);
   IsAll(*file_, 'x');
   EXPECT_TRUE(IsAll(*file_, 0));
-  EXPECT_THAT(file_->Change(), Optional(absl::StrCat("size ", kBytes, " → ", kBytes / 2, " bytes")));
+  EXPECT_THAT(file_->Change(),
+              Optional(absl::StrCat("size ", kBytes, " → ", kBytes / 2, " bytes")));
 }
 
 TEST_F(MappedFileChange, IsSeenWhereThePagesWereGoneForAWhile) {
@@ -126,10 +128,10 @@ TEST_F(MappedFileChange, IsSeenWhereThePagesWereGoneForAWhile) {
 
 TEST_F(MappedFileChange, ManyThreadsMayFindThePagesGone) {
   Truncate(path_, 1);
-  std::vector<std::thread> threads;
-  for (int i = 0; i < 8; ++i) {
-    threads.emplace_back([this, i] {
-      for (size_t at = kBytes / 2 + static_cast<size_t>(i); at < kBytes; at += 8) {
+  std::vector<std::thread> threads(8);
+  for (size_t i = 0; i < threads.size(); ++i) {
+    threads[i] = std::thread([this, i] {
+      for (size_t at = kBytes / 2 + i; at < kBytes; at += 8) {
         ASSERT_EQ(file_->data()[at], std::byte(0));
       }
     });
@@ -188,7 +190,10 @@ TEST_F(Sigbus, ElsewhereEndsTheProcess) {
 }
 
 TEST_F(Sigbus, WhereAFileWasMappedOnceEndsTheProcess) {
-  const auto die = [this] { ReadLostPage(other_, Map()->data()); };
+  const auto die = [this] {
+    const void* const address = Map()->data();
+    ReadLostPage(other_, address);
+  };
   EXPECT_EXIT(die(), ::testing::KilledBySignal(SIGBUS), "");
 }
 

@@ -67,13 +67,13 @@ class WeightsDigestTest : public ::testing::Test {
   Start Compute(
       const std::vector<std::string>& paths, const std::function<void()>& between = [] {}) const {
     std::atomic<int> reads = 0;
-    const WeightsDigest digest(Map(paths),
-                               {.cache_directory = cache_,
-                                .read = [&](int fd, void* to, size_t bytes, off_t from) {
-                                  ++reads;
-                                  between();
-                                  return pread(fd, to, bytes, from);
-                                }});
+    const WeightsDigest digest(
+        Map(paths),
+        {.cache_directory = cache_, .read = [&](int fd, void* to, size_t bytes, off_t from) {
+           ++reads;
+           between();
+           return pread(fd, to, bytes, from);
+         }});
     Start start{digest.value(), "", 0};
     digest.Wait(absl::Seconds(30)).IgnoreError();
     start.value = digest.value();
@@ -118,10 +118,11 @@ TEST_F(WeightsDigestTest, IsThatOfTheFileThatIsMapped) {
 }
 
 TEST_F(WeightsDigestTest, StaysPendingWhereAFileCannotBeRead) {
-  const WeightsDigest digest(Map({Write("weights", "abc")}), {.cache_directory = "", .read = [](auto...) {
-                               errno = EIO;
-                               return ssize_t{-1};
-                             }});
+  const WeightsDigest digest(Map({Write("weights", "abc")}),
+                             {.cache_directory = "", .read = [](auto...) {
+                                errno = EIO;
+                                return ssize_t{-1};
+                              }});
   EXPECT_THAT(std::string(digest.Wait(absl::Seconds(30)).message()),
               ::testing::HasSubstr("cannot read " + directory_.path() + "/weights"));
   EXPECT_EQ(digest.value(), "pending");
@@ -201,7 +202,8 @@ TEST_F(WeightsDigestTest, ADamagedEntryIsWrittenAnew) {
   Compute({path});
   const std::string entry = Entry();
   const std::string good = Contents(entry);
-  std::vector<std::string> damaged = {"", good.substr(1), good + "\n", std::string(good.size(), 'x')};
+  std::vector<std::string> damaged = {"", good.substr(1), good + "\n",
+                                      std::string(good.size(), 'x')};
   for (size_t at = 0; at < good.size(); ++at) {
     damaged.push_back(good);
     damaged.back()[at] ^= 1;

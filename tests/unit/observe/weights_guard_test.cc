@@ -29,8 +29,8 @@ TEST(WeightsGuard, SaysWhichFileHasChangedAndHow) {
   EXPECT_THAT(std::string(status.message()), Not(HasSubstr("secret")));
   const ErrorDetails details = DetailsOf(status);
   EXPECT_EQ(details.reason, v1::ERROR_REASON_WEIGHTS_CHANGED);
-  EXPECT_THAT(details.metadata, ElementsAre(Pair("change", "size 10 → 5 bytes"),
-                                            Pair("file", "model.safetensors")));
+  EXPECT_THAT(details.metadata,
+              ElementsAre(Pair("change", "size 10 → 5 bytes"), Pair("file", "model.safetensors")));
   EXPECT_EQ(guard.change()->path, kChange.path);
 }
 
@@ -45,6 +45,7 @@ TEST(WeightsGuard, WhatHasChangedStaysChanged) {
   change.reset();
   EXPECT_FALSE(guard.Check().ok());
   EXPECT_EQ(guard.status(), guard.Check());
+  EXPECT_TRUE(guard.change().has_value());
 }
 
 TEST(WeightsWatch, TellsOnce) {

@@ -96,10 +96,26 @@ TEST(Options, HelpAndVersionNeedNothingElse) {
 }
 
 TEST(Options, HelpListsEveryFlag) {
-  for (const char* name :
-       {"model", "listen", "device", "dtype", "numerics", "threads", "log-format", "log-level",
-        "max-result-mb", "max-tokens", "max-batch-tokens", "max-queue", "result-buffer-mb",
-        "shared-memory-mb", "stall-timeout", "grace-period", "digest-cache", "config", "version", "help"}) {
+  for (const char* name : {"model",
+                           "listen",
+                           "device",
+                           "dtype",
+                           "numerics",
+                           "threads",
+                           "log-format",
+                           "log-level",
+                           "max-result-mb",
+                           "max-tokens",
+                           "max-batch-tokens",
+                           "max-queue",
+                           "result-buffer-mb",
+                           "shared-memory-mb",
+                           "stall-timeout",
+                           "grace-period",
+                           "digest-cache",
+                           "config",
+                           "version",
+                           "help"}) {
     EXPECT_THAT(HelpText(), HasSubstr(std::string("--") + name));
   }
 }

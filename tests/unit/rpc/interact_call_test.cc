@@ -260,5 +260,24 @@ TEST_F(InteractCallTest, ARefusedSpecEndsTheCall) {
   ExpectThatAGoodRunWorks();
 }
 
+TEST_F(InteractCallTest, WhatAClientSendsIsNotInSharedMemory) {
+  v1::Intervention intervention = At("blocks.0.hook_out");
+  v1::UploadedValue& upload = *intervention.mutable_set()->mutable_value()->mutable_upload();
+  upload.set_dtype(v1::DTYPE_FLOAT32);
+  upload.add_shape(1);
+  for (const bool in_upload : {true, false}) {
+    const auto call = Open(SpecWith(in_upload ? intervention : Callback()));
+    if (!in_upload) call->ReadQuestion();
+    v1::InteractRequest message;
+    v1::TensorChunk& piece =
+        *(in_upload ? message.mutable_upload() : message.mutable_answer())->add_chunks();
+    piece.set_shared_bytes(4);
+    call->stream->Write(message);
+    call->ReadToEnd();
+    EXPECT_EQ(ReasonOf(call->result.status), "BAD_FIELD");
+    EXPECT_THAT(call->result.status.error_message(), HasSubstr("shared memory"));
+  }
+}
+
 }  // namespace
 }  // namespace hookwire::server

@@ -42,13 +42,15 @@ class ServiceTest : public ::testing::Test {
     const model::Parameters* parameters = nullptr;
     // Instead of the model's own: runs one run at a time.
     std::function<absl::StatusOr<ExecutionReport>(const RunPlan&, TensorSink&)> execute;
+    ListenAddress listen = {"127.0.0.1", 0};
+    SharedMemory* shared_memory = nullptr;
     // Of the weight files.
     WeightsGuard::Look change = [] { return std::nullopt; };
   };
 
   void StartServer(const Settings& settings) {
     parts_ = std::make_unique<Parts>(settings);
-    auto rpc = RpcServer::Start(parts_->backend, {"127.0.0.1", 0});
+    auto rpc = RpcServer::Start(parts_->backend, settings.listen);
     ASSERT_TRUE(rpc.ok()) << rpc.status();
     parts_->rpc = *std::move(rpc);
     channel_ =
@@ -184,7 +186,8 @@ class ServiceTest : public ::testing::Test {
                   .parameters = settings.parameters != nullptr ? settings.parameters
                                 : settings.serve_weights       ? &model.parameters()
                                                                : nullptr,
-                  .stall_timeout = settings.stall_timeout} {
+                  .stall_timeout = settings.stall_timeout,
+                  .shared_memory = settings.shared_memory} {
       budget->NotifyRoom([this] { scheduler.RoomCameFree(); });
     }
 

@@ -19,12 +19,14 @@ class Numerics(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     NUMERICS_UNSPECIFIED: _ClassVar[Numerics]
     NUMERICS_FAST: _ClassVar[Numerics]
     NUMERICS_REFERENCE: _ClassVar[Numerics]
+    NUMERICS_INVARIANT: _ClassVar[Numerics]
 ATTENTION_TYPE_UNSPECIFIED: AttentionType
 ATTENTION_TYPE_SLIDING: AttentionType
 ATTENTION_TYPE_FULL: AttentionType
 NUMERICS_UNSPECIFIED: Numerics
 NUMERICS_FAST: Numerics
 NUMERICS_REFERENCE: Numerics
+NUMERICS_INVARIANT: Numerics
 
 class Rope(_message.Message):
     __slots__ = ("attention_type", "type", "theta", "partial_rotary_factor")

@@ -20,6 +20,7 @@ _FAILURES = (
     errors.QueueFullError,
     errors.ServerOutOfMemoryError,
     errors.ShuttingDownError,
+    errors.WeightsChangedError,
 )
 
 

@@ -1,0 +1,16 @@
+// A projection of all parts of a Ragged.
+#ifndef HOOKWIRE_MODEL_TEXT_PROJECT_H_
+#define HOOKWIRE_MODEL_TEXT_PROJECT_H_
+
+#include "model/nn/linear.h"
+#include "model/text/ragged.h"
+
+namespace hookwire::model {
+
+// [rows, in] -> [rows, out], part by part; where the projection's bits do not depend on which rows
+// share a product (Linear::tiles), all parts at once.
+Ragged Project(const Ragged& x, const Linear& linear);
+
+}  // namespace hookwire::model
+
+#endif  // HOOKWIRE_MODEL_TEXT_PROJECT_H_
