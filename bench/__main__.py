@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from bench import machine, report
+from bench import machine, plot, report
 from bench.agree import DisagreementError
 from bench.figures import Row
 from bench.rows import ROWS
@@ -42,10 +42,19 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--quick", action="store_true", help="few repetitions, to see that it works"
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write every repetition there")
+    parser.add_argument(
+        "--json",
+        nargs="?",
+        const="-",
+        metavar="FILE",
+        help="write every repetition, and the goals, there; without a file: print nothing else",
+    )
     parser.add_argument("--markdown", action="store_true", help="print the table as Markdown")
     parser.add_argument(
         "--into", type=Path, metavar="FILE", help="put it between a document's marks"
+    )
+    parser.add_argument(
+        "--plot", type=Path, metavar="FILE", help="draw the rows of `curve` there, as PNG"
     )
     parser.add_argument("--threads", type=int, default=2, help="of either side (default 2)")
     options = parser.parse_args(arguments)
@@ -85,13 +94,20 @@ def main() -> None:
     torch.set_grad_enabled(False)
     described = machine.describe(options.threads)
     rows, failures = run(options)
-    print(report.markdown(described, rows) if options.markdown else report.text(described, rows))
+    whole = json.dumps(report.as_json(described, rows), indent=2)
+    if options.json == "-":
+        print(whole)
+    else:
+        print((report.markdown if options.markdown else report.text)(described, rows))
     if options.into:
         document = options.into.read_text()
         options.into.write_text(report.put_into(document, report.markdown(described, rows)))
-    if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(report.as_json(described, rows), indent=2) + "\n")
+    if options.json and options.json != "-":
+        path = Path(options.json)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(whole + "\n")
+    if options.plot:
+        plot.curves(rows).savefig(options.plot, dpi=plot.DPI)
     if failures:
         sys.exit("\n".join(["Not measured, because both sides do not agree:", *failures]))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -70,7 +71,8 @@ class Checkpoint:
         digest = hashlib.sha256(json.dumps(self.text, sort_keys=True).encode()).hexdigest()
         directory = CACHE / f"{self.name}-{digest[:12]}"
         if not directory.exists():
-            print(f"making the checkpoint {self.name} in {directory.relative_to(ROOT)}", flush=True)
+            where = directory.relative_to(ROOT)
+            print(f"making the checkpoint {self.name} in {where}", file=sys.stderr, flush=True)
             unfinished = directory.with_suffix(".unfinished")
             shutil.rmtree(unfinished, ignore_errors=True)
             _write(self.text, unfinished)

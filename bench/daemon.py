@@ -33,11 +33,17 @@ def command(checkpoint: Path, threads: int) -> list[str | Path]:
 
 
 @contextmanager
-def daemon(checkpoint: Path, threads: int) -> Iterator[Daemon]:
-    """Serves a checkpoint. Given once the daemon has nothing else left to do."""
+def daemon(checkpoint: Path, threads: int, *, shared_memory: bool = True) -> Iterator[Daemon]:
+    """Serves a checkpoint. Given once the daemon has nothing else left to do.
+
+    Args:
+        checkpoint: its directory.
+        threads: compute threads.
+        shared_memory: as in `hookwire.connect`.
+    """
     with running(command(checkpoint, threads)) as server:
         _wait_for_digest(server.address)
-        with hookwire.connect(server.address, quiet=True) as model:
+        with hookwire.connect(server.address, quiet=True, shared_memory=shared_memory) as model:
             yield Daemon(server, model)
 
 

@@ -13,6 +13,8 @@ class Unit(Enum):
     SECONDS = "s"
     BYTES_PER_SECOND = "B/s"
     BYTES = "B"
+    RUNS_PER_SECOND = "runs/s"
+    TOKENS_PER_SECOND = "tokens/s"
 
 
 @dataclass(frozen=True)
@@ -23,11 +25,14 @@ class Series:
         label: what was measured, for readers.
         values: one for each repetition; at least one.
         unit: of the values.
+        quantile: what stands for the series: its median, or such as 0.99 for what one repetition in
+            a hundred exceeds.
     """
 
     label: str
     values: tuple[float, ...]
     unit: Unit = Unit.SECONDS
+    quantile: float = 0.5
 
     def __post_init__(self) -> None:
         if not self.values:
@@ -37,6 +42,15 @@ class Series:
     def median(self) -> float:
         """The middle value, or the mean of the two middle ones."""
         return statistics.median(self.values)
+
+    @property
+    def value(self) -> float:
+        """What stands for the series: between two values, their weighted mean."""
+        ordered = sorted(self.values)
+        place = self.quantile * (len(ordered) - 1)
+        below = int(place)
+        above = min(below + 1, len(ordered) - 1)
+        return ordered[below] + (place - below) * (ordered[above] - ordered[below])
 
     @property
     def quartiles(self) -> tuple[float, float]:
@@ -70,6 +84,7 @@ class Row:
         kind: how the figure is made.
         goal: what the figure should reach; None where there is none.
         note: what a reader should know about this run's figures.
+        clients: of a row of a curve: how many there were.
     """
 
     name: str
@@ -79,6 +94,7 @@ class Row:
     kind: Kind = Kind.SPEED_UP
     goal: float | None = None
     note: str = ""
+    clients: int | None = None
 
     def __post_init__(self) -> None:
         if self.baseline is not None and self.baseline.unit is not self.ours.unit:
@@ -88,10 +104,10 @@ class Row:
     def figure(self) -> float | None:
         """What is held against the goal; None without a baseline, but for a bound."""
         if self.kind is Kind.BOUND:
-            return self.ours.median
+            return self.ours.value
         if self.baseline is None:
             return None
-        ours, theirs = self.ours.median, self.baseline.median
+        ours, theirs = self.ours.value, self.baseline.value
         if self.kind is Kind.SPEED_UP and self.ours.unit is Unit.SECONDS:
             return theirs / ours
         return ours / theirs

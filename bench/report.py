@@ -17,6 +17,8 @@ _STEPS = {
     Unit.SECONDS: ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs")),
     Unit.BYTES: ((2.0**30, "GiB"), (2.0**20, "MiB"), (2.0**10, "KiB"), (1.0, "B")),
     Unit.BYTES_PER_SECOND: ((1e9, "GB/s"), (1e6, "MB/s"), (1e3, "kB/s"), (1.0, "B/s")),
+    Unit.RUNS_PER_SECOND: ((1.0, "runs/s"),),
+    Unit.TOKENS_PER_SECOND: ((1.0, "tokens/s"),),
 }
 
 
@@ -30,9 +32,12 @@ def amount(value: float, unit: Unit) -> str:
 
 
 def spread(series: Series) -> str:
-    """The median, and the quartiles as the distance that holds half of the repetitions."""
-    if len(series.values) < 3:
-        return amount(series.median, series.unit)
+    """The median, and the quartiles as the distance that holds half of the repetitions.
+
+    Of a series that something else stands for, that alone.
+    """
+    if len(series.values) < 3 or series.quantile != 0.5:
+        return amount(series.value, series.unit)
     first, third = series.quartiles
     half = (third - first) / 2 / series.median if series.median else 0.0
     return f"{amount(series.median, series.unit)} ±{half:.0%}"
@@ -137,6 +142,7 @@ def _row_as_json(row: Row) -> dict[str, Any]:
         "goal": row.goal,
         "met": row.met,
         "note": row.note,
+        "clients": row.clients,
     }
 
 
@@ -145,6 +151,8 @@ def _series_as_json(series: Series) -> dict[str, Any]:
         "label": series.label,
         "unit": series.unit.value,
         "median": series.median,
+        "quantile": series.quantile,
+        "value": series.value,
         "quartiles": series.quartiles,
         "values": series.values,
     }

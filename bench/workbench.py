@@ -1,4 +1,4 @@
-"""What the rows share: daemons and baselines, each started when a row first needs it."""
+"""What the rows share: servers, baselines and clients, each started when a row first needs it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 from bench.baselines import Baselines
 from bench.checkpoints import Checkpoint
+from bench.clients import Worker
 from bench.daemon import Daemon, daemon
+from bench.handwritten import python_server
 from bench.measure import Effort
 
 if TYPE_CHECKING:
@@ -30,6 +32,8 @@ class Workbench:
         self.effort = Effort.quick() if quick else Effort.full()
         self._daemons: dict[str, Daemon] = {}
         self._baselines: dict[str, Baselines] = {}
+        self._python_servers: dict[str, str] = {}
+        self._workers: dict[str, Worker] = {}
         self._started = contextlib.ExitStack()
 
     def daemon(self, checkpoint: Checkpoint) -> Daemon:
@@ -45,6 +49,20 @@ class Workbench:
         if checkpoint.name not in self._baselines:
             self._baselines[checkpoint.name] = Baselines(checkpoint.directory())
         return self._baselines[checkpoint.name]
+
+    def python_server(self, checkpoint: Checkpoint) -> str:
+        """The address of a hand-written Python server of the checkpoint."""
+        if checkpoint.name not in self._python_servers:
+            self._python_servers[checkpoint.name] = self._started.enter_context(
+                python_server(checkpoint.directory(), self.threads)
+            )
+        return self._python_servers[checkpoint.name]
+
+    def worker(self, name: str) -> Worker:
+        """A process for clients; each name has its own."""
+        if name not in self._workers:
+            self._workers[name] = self._started.enter_context(Worker())
+        return self._workers[name]
 
     def __enter__(self) -> Self:
         return self

@@ -76,8 +76,10 @@ absl::Status SetModel(const std::string& value, Options& options) {
 absl::Status SetListen(const std::string& value, Options& options) {
   absl::StatusOr<ListenAddress> address = ParseListenAddress(value);
   if (!address.ok()) {
-    return Expected(absl::StrCat("host:port, as in 127.0.0.1:7431, or unix:PATH, of at most ",
-                                 kMaxUnixName, " bytes"));
+    return Expected(
+        absl::StrCat("host:port, as in 127.0.0.1:7431, or unix:PATH with a path of at "
+                     "most ",
+                     kMaxUnixName, " bytes"));
   }
   options.listen = *std::move(address);
   return absl::OkStatus();
@@ -151,7 +153,7 @@ constexpr std::array kFlags = {
          "is free at the start)",
          [](const std::string& value, Options& options) {
            uint64_t megabytes = 0;
-           const absl::Status status = SetNumber(value, 0, kMaxMegabytes, megabytes);
+           absl::Status status = SetNumber(value, 0, kMaxMegabytes, megabytes);
            if (status.ok()) options.max_activation_mb = megabytes;
            return status;
          }},
@@ -169,7 +171,7 @@ constexpr std::array kFlags = {
          "how long a pass that could take more runs waits for them, in microseconds (default 0)",
          [](const std::string& value, Options& options) {
            uint32_t microseconds = 0;
-           const absl::Status status = SetNumber(value, 0, 1'000'000, microseconds);
+           absl::Status status = SetNumber(value, 0, 1'000'000, microseconds);
            if (status.ok()) options.max_batch_delay = absl::Microseconds(microseconds);
            return status;
          }},
@@ -207,8 +209,8 @@ constexpr std::array kFlags = {
            return SetNumber(value, 1, kMaxMegabytes, options.result_buffer_mb);
          }},
     Flag{"shared-memory-mb", "N",
-         "most memory for results that clients of the same user on this host read without their "
-         "being sent, in MiB; 0: none (default 1024)",
+         "most shared memory for large results of clients on this host, in MiB; 0: none (default "
+         "1024)",
          [](const std::string& value, Options& options) {
            return SetNumber(value, 0, uint64_t{1} << 24, options.shared_memory_mb);
          }},

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from bench.rows import batch, functions, hooks, load, memory, patching, stream
+from bench.rows import (
+    batch,
+    functions,
+    hooks,
+    load,
+    memory,
+    neighbours,
+    patching,
+    serving,
+    stream,
+)
 from bench.rows.kind import Measure
 
 ROWS: dict[str, Measure] = {
@@ -10,6 +20,8 @@ ROWS: dict[str, Measure] = {
     **functions.ROWS,
     **batch.ROWS,
     **patching.ROWS,
+    **serving.ROWS,
+    **neighbours.ROWS,
     **stream.ROWS,
     **load.ROWS,
     **memory.ROWS,

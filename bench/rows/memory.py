@@ -88,8 +88,14 @@ class Growth:
 def stream(
     bench: Workbench, checkpoint: Checkpoint, tokens: Tensor, rate: float, **wanted: Any
 ) -> Growth:
-    """Streams a result from a new daemon to a client that takes `rate` bytes a second."""
-    with daemon(checkpoint.directory(), bench.threads) as served, warnings.catch_warnings():
+    """Streams a result from a new daemon to a client that takes `rate` bytes a second.
+
+    In messages: what lies in shared memory waits for no reader, and has a limit of its own.
+    """
+    with (
+        daemon(checkpoint.directory(), bench.threads, shared_memory=False) as served,
+        warnings.catch_warnings(),
+    ):
         warnings.simplefilter("ignore", ResultSizeWarning)
         served.model(checkpoint.prompt(1))  # so that what every run needs is there
         idle = served.server.memory()

@@ -37,7 +37,7 @@ absl::Status Failed(const char* what) {
 absl::StatusOr<std::unique_ptr<Segment>> Segment::Create(uint64_t bytes) {
   const uint64_t blocks = std::max<uint64_t>(1, (bytes + kBlock - 1) / kBlock);
   const uint64_t size = blocks * kBlock;
-  Descriptor writer = MakeMemfd();
+  const Descriptor writer = MakeMemfd();
   if (!writer.valid() || ftruncate(writer.get(), static_cast<off_t>(size)) != 0) {
     return Failed("create");
   }
@@ -50,11 +50,11 @@ absl::StatusOr<std::unique_ptr<Segment>> Segment::Create(uint64_t bytes) {
   Descriptor reader(
       open(absl::StrCat("/proc/self/fd/", writer.get()).c_str(), O_RDONLY | O_CLOEXEC));
   std::unique_ptr<Segment> segment(
-      new Segment(std::move(writer), std::move(reader), static_cast<uint8_t*>(data), blocks));
+      new Segment(std::move(reader), static_cast<uint8_t*>(data), blocks));
   if (!segment->reader_.valid()) return Failed("open");
   // A file that shrinks would kill whoever reads what is no longer there.
   constexpr int kSeals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
-  if (fcntl(segment->writer_.get(), F_ADD_SEALS, kSeals) != 0) return Failed("seal");
+  if (fcntl(writer.get(), F_ADD_SEALS, kSeals) != 0) return Failed("seal");
   return segment;
 }
 
@@ -77,8 +77,7 @@ uint8_t* Segment::Reserve(uint64_t offset, uint64_t bytes) {
 }
 
 void Segment::Discard() {
-  const auto size = static_cast<off_t>(bytes());
-  if (fallocate(writer_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, size) != 0) return;
+  if (madvise(data_, bytes(), MADV_REMOVE) != 0) return;
   std::fill(blocks_.begin(), blocks_.end(), false);
 }
 

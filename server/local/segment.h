@@ -29,6 +29,8 @@ class Segment {
   const uint8_t* data() const { return data_; }
   // Through it the memory can be read and mapped, not written.
   int reader() const { return reader_.get(); }
+  // Once the reader has it, the segment need not.
+  void CloseReader() { reader_ = Descriptor(); }
 
   // `bytes` from `offset` on, to be written; null where they end behind the segment, or the system
   // has no memory left for them.
@@ -38,11 +40,10 @@ class Segment {
   void Discard();
 
  private:
-  Segment(Descriptor writer, Descriptor reader, uint8_t* data, uint64_t blocks)
-      : writer_(std::move(writer)), reader_(std::move(reader)), data_(data), blocks_(blocks) {}
+  Segment(Descriptor reader, uint8_t* data, uint64_t blocks)
+      : reader_(std::move(reader)), data_(data), blocks_(blocks) {}
 
-  const Descriptor writer_;
-  const Descriptor reader_;
+  Descriptor reader_;
   uint8_t* const data_;
   // Whether each has memory.
   std::vector<bool> blocks_;

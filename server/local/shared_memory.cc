@@ -119,12 +119,13 @@ void SharedMemory::Welcome(Descriptor connection) {
   session->token = MakeToken();
   session->connection = std::move(connection);
   {
+    // A client that has the token finds the session.
     absl::MutexLock lock(&mutex_);
+    if (!Send(session->connection.get(), session->token, session->segment->reader())) return;
+    session->segment->CloseReader();
     sessions_.emplace(session->token, session);
   }
   eventfd_write(wake_.get(), 1);
-  // Where it fails, the client has gone.
-  Send(session->connection.get(), session->token, session->segment->reader());
 }
 
 std::unique_ptr<SharedResult> SharedMemory::Lend(std::string_view token, const RunPlan& plan) {

@@ -157,17 +157,17 @@ class Estimate {
     double rows = 0;
     double longest = 0;
     for (const OutputPlan& output : plan_.outputs) {
-      for (size_t i = 0; i < sequences_.size(); ++i) {
-        const auto s = static_cast<size_t>(sequences_[i]);
+      for (const int sequence : sequences_) {
+        const auto s = static_cast<size_t>(sequence);
         double wanted = 0;
         if (output.source == v1::TensorGroup::SOURCE_LOGITS) {
           wanted = static_cast<double>(output.tensors[s].shape.front());
         } else if (!output.positions.empty()) {
           wanted = static_cast<double>(output.positions[s].size());
         }
-        wanted = std::min(wanted, Length(sequences_[i]));
+        wanted = std::min(wanted, Length(sequence));
         rows += wanted;
-        if (wanted > 0) longest = std::max(longest, Length(sequences_[i]));
+        if (wanted > 0) longest = std::max(longest, Length(sequence));
       }
     }
     const bool looked_at = std::any_of(sequences_.begin(), sequences_.end(), [this](int s) {

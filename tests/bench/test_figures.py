@@ -21,6 +21,21 @@ def test_quartiles_hold_the_middle_half():
     assert times("x", 7.0).quartiles == (7.0, 7.0)
 
 
+@pytest.mark.parametrize(
+    ("quantile", "value"), [(0.0, 0.0), (0.5, 50.0), (0.99, 99.0), (0.995, 99.5), (1.0, 100.0)]
+)
+def test_a_quantile_lies_between_the_values_beside_it(quantile: float, value: float):
+    hundred = tuple(float(i) for i in reversed(range(101)))
+    assert Series("x", hundred, quantile=quantile).value == pytest.approx(value)
+    assert Series("x", (7.0,), quantile=quantile).value == 7.0
+
+
+def test_a_figure_compares_what_stands_for_the_series():
+    steady = Series("alone", (1.0,) * 200, quantile=0.99)
+    seldom = Series("ours", (1.0,) * 197 + (3.0,) * 3, quantile=0.99)
+    assert Row("r", "", seldom, steady, Kind.COST, goal=1.2).figure == pytest.approx(3.0)
+
+
 def test_a_series_without_values_is_an_error():
     with pytest.raises(ValueError, match="at least one value"):
         times("nothing")

@@ -1,6 +1,6 @@
 import pytest
 
-from bench.__main__ import chosen
+from bench.__main__ import chosen, parse
 from bench.rows import ROWS
 
 
@@ -17,3 +17,9 @@ def test_rows_by_name_kind_and_checkpoint():
 def test_an_unknown_row_is_named():
     with pytest.raises(ValueError, match="no row 'hok'"):
         chosen(["hook", "hok"])
+
+
+def test_json_goes_to_a_file_or_to_stdout():
+    assert parse([]).json is None
+    assert parse(["--json"]).json == "-"
+    assert parse(["--json", "figures.json"]).json == "figures.json"

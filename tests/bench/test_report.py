@@ -30,6 +30,8 @@ BOUND = Row(
         (0.0, Unit.SECONDS, "0.00 µs"),
         (2.0**28, Unit.BYTES, "256 MiB"),
         (1.25e9, Unit.BYTES_PER_SECOND, "1.25 GB/s"),
+        (0.5, Unit.RUNS_PER_SECOND, "0.50 runs/s"),
+        (12345.6, Unit.TOKENS_PER_SECOND, "12346 tokens/s"),
     ],
 )
 def test_amounts_are_readable(value: float, unit: Unit, text: str):
@@ -47,6 +49,11 @@ def test_the_cells_of_a_speed_up():
         "≥ 5×",
         "✓",
     )
+
+
+def test_a_percentile_has_no_spread():
+    times = Series("Hookwire", (0.001,) * 50 + (0.004,) * 50, quantile=0.99)
+    assert report.spread(times) == "4.00 ms"
 
 
 def test_a_missed_goal_is_marked():

@@ -92,7 +92,10 @@ def check_address(address: str) -> str:
     is_uri = scheme in ("unix", "unix-abstract", "dns", "ipv4", "ipv6", "passthrough")
     _, _, port = address.rpartition(":")
     if not rest or (not is_uri and not port.isdigit()):
-        raise ValueError(f'an address is "host:port", such as "{DEFAULT_ADDRESS}", not {address!r}')
+        raise ValueError(
+            f'an address is "host:port", such as "{DEFAULT_ADDRESS}", or "unix:/path", '
+            f"not {address!r}"
+        )
     return address
 
 

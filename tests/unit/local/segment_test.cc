@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <cstring>
 #include <memory>
+#include <string>
 
 #include "absl/strings/str_cat.h"
 #include "tests/unit/local/memory_files.h"
@@ -54,11 +55,12 @@ TEST(Segment, WhatIsWrittenIsSeenByItsReader) {
   const auto segment = Make();
   const Mapping reader(*segment, PROT_READ, MAP_SHARED);
   ASSERT_TRUE(reader.valid());
+  const std::string text = "abcdef";
   const uint64_t offset = Segment::kBlock - 3;
-  uint8_t* const place = segment->Reserve(offset, 6);
+  uint8_t* const place = segment->Reserve(offset, text.size());
   ASSERT_NE(place, nullptr);
-  std::memcpy(place, "abcdef", 6);
-  EXPECT_EQ(std::memcmp(reader.data() + offset, "abcdef", 6), 0);
+  std::memcpy(place, text.data(), text.size());
+  EXPECT_EQ(std::string(reader.data() + offset, text.size()), text);
 }
 
 TEST(Segment, ItsReaderCannotWrite) {

@@ -72,7 +72,8 @@ struct RunResult {
 // Thread-safe: any number of threads may call at once. Each client has a connection of its own.
 class Client {
  public:
-  // Connects and asks who is there. UNAVAILABLE where nobody answers.
+  // Connects to "host:port" or "unix:path", and asks who is there. UNAVAILABLE where nobody
+  // answers.
   static absl::StatusOr<std::unique_ptr<Client>> Connect(const std::string& address,
                                                          const ConnectOptions& options = {});
   ~Client();

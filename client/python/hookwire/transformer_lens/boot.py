@@ -28,6 +28,7 @@ def boot(
     timeout: float = 5.0,
     quiet: bool = False,
     cache_weights: bool | str | os.PathLike[str] = True,
+    shared_memory: bool = True,
 ) -> HookwireBridge:
     """Connects to a server, as TransformerLens's `RemoteBridge` boots a model.
 
@@ -38,12 +39,18 @@ def boot(
         timeout: as in `hookwire.connect`.
         quiet: as in `hookwire.connect`.
         cache_weights: as in `hookwire.connect`.
+        shared_memory: as in `hookwire.connect`.
 
     Raises:
         UnavailableError, DeadlineError: as in `hookwire.connect`.
     """
     remote = connect(
-        address, tensors="torch", timeout=timeout, quiet=quiet, cache_weights=cache_weights
+        address,
+        tensors="torch",
+        timeout=timeout,
+        quiet=quiet,
+        cache_weights=cache_weights,
+        shared_memory=shared_memory,
     )
     try:
         adapter = ArchitectureAdapterFactory.select_architecture_adapter(bridge_config(remote.cfg))
