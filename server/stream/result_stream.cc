@@ -50,7 +50,7 @@ absl::Status ResultStream::Emit(uint32_t index, uint64_t offset, at::Tensor tens
   if (!lease.has_value()) return status();
   auto held =
       std::make_shared<const HeldTensor>(HeldTensor{*std::move(lease), std::move(tensor), offset});
-  const absl::Status queued = Queue({index, offset, bytes, std::move(held)});
+  absl::Status queued = Queue({index, offset, bytes, std::move(held)});
   if (!queued.ok()) return queued;
   // What was let through because it was alone leaves before the pass makes more.
   if (account_->IsOverShare()) wait([&] { account_->WaitUntilWithinShare(given_up); });
