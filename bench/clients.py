@@ -96,8 +96,8 @@ def drive(groups: Sequence[Clients], seconds: float, least: int = 1) -> list[Out
 
     Args:
         groups: whose runs go side by side.
-        seconds: to measure for.
-        least: answers of each client of the first group, however long it takes.
+        seconds: to measure for, and until each client of the first group has another answer.
+        least: answers of each of these, however long it takes.
     """
     return asyncio.run(_drive(groups, seconds, least))
 
@@ -119,13 +119,10 @@ async def _drive(groups: Sequence[Clients], seconds: float, least: int) -> list[
             begin = time.perf_counter()
             for lane in lanes:
                 lane.counts, lane.answers = True, 0
-            await _until(
-                tasks,
-                lambda: (
-                    time.perf_counter() - begin >= seconds
-                    and all(lane.answers >= least for lane in first)
-                ),
-            )
+            await _until(tasks, lambda: time.perf_counter() - begin >= seconds)
+            # Answers of a batch come together: begin and end lie just behind such a time.
+            rounds = max(least, min(lane.answers for lane in first) + 1)
+            await _until(tasks, lambda: all(lane.answers >= rounds for lane in first))
             for lane in lanes:
                 lane.counts = False
             for outcome in outcomes:

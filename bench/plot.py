@@ -42,7 +42,7 @@ def curves(rows: Sequence[Row]) -> Figure:
         axes.set_xticks(counts, labels=list(map(str, counts)))
         axes.set_xlabel("clients")
         axes.grid(alpha=0.3)
-        axes.legend(fontsize=8)
+        axes.legend(fontsize=7, loc="lower right")
     return figure
 
 

@@ -56,7 +56,7 @@ def neighbour(bench: Workbench) -> tuple[Row, ...]:
     def run(start: Start) -> Outcome:
         with start():
             time.sleep(SETTLES)
-            return worker.call(drive, [Clients(target)], 1.0 if bench.quick else 5.0)[0]
+            return worker.call(drive, [Clients(target)], 1.0 if bench.quick else 3.0)[0]
 
     times = _times(bench, {label: partial(run, start) for label, start in starts.items()})
     alone = times.pop(ALONE)
@@ -81,7 +81,7 @@ def flood(bench: Workbench) -> tuple[Row, ...]:
 
     def run(depth: int) -> Outcome:
         groups = [Clients(small), Clients(many, depth=depth)]
-        return worker.call(drive, groups, 1.0 if bench.quick else 5.0)[0]
+        return worker.call(drive, groups, 1.0 if bench.quick else 6.0)[0]
 
     times = _times(bench, {SHALLOW: partial(run, 1), HOOKWIRE: partial(run, DEPTH)})
     return (
@@ -98,7 +98,7 @@ def flood(bench: Workbench) -> tuple[Row, ...]:
 
 def _times(bench: Workbench, sides: dict[str, Callable[[], Outcome]]) -> dict[str, Series]:
     """What runs took, of several stretches of time together, by side."""
-    rounds = 1 if bench.quick else 3
+    rounds = 1 if bench.quick else 5
     outcomes = measure.collect(sides, Effort(0, least=rounds, most=rounds, warm_up=0))
     return {
         label: Series(

@@ -88,6 +88,7 @@ def test_a_run_that_a_client_keeps_open_is_a_leak(
 
 
 def test_a_run_that_nobody_has_ended_is_a_leak(victim: Victim) -> None:
+    assert_nothing_leaks(victim.daemon, victim.idle, victim.runs)
     assert leaks(victim.daemon, victim.idle, [*victim.runs, "no-such-run"]) == [
         "run no-such-run has ended 0 times"
     ]
