@@ -36,7 +36,8 @@ Limits LimitsOf(const Options& options, at::Device device) {
   limits.max_activation_bytes = options.max_activation_mb.has_value()
                                     ? *options.max_activation_mb * kMiB
                                     : FreeMemory(device) / 2;
-  limits.max_batch_tokens = static_cast<int64_t>(options.max_batch_tokens);
+  limits.max_batch_tokens =
+      static_cast<int64_t>(options.max_batch_tokens.value_or(device.is_cpu() ? 1024 : 8192));
   limits.numerics = options.numerics;
   limits.max_result_bytes = options.max_result_mb * kMiB;
   limits.max_tokens = options.max_tokens;
@@ -140,8 +141,8 @@ Daemon::Daemon(const Options& options, std::shared_ptr<spdlog::logger> logger,
       weights_guard_([this] { return checkpoint_->Change(); }),
       limits_(LimitsOf(options, model_->device())),
       planner_(*model_, limits_),
-      executor_(*model_, {.numerics = options.numerics,
-                          .max_batch_tokens = static_cast<int64_t>(options.max_batch_tokens)}),
+      executor_(*model_,
+                {.numerics = options.numerics, .max_batch_tokens = limits_.max_batch_tokens}),
       budget_(ByteBudget::Create(options.result_buffer_mb * kMiB,
                                  options.max_paced + options.max_interactive)),
       streams_(options.stall_timeout, clock_),
@@ -149,7 +150,8 @@ Daemon::Daemon(const Options& options, std::shared_ptr<spdlog::logger> logger,
       scheduler_(
           {.max_queue = options.max_queue,
            .max_queue_time = options.max_queue_time,
-           .max_batch_tokens = options.max_batch_tokens,
+           .max_batch_tokens = static_cast<uint64_t>(limits_.max_batch_tokens),
+           .small_tokens = model_->device().is_cpu() ? 32u : 512u,
            .max_activation_bytes = limits_.max_activation_bytes,
            .max_batch_delay = options.max_batch_delay,
            .max_interactive = options.max_interactive,

@@ -162,10 +162,13 @@ constexpr std::array kFlags = {
            return SetNumber(value, 1, std::numeric_limits<uint32_t>::max(), options.max_tokens);
          }},
     Flag{"max-batch-tokens", "N",
-         "most tokens of one forward pass; a run with more takes several (default 8192)",
+         "most tokens of one forward pass; a run of several sequences with more takes several "
+         "(default 1024 on cpu, else 8192)",
          [](const std::string& value, Options& options) {
-           return SetNumber(value, 1, std::numeric_limits<uint32_t>::max(),
-                            options.max_batch_tokens);
+           uint64_t tokens = 0;
+           absl::Status status = SetNumber(value, 1, std::numeric_limits<uint32_t>::max(), tokens);
+           if (status.ok()) options.max_batch_tokens = tokens;
+           return status;
          }},
     Flag{"max-batch-delay-us", "N",
          "how long a pass that could take more runs waits for them, in microseconds (default 0)",

@@ -42,8 +42,9 @@ struct Options {
   std::optional<uint64_t> max_activation_mb;
   // Of one run.
   uint64_t max_tokens = 65'536;
-  // Of one forward pass.
-  uint64_t max_batch_tokens = 8192;
+  // Of one forward pass; absent means what the device computes about as fast a token as more:
+  // 1024 on cpu, else 8192.
+  std::optional<uint64_t> max_batch_tokens;
   // How long a pass that could take more runs waits for them.
   absl::Duration max_batch_delay = absl::ZeroDuration();
   // Of the uploaded values of one run.

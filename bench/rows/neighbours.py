@@ -92,6 +92,7 @@ def flood(bench: Workbench) -> tuple[Row, ...]:
             times[HOOKWIRE],
             times[SHALLOW],
             Kind.COST,
+            GOAL,
         ),
     )
 

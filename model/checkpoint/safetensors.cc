@@ -122,7 +122,7 @@ absl::StatusOr<at::Tensor> SafetensorsFile::Get(absl::string_view name) const {
   }
   void* data = const_cast<std::byte*>(file_->data() + entry.offset);
   return at::from_blob(
-      data, entry.shape, [file = file_](void*) {}, at::TensorOptions().dtype(*entry.dtype));
+      data, entry.shape, [file = file_](void*) {}, at::TensorOptions().dtype(entry.dtype));
 }
 
 std::vector<std::string> SafetensorsFile::names() const {

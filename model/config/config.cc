@@ -245,7 +245,7 @@ absl::Status ReadLayers(Reader& reader, const Json& text, Config& config) {
                                     LayerTypeName(layer.type), " layer before the last ", n_shared,
                                     " has any"));
       }
-      layer.key_value_source = *last;
+      layer.key_value_source = last;
       if (double_wide) layer.d_mlp *= 2;
       const LayerConfig& from = config.layers[static_cast<size_t>(*last)];
       if (from.d_head != layer.d_head || from.n_key_value_heads != layer.n_key_value_heads) {

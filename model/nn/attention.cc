@@ -29,6 +29,20 @@ at::Tensor ToHeads(const at::Tensor& x, int64_t n_heads) {
       .reshape({1, n_heads, heads.size(2), heads.size(3)});
 }
 
+// q, k, v [n, head, pos, d_head] -> [n, head, pos of q, d_head].
+at::Tensor Attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                  const Visibility& visibility) {
+  const int64_t queries = q.size(2);
+  const int64_t keys = k.size(2);
+  const bool windowed =
+      visibility.window > 0 && visibility.first_query + queries > visibility.window;
+  const bool causal = !windowed && visibility.first_query == 0 && queries == keys;
+  std::optional<at::Tensor> mask;
+  if (!causal) mask = VisibleMask(queries, keys, visibility, q.device());
+  return at::scaled_dot_product_attention(q, k, v, mask, /*dropout_p=*/0.0, causal,
+                                          /*scale=*/1.0, /*enable_gqa=*/q.size(1) != k.size(1));
+}
+
 }  // namespace
 
 at::Tensor VisibleMask(int64_t queries, int64_t keys, const Visibility& visibility,
@@ -58,24 +72,6 @@ at::Tensor MixValues(const at::Tensor& pattern, const at::Tensor& v) {
   const at::Tensor mixed = at::matmul(pattern.unsqueeze(0), ToHeads(v, pattern.size(0)));
   return mixed.transpose(1, 2).contiguous().squeeze(0);
 }
-
-namespace {
-
-// q, k, v [n, head, pos, d_head] -> [n, head, pos of q, d_head].
-at::Tensor Attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                  const Visibility& visibility) {
-  const int64_t queries = q.size(2);
-  const int64_t keys = k.size(2);
-  const bool windowed =
-      visibility.window > 0 && visibility.first_query + queries > visibility.window;
-  const bool causal = !windowed && visibility.first_query == 0 && queries == keys;
-  std::optional<at::Tensor> mask;
-  if (!causal) mask = VisibleMask(queries, keys, visibility, q.device());
-  return at::scaled_dot_product_attention(q, k, v, mask, /*dropout_p=*/0.0, causal,
-                                          /*scale=*/1.0, /*enable_gqa=*/q.size(1) != k.size(1));
-}
-
-}  // namespace
 
 at::Tensor FusedAttention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, int64_t n,
                           const Visibility& visibility) {

@@ -121,7 +121,8 @@ at::Tensor CpuRmsNorm(const at::Tensor& x, const at::Tensor& weight, double eps)
   const at::Tensor w = weight.defined() ? weight.to(at::kFloat).contiguous() : at::Tensor();
   const float* weights = w.defined() ? w.const_data_ptr<float>() : nullptr;
   at::parallel_for(
-      0, n_rows, std::max<int64_t>(1, kGrainElements / width), [&](int64_t begin, int64_t end) {
+      0, n_rows, std::max<int64_t>(1, kGrainElements / std::max<int64_t>(1, width)),
+      [&](int64_t begin, int64_t end) {
         Rows rows(in, width);
         OutRows out_rows(out, width);
         for (int64_t row = begin; row < end; ++row) {

@@ -32,6 +32,10 @@ class Tap {
   // pass, which returns it.
   virtual absl::Status Visit(HookId hook, absl::Span<at::Tensor> values) = 0;
 
+  // A part of a layer has run, and another is about to: many times a layer. For whoever shares the
+  // device.
+  virtual void BetweenSteps() {}
+
   // `layer` has run. An error (a cancelled run, a passed deadline) ends the pass, which returns it.
   virtual absl::Status LayerDone(int layer) = 0;
 };

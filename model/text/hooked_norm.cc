@@ -41,20 +41,24 @@ Ragged HookedNorm(const Config& config, const at::Tensor& weight, Site in, int l
                   const Probe& probe) {
   x = probe.Visit(in, layer, std::move(x));
   const Numerics numerics = probe.layout().numerics();
-  const bool looked_inside = probe.Wants(Next(in, 1), layer) || probe.Wants(Next(in, 2), layer);
+  const auto norm = [&](const at::Tensor& part) {
+    return RmsNorm(part, weight, config.eps, numerics);
+  };
+  if (!probe.Wants(Next(in, 1), layer) && !probe.Wants(Next(in, 2), layer)) {
+    return probe.Visit(Next(in, 3), layer, Map(x, norm));
+  }
   // By part: taken in steps. In `invariant` a part is a sequence, and nobody's steps are its
   // neighbours'.
   Ragged stepped;
   for (size_t i = 0; i < x.size(); ++i) {
     const int s = static_cast<int>(i);
-    const bool steps =
-        looked_inside && (numerics != Numerics::kInvariant || probe.Wants(Next(in, 1), layer, s) ||
-                          probe.Wants(Next(in, 2), layer, s));
+    const bool steps = numerics != Numerics::kInvariant || probe.Wants(Next(in, 1), layer, s) ||
+                       probe.Wants(Next(in, 2), layer, s);
     stepped.push_back(steps ? x[i] : at::Tensor());
   }
-  if (looked_inside) stepped = NormInSteps(config, weight, in, layer, stepped, probe);
+  stepped = NormInSteps(config, weight, in, layer, stepped, probe);
   Ragged out = Map(x, stepped, [&](const at::Tensor& part, const at::Tensor& in_steps) {
-    return in_steps.defined() ? in_steps : RmsNorm(part, weight, config.eps, numerics);
+    return in_steps.defined() ? in_steps : norm(part);
   });
   return probe.Visit(Next(in, 3), layer, std::move(out));
 }

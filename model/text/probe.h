@@ -32,6 +32,7 @@ class Probe {
   // Shows a value to the tap and returns what later readers see: the same parts where nothing was
   // changed. Throws PassEnded.
   Ragged Visit(Site site, int layer, Ragged value) const {
+    tap_.BetweenSteps();
     return Wants(site, layer) ? VisitWanted(site, layer, std::move(value)) : value;
   }
 

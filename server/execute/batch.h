@@ -44,6 +44,9 @@ class BatchObserver {
 
   // A layer has run, and another is about to: the place to let others have the device.
   virtual void BetweenLayers() = 0;
+
+  // The same within a layer, many times: where a long pass would keep others waiting.
+  virtual void BetweenSteps() = 0;
 };
 
 }  // namespace hookwire::server

@@ -80,7 +80,7 @@ class BatchPass {
   absl::Status Step(F&& step) {
     std::vector<BatchTap::Member> members;
     for (Active& run : active_) members.push_back({run.tap.get(), run.n_sequences(), &run.status});
-    BatchTap tap(std::move(members));
+    BatchTap tap(std::move(members), calls_.between_steps);
     const absl::Status status = step(tap);
     return tap.any_left() ? status : absl::OkStatus();
   }
@@ -148,6 +148,7 @@ class BatchPass {
     HOOKWIRE_RETURN_IF_ERROR(Step([&](BatchTap& tap) {
       return model_.Finish(
           state_, rows, tap, [&](int sequence, int64_t first, const at::Tensor& logits) {
+            calls_.between_steps();
             const auto [r, s] = places[static_cast<size_t>(sequence)];
             absl::Status& status = active_[r].status;
             if (status.ok()) {

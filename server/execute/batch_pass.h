@@ -27,6 +27,8 @@ struct PassCalls {
   absl::FunctionRef<void(int member, absl::Status status)> left;
   // Between two layers.
   absl::FunctionRef<void()> between_layers;
+  // Between two parts of a layer, or of the logits.
+  absl::FunctionRef<void()> between_steps;
 };
 
 // An error is the pass's own, and concerns all members that have not left. May throw as the model's

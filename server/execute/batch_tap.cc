@@ -8,7 +8,8 @@
 
 namespace hookwire::server {
 
-BatchTap::BatchTap(std::vector<Member> members) : members_(std::move(members)) {
+BatchTap::BatchTap(std::vector<Member> members, absl::FunctionRef<void()> between_steps)
+    : members_(std::move(members)), between_steps_(between_steps) {
   for (const Member& member : members_) {
     for (int s = 0; s < member.n_sequences; ++s) places_.push_back({member.tap, s});
   }

@@ -6,6 +6,7 @@
 
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/types/span.h"
 #include "model/tap/tap.h"
@@ -25,12 +26,13 @@ class BatchTap final : public model::Tap {
     absl::Status* status;
   };
 
-  // What the members point at must outlive the tap.
-  explicit BatchTap(std::vector<Member> members);
+  // What the members point at, and what `between_steps` refers to, must outlive the tap.
+  BatchTap(std::vector<Member> members, absl::FunctionRef<void()> between_steps);
 
   bool Wants(model::HookId hook) const override;
   bool Wants(model::HookId hook, int sequence) const override;
   absl::Status Visit(model::HookId hook, absl::Span<at::Tensor> values) override;
+  void BetweenSteps() override { between_steps_(); }
   absl::Status LayerDone(int layer) override;
 
   // Whether any run has not failed.
@@ -47,6 +49,7 @@ class BatchTap final : public model::Tap {
   absl::Status GoOn() const;
 
   const std::vector<Member> members_;
+  const absl::FunctionRef<void()> between_steps_;
   std::vector<Place> places_;
 };
 

@@ -6,7 +6,6 @@
 #include <cstddef>
 #include <limits>
 #include <memory>
-#include <optional>
 #include <utility>
 #include <vector>
 
@@ -55,21 +54,23 @@ bool IsOutOfMemory(const absl::Status& status) {
 // The batch on its way: who is still in it.
 class Batch {
  public:
-  Batch(absl::Span<const BatchedRun> runs, BatchObserver& observer)
-      : runs_(runs), observer_(observer) {
+  // All must outlive the batch.
+  Batch(const model::TextModel& model, const Executor::Options& options,
+        absl::Span<const BatchedRun> runs, BatchObserver& observer)
+      : model_(model), options_(options), runs_(runs), observer_(observer) {
     for (const BatchedRun& run : runs) {
       emitters_.push_back(std::make_unique<Emitter>(*run.plan, *run.sink));
     }
   }
 
   // The passes of one run, one after another.
-  void RunAlone(const model::TextModel& model, const Executor::Options& options, size_t run) {
+  void RunAlone(size_t run) {
     absl::Status status;
     bool first = true;
-    for (const Pass& pass : SplitIntoPasses(*runs_[run].plan, options.max_batch_tokens)) {
+    for (const Pass& pass : SplitIntoPasses(*runs_[run].plan, options_.max_batch_tokens)) {
       if (!std::exchange(first, false)) observer_.BetweenLayers();
-      const absl::Status failed = Try(model, options, {run}, {&pass},
-                                      [&](size_t, absl::Status own) { status = std::move(own); });
+      const absl::Status failed =
+          Try({run}, {&pass, 1}, [&](size_t, absl::Status own) { status = std::move(own); });
       if (!failed.ok()) status = failed;
       if (!status.ok()) break;
     }
@@ -78,7 +79,7 @@ class Batch {
 
   // One pass of all that have not ended. Where it fails, nothing is said to those that were still
   // in it.
-  absl::Status RunTogether(const model::TextModel& model, const Executor::Options& options) {
+  absl::Status RunTogether() {
     const std::vector<size_t> numbers = Going();
     std::vector<Pass> passes;
     passes.reserve(numbers.size());
@@ -86,10 +87,7 @@ class Batch {
       passes.push_back(
           SplitIntoPasses(*runs_[run].plan, std::numeric_limits<int64_t>::max()).front());
     }
-    std::vector<const Pass*> pointers;
-    pointers.reserve(passes.size());
-    for (const Pass& pass : passes) pointers.push_back(&pass);
-    return Try(model, options, numbers, pointers,
+    return Try(numbers, passes,
                [this](size_t run, const absl::Status& status) { End(run, status); });
   }
 
@@ -124,25 +122,27 @@ class Batch {
     return {plan.total_tokens, plan.total_bytes};
   }
 
-  absl::Status Try(const model::TextModel& model, const Executor::Options& options,
-                   const std::vector<size_t>& numbers, const std::vector<const Pass*>& passes,
+  // One pass: of each of these runs, the sequences that its Pass names.
+  absl::Status Try(const std::vector<size_t>& numbers, absl::Span<const Pass> passes,
                    absl::FunctionRef<void(size_t run, absl::Status status)> left) {
     std::vector<PassMember> members;
     for (size_t i = 0; i < numbers.size(); ++i) {
-      members.push_back({runs_[numbers[i]].plan, passes[i], emitters_[numbers[i]].get()});
+      members.push_back({runs_[numbers[i]].plan, &passes[i], emitters_[numbers[i]].get()});
       emitters_[numbers[i]]->StartPass();
     }
     const absl::Status status = model::Guarded<absl::Status>([&] {
       const c10::InferenceMode inference;
-      return RunPass(model, options.numerics, members,
+      return RunPass(model_, options_.numerics, members,
                      {[&](int member, absl::Status own) {
                         left(numbers[static_cast<size_t>(member)], std::move(own));
                       },
-                      [this] { observer_.BetweenLayers(); }});
+                      [this] { observer_.BetweenLayers(); }, [this] { observer_.BetweenSteps(); }});
     });
     return Explain(status);
   }
 
+  const model::TextModel& model_;
+  const Executor::Options& options_;
   const absl::Span<const BatchedRun> runs_;
   BatchObserver& observer_;
   // Null once the run has ended.
@@ -156,6 +156,7 @@ class OneRun final : public BatchObserver {
     this->report = std::move(report);
   }
   void BetweenLayers() override {}
+  void BetweenSteps() override {}
 
   absl::StatusOr<ExecutionReport> report = absl::InternalError("the run did not end");
 };
@@ -163,14 +164,14 @@ class OneRun final : public BatchObserver {
 }  // namespace
 
 void Executor::Execute(absl::Span<const BatchedRun> runs, BatchObserver& observer) const {
-  Batch batch(runs, observer);
+  Batch batch(model_, options_, runs, observer);
   while (batch.Going().size() > 1) {
-    const absl::Status status = batch.RunTogether(model_, options_);
+    const absl::Status status = batch.RunTogether();
     if (status.ok()) return;
     if (!IsOutOfMemory(status)) break;
     batch.End(batch.Largest(), status);
   }
-  for (const size_t run : batch.Going()) batch.RunAlone(model_, options_, run);
+  for (const size_t run : batch.Going()) batch.RunAlone(run);
 }
 
 absl::StatusOr<ExecutionReport> Executor::Execute(const RunPlan& plan, TensorSink& sink) const {

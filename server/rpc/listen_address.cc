@@ -60,7 +60,7 @@ absl::StatusOr<ListenAddress> ParseListenAddress(std::string_view text) {
       kMaxUnixName, " bytes"));
   if (std::optional<UnixAddress> socket = ParseUnixAddress(text)) {
     if (socket->name.empty() || socket->name.size() > kMaxUnixName) return wrong;
-    return ListenAddress{"", 0, *std::move(socket)};
+    return ListenAddress{"", 0, std::move(socket)};
   }
   const size_t colon = text.rfind(':');
   if (colon == std::string_view::npos) return wrong;

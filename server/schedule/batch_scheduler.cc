@@ -1,21 +1,22 @@
 #include "server/schedule/batch_scheduler.h"
 
 #include <algorithm>
-#include <limits>
 #include <memory>
 #include <string>
 #include <utility>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
 #include "server/errors/errors.h"
 
 namespace hookwire::server {
 namespace {
 
-// Passes with more tokens than this let smaller batches of other clients by between their layers.
-constexpr uint64_t kLongPassTokens = 1024;
-// … and only those of at most this part of their own tokens.
-constexpr uint64_t kSmallPart = 8;
+// What goes through on the way of a pass is at least so many times smaller than what one client has
+// in it.
+constexpr uint64_t kTimesSmaller = 8;
+// Clients that share a pass have at most so many times the tokens of one another.
+constexpr uint64_t kTimesOthers = 2;
 
 absl::Status ShuttingDown() {
   return MakeError(absl::StatusCode::kUnavailable,
@@ -52,16 +53,55 @@ absl::Status DeadlinePassed(const char* when) {
   return absl::DeadlineExceededError(absl::StrCat("the deadline passed while the run ", when));
 }
 
+// Tokens of a batch, by client.
+class Shares {
+ public:
+  // `small`: what nobody minds another to have.
+  explicit Shares(uint64_t small) : small_(small) {}
+
+  // Whether the shares would still be alike with a run of `tokens` more. Else whoever has little
+  // would wait for whoever has much.
+  bool Allow(const std::string& client, uint64_t tokens) const {
+    const auto own = tokens_.find(client);
+    if (own != tokens_.end()) tokens += own->second;
+    uint64_t most = tokens;
+    uint64_t least = tokens;
+    for (const auto& [other, share] : tokens_) {
+      if (other == client) continue;
+      most = std::max(most, share);
+      least = std::min(least, share);
+    }
+    return most <= std::max(small_, kTimesOthers * least);
+  }
+  void Add(const std::string& client, uint64_t tokens) {
+    uint64_t& share = tokens_[client];
+    share += tokens;
+    most_ = std::max(most_, share);
+  }
+  bool Has(const std::string& client) const { return tokens_.contains(client); }
+  // The most that one client has.
+  uint64_t most() const { return most_; }
+
+ private:
+  const uint64_t small_;
+  absl::flat_hash_map<std::string, uint64_t> tokens_;
+  uint64_t most_ = 0;
+};
+
 }  // namespace
 
 // Runs that have started, and share a pass. While it exists it holds the device, but for the times
 // that it waits.
 class BatchScheduler::Pass final : public BatchObserver {
  public:
-  Pass(BatchScheduler& scheduler, std::vector<WaitingRun> batch, Lane lane, const Pass* within)
-      : scheduler_(scheduler), lane_(lane), within_(within) {
+  // `lets_others_by`: whether smaller batches may go through on the way.
+  Pass(BatchScheduler& scheduler, std::vector<WaitingRun> batch, bool lets_others_by)
+      : scheduler_(scheduler),
+        lets_others_by_(lets_others_by),
+        shares_(scheduler.options_.small_tokens) {
     for (WaitingRun& waiting : batch) {
       tokens_ += waiting.run->plan->total_tokens;
+      shares_.Add(waiting.run->client, waiting.run->plan->total_tokens);
       sequences_ += waiting.run->plan->sequences.size();
       runs_.push_back(std::make_unique<Run>(*this, std::move(waiting)));
     }
@@ -75,15 +115,13 @@ class BatchScheduler::Pass final : public BatchObserver {
     scheduler_.execute_(runs, *this);
   }
 
-  uint64_t tokens() const { return tokens_; }
   bool gave_place() const { return gave_place_; }
 
-  // Whether a run may go through between the layers of this pass.
-  bool LetsBy(const QueuedRun& run, uint64_t tokens_beside) const {
-    if (tokens_beside + let_by_ > tokens_) return false;
-    if (tokens_beside > tokens_ / kSmallPart) return false;
-    return std::none_of(runs_.begin(), runs_.end(),
-                        [&run](const auto& own) { return own->waiting.run->client == run.client; });
+  // Whether a run may go through on the way of this pass, in a batch of `tokens` with it.
+  bool LetsBy(const QueuedRun& run, uint64_t tokens) const {
+    if (tokens > shares_.most() / kTimesSmaller || shares_.Has(run.client)) return false;
+    const auto had = let_by_.find(run.client);
+    return had == let_by_.end() || had->second <= scheduler_.clock_.Now() - started_ - lost_;
   }
 
   // BatchObserver
@@ -102,18 +140,35 @@ class BatchScheduler::Pass final : public BatchObserver {
 
   void BetweenLayers() override {
     scheduler_.device_.Yield();
-    if (lane_ != Lane::kShared || within_ != nullptr || tokens_ <= kLongPassTokens) return;
-    std::vector<WaitingRun> batch = scheduler_.NextBatch(this);
-    if (batch.empty()) return;
-    Pass small(scheduler_, std::move(batch), Lane::kShared, this);
-    let_by_ += small.tokens();
-    small.Execute();
-    scheduler_.Finished(small);
+    if (lets_others_by_ && IsLong()) LetOthersBy();
+  }
+
+  // In a pass that is not long, a layer is over before anybody else has been woken.
+  void BetweenSteps() override {
+    if (IsLong()) BetweenLayers();
   }
 
   size_t size() const { return runs_.size(); }
 
  private:
+  // Whether any run is small beside it.
+  bool IsLong() const { return shares_.most() >= kTimesSmaller * scheduler_.options_.small_tokens; }
+
+  void LetOthersBy() {
+    std::vector<WaitingRun> batch = scheduler_.NextBatch(this);
+    if (batch.empty()) return;
+    Pass small(scheduler_, std::move(batch), /*lets_others_by=*/false);
+    small.Execute();
+    scheduler_.Finished(small);
+    const absl::Duration took = scheduler_.clock_.Now() - small.started_;
+    lost_ += took;
+    for (const auto& run : small.runs_) {
+      let_by_[run->waiting.run->client] +=
+          took * (static_cast<double>(run->waiting.run->plan->total_tokens) /
+                  static_cast<double>(small.tokens_));
+    }
+  }
+
   // One run, as the executor sees it.
   struct Run final : TensorSink {
     Run(Pass& pass_in, WaitingRun waiting_in) : pass(pass_in), waiting(std::move(waiting_in)) {}
@@ -165,15 +220,15 @@ class BatchScheduler::Pass final : public BatchObserver {
   }
 
   BatchScheduler& scheduler_;
-  const Lane lane_;
-  // The pass between whose layers this one runs.
-  const Pass* const within_;
+  const bool lets_others_by_;
   std::vector<std::unique_ptr<Run>> runs_;
   uint64_t tokens_ = 0;
   uint64_t sequences_ = 0;
+  Shares shares_;
   absl::Time started_;
-  // Tokens that went through between the layers.
-  uint64_t let_by_ = 0;
+  // What others took on the way, all of them and by client.
+  absl::Duration lost_;
+  absl::flat_hash_map<std::string, absl::Duration> let_by_;
   bool gave_place_ = false;
 };
 
@@ -278,11 +333,13 @@ std::vector<WaitingRun> BatchScheduler::NextBatch(const Pass* beside) {
     const absl::Time now = clock_.Now();
     uint64_t tokens = 0;
     uint64_t bytes = 0;
+    Shares shares(options_.small_tokens);
     const auto fits = [&](const QueuedRun& run) {
       const uint64_t with = tokens + run.plan->total_tokens;
       if (!batch.empty() &&
           (with > options_.max_batch_tokens ||
-           IsOver(bytes + run.plan->activation_bytes, options_.max_activation_bytes))) {
+           IsOver(bytes + run.plan->activation_bytes, options_.max_activation_bytes) ||
+           !shares.Allow(run.client, run.plan->total_tokens))) {
         return false;
       }
       if (beside != nullptr && !beside->LetsBy(run, with)) return false;
@@ -295,6 +352,7 @@ std::vector<WaitingRun> BatchScheduler::NextBatch(const Pass* beside) {
       }
       tokens += next->run->plan->total_tokens;
       bytes += next->run->plan->activation_bytes;
+      shares.Add(next->run->client, next->run->plan->total_tokens);
       batch.push_back(*std::move(next));
     }
     running_ += static_cast<uint32_t>(batch.size());
@@ -330,7 +388,7 @@ void BatchScheduler::WorkShared() {
     // What comes while others have the device goes along.
     device_.Acquire();
     if (std::vector<WaitingRun> batch = NextBatch(nullptr); !batch.empty()) {
-      Pass pass(*this, std::move(batch), Lane::kShared, nullptr);
+      Pass pass(*this, std::move(batch), /*lets_others_by=*/true);
       pass.Execute();
       Finished(pass);
     }
@@ -345,14 +403,13 @@ bool BatchScheduler::FitsAlone(const QueuedRun& run) const {
 
 std::optional<WaitingRun> BatchScheduler::NextAlone(Lane lane) {
   const Places& places = this->places(lane);
-  // Of those that wait, who holds the fewest places.
-  int fewest = std::numeric_limits<int>::max();
-  queue(lane).Pop([&](const QueuedRun& run) {
-    if (FitsAlone(run)) fewest = std::min(fewest, places.held(run.client));
-    return false;
-  });
-  return queue(lane).Pop(
-      [&](const QueuedRun& run) { return places.held(run.client) == fewest && FitsAlone(run); });
+  // Who holds fewer places comes first.
+  for (int held = 0; held < places.count(); ++held) {
+    auto next = queue(lane).Pop(
+        [&](const QueuedRun& run) { return places.held(run.client) == held && FitsAlone(run); });
+    if (next) return next;
+  }
+  return std::nullopt;
 }
 
 void BatchScheduler::WorkAlone(Lane lane) {
@@ -384,7 +441,7 @@ void BatchScheduler::WorkAlone(Lane lane) {
       next->run->output->Reserve();
       std::vector<WaitingRun> batch;
       batch.push_back(*std::move(next));
-      Pass pass(*this, std::move(batch), lane, nullptr);
+      Pass pass(*this, std::move(batch), /*lets_others_by=*/false);
       device_.Acquire();
       pass.Execute();
       device_.Release();
@@ -404,7 +461,8 @@ bool BatchScheduler::TakePlaceFrom(const std::string& client) {
 
 absl::Time BatchScheduler::EndOverdue(absl::Time now) {
   std::vector<WaitingRun> overdue;
-  absl::Time oldest = absl::InfiniteFuture();
+  // As if one came now: where none waits, that is the first that could be overdue.
+  absl::Time oldest = now;
   {
     absl::MutexLock lock(&mutex_);
     for (FairQueue& queue : queues_) {
@@ -416,8 +474,7 @@ absl::Time BatchScheduler::EndOverdue(absl::Time now) {
     stuck_ = false;
   }
   for (const WaitingRun& waiting : overdue) Drop(waiting, QueueTimeout(now - waiting.enqueued));
-  return oldest == absl::InfiniteFuture() ? now + options_.max_queue_time
-                                          : oldest + options_.max_queue_time;
+  return oldest + options_.max_queue_time;
 }
 
 void BatchScheduler::Watch() {

@@ -6,7 +6,8 @@
 // - paced: its result is larger than the buffer may hold, so that its pass waits for its reader.
 // - interactive: its pass waits for its client's functions.
 // Runs of the last two have a pass and a thread of their own, limited places, and give the device
-// to others while they wait. Between layers, every pass lets others have the device in turn.
+// to others while they wait. Between layers, every pass lets others have the device in turn, and a
+// long one within its layers too.
 #ifndef HOOKWIRE_SERVER_SCHEDULE_BATCH_SCHEDULER_H_
 #define HOOKWIRE_SERVER_SCHEDULE_BATCH_SCHEDULER_H_
 
@@ -48,9 +49,13 @@ class BatchScheduler final : public Scheduler {
     absl::Duration max_queue_time = absl::Minutes(5);
     // The most tokens that share a pass. A run with more has a batch of its own.
     uint64_t max_batch_tokens = 8192;
+    // A pass of so many tokens takes hardly longer than one of a single token. Clients that have
+    // more share a pass only with those that have about as many, up to twice, so that nobody waits
+    // for a flood or for a long run of another. What is 8 times smaller than one client's part of
+    // a pass goes through on its way, for as long a time as the pass has had itself.
+    uint64_t small_tokens = 32;
     // What a shared pass may work with, and what all passes that may wait for their clients may
-    // work
-    // with together, in bytes (RunPlan::activation_bytes); 0 means no limit.
+    // work with together, in bytes (RunPlan::activation_bytes); 0 means no limit.
     uint64_t max_activation_bytes = 0;
     // How long a pass that could take more waits for others to come.
     absl::Duration max_batch_delay = absl::ZeroDuration();
@@ -100,8 +105,7 @@ class BatchScheduler final : public Scheduler {
   void WorkAlone(Lane lane);
   void Watch();
 
-  // The next batch, empty where there is none now. `beside`: the batch between whose layers it
-  // would run.
+  // The next batch, empty where there is none now. `beside`: the pass on whose way it would run.
   std::vector<WaitingRun> NextBatch(const Pass* beside) ABSL_LOCKS_EXCLUDED(mutex_);
   // All runs of the pass have been completed.
   void Finished(const Pass& pass) ABSL_LOCKS_EXCLUDED(mutex_);

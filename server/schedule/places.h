@@ -14,6 +14,7 @@ class Places {
   // `count` is at least 1.
   explicit Places(int count) : count_(count) {}
 
+  int count() const { return count_; }
   // Held by one client.
   int held(const std::string& client) const {
     const auto it = by_client_.find(client);

@@ -18,7 +18,7 @@ from typing import Any
 import hookwire
 import numpy as np
 import pytest
-from hookwire import aio, ops
+from hookwire import aio, ops, results
 from hookwire._proto import run_pb2, service_pb2
 from hookwire.shared_memory import Segment
 
@@ -113,6 +113,29 @@ def test_the_bits_are_the_same(
         strict=True,
     ):
         assert one is None if other is None else same(one, other)
+
+
+def test_large_arrays_are_made_before_their_bytes_come(
+    model: hookwire.RemoteModel, plain: hookwire.RemoteModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(results, "_LARGE_BYTES", 100_000)
+    monkeypatch.setattr(results, "_PREPARED_BYTES", 1_000_000)
+    want = plain.run_with_cache(TEXTS)[1]
+    run = model.stream(TEXTS)._run
+    events = model._connection.run(run.request.message, None)
+    run.feed(next(events))
+    made, room = [], 1_000_000
+    for entry in run.assembly.entries:
+        room -= entry.bytes
+        made.append(room >= 0 and entry.bytes >= 100_000)
+    assert any(made)
+    assert [entry.array is not None for entry in run.assembly.entries] == made
+    for event in events:
+        run.feed(event)
+    run.finish()
+    for entry in run.assembly.entries:
+        for name in entry.names:
+            assert same(entry.array, want[name]), name
 
 
 def test_integers_are_the_same(

@@ -12,6 +12,7 @@ from hookwire.catalogue import KEY_POSITION, POSITION
 from torch import Tensor
 
 from tests.load.plans import FACTOR, Answer, Array, Edit, Plan
+from tests.parity import edits
 from tests.parity.direct import DirectModel, Seen
 from tests.parity.edits import Selection
 
@@ -73,18 +74,9 @@ def _edit(edit: Edit, source: Seen | None, earlier: dict[str, Tensor]) -> tuple[
         earlier[edit.name] = x.clone()
         index = where.index(edit.name, x.shape)
         value = torch.tensor(edit.value, dtype=x.dtype)
-        match edit.kind:
-            case "set":
-                x[index] = value
-            case "add":
-                x[index] = x[index] + value
-            case "scale" | "function":
-                x[index] = x[index] * FACTOR
-            case "zero":
-                x[index] = 0
-            case "copy":
-                assert source is not None
-                x[index] = source.exact(edit.name)[index]
+        # The function multiplies, too.
+        kind = "scale" if edit.kind == "function" else edit.kind
+        edits.apply(x, index, kind, edit.name, value, FACTOR, source)
         return x
 
     return edit.name, change

@@ -82,21 +82,36 @@ class Change:
 
         def edit(x: Tensor) -> Tensor:
             index = self.where.index(self.name, x.shape)
-            match self.kind:
-                case "set":
-                    x[index] = self.value.to(x.dtype)
-                case "add":
-                    x[index] = x[index] + self.value.to(x.dtype)
-                case "scale":
-                    x[index] = x[index] * FACTOR
-                case "zero":
-                    x[index] = 0
-                case "copy":
-                    assert source is not None
-                    x[index] = source.exact(self.name)[index]
+            apply(x, index, self.kind, self.name, self.value, FACTOR, source)
             return x
 
         return self.name, edit
+
+
+def apply(
+    x: Tensor,
+    index: Any,
+    kind: str,
+    name: str,
+    value: Tensor | None,
+    factor: float,
+    source: Seen | None,
+) -> None:
+    """Changes `x`, the tensor at hook point `name`, at `index` as the op of this kind says."""
+    match kind:
+        case "set":
+            x[index] = value.to(x.dtype)
+        case "add":
+            x[index] = x[index] + value.to(x.dtype)
+        case "scale":
+            x[index] = x[index] * factor
+        case "zero":
+            x[index] = 0
+        case "copy":
+            assert source is not None
+            x[index] = source.exact(name)[index]
+        case _:
+            raise ValueError(kind)
 
 
 def change(name: str, kind: str, sample: Tensor, seed: int) -> Change:

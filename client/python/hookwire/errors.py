@@ -105,7 +105,25 @@ class EmptySequenceError(HookwireError, ValueError):
     default_reason = "SEQUENCE_EMPTY"
 
 
-class SequenceTooLongError(HookwireError, ValueError):
+class _OverLimitError(HookwireError):
+    """More than the server gives."""
+
+    @property
+    def limit(self) -> int | None:
+        """The most that is allowed."""
+        return self._number("limit")
+
+
+class _TooManyBytesError(_OverLimitError):
+    """More bytes than the server gives."""
+
+    @property
+    def bytes(self) -> int | None:
+        """What it would be; of a result exactly, of a pass at most."""
+        return self._number("bytes")
+
+
+class SequenceTooLongError(_OverLimitError, ValueError):
     """More tokens than `cfg.n_ctx`."""
 
     default_reason = "SEQUENCE_TOO_LONG"
@@ -114,11 +132,6 @@ class SequenceTooLongError(HookwireError, ValueError):
     def tokens(self) -> int | None:
         """Tokens of the sequence."""
         return self._number("tokens")
-
-    @property
-    def limit(self) -> int | None:
-        """The most that are allowed."""
-        return self._number("limit")
 
 
 class TokenOutOfRangeError(HookwireError, IndexError):
@@ -199,39 +212,19 @@ class StopOutOfRangeError(HookwireError, IndexError):
     default_reason = "STOP_OUT_OF_RANGE"
 
 
-class ResultTooLargeError(HookwireError):
+class ResultTooLargeError(_TooManyBytesError):
     """A result over the limit. Nothing was computed."""
 
     default_reason = "RESULT_TOO_LARGE"
 
-    @property
-    def bytes(self) -> int | None:
-        """Exact bytes of the result."""
-        return self._number("bytes")
 
-    @property
-    def limit(self) -> int | None:
-        """The most bytes that are allowed."""
-        return self._number("limit")
-
-
-class PassTooLargeError(HookwireError):
+class PassTooLargeError(_TooManyBytesError):
     """A forward pass that would work with more memory than the server gives. Nothing was computed.
 
     Attention scores and patterns grow with the square of a sequence's length.
     """
 
     default_reason = "PASS_TOO_LARGE"
-
-    @property
-    def bytes(self) -> int | None:
-        """What the pass would work with, at most."""
-        return self._number("bytes")
-
-    @property
-    def limit(self) -> int | None:
-        """The most bytes that are allowed."""
-        return self._number("limit")
 
     @property
     def tokens(self) -> int | None:
@@ -503,4 +496,5 @@ def from_rpc(error: Any, address: str) -> HookwireError:
 __all__ = sorted(
     name for name, value in list(globals().items())
     if isinstance(value, type) and issubclass(value, (HookwireError, HookwireWarning))
+    and not name.startswith("_")
 )  # fmt: skip

@@ -526,8 +526,8 @@ class RemoteModel(Session):
                 ...
 
         A tensor is complete when all rows have come. A run of more tokens than the server takes
-        in one pass (`--max-batch-tokens`, by default 8192) goes in several, a group of rows each,
-        and its tensors are complete in the last: ask for fewer rows at a time.
+        in one pass (`--max-batch-tokens`: by default 1024 on cpu, else 8192) goes in several, a
+        group of rows each, and its tensors are complete in the last: ask for fewer rows at a time.
 
         Args: as in `run_with_cache`, but for `return_type`, whose outputs come as "logits",
         "log_probs" (for a loss) and "residual" (with `stop_at_layer`). None: no outputs.

@@ -172,6 +172,8 @@ class Run:
             plans.warn_of_size(self.assembly, plans.WARN_BYTES)
             plans.warn_of_skipped(event.plan)
             self._progress.begin(event.plan.total_bytes)
+            if event.shared_memory:
+                self.assembly.prepare()
         return done
 
     def visit(self, entry: results.Entry) -> Visit:

@@ -26,6 +26,7 @@ using hookwire::testing::Spec;
 using hookwire::testing::TinyModel;
 using hookwire::testing::TinyOptions;
 using hookwire::testing::TinyVariant;
+using hookwire::testing::Tokens;
 using hookwire::testing::WatchedAllocator;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
@@ -39,9 +40,11 @@ class Recorder final : public BatchObserver {
     events.push_back("run " + std::to_string(run));
   }
   void BetweenLayers() override { events.emplace_back("layer"); }
+  void BetweenSteps() override { ++steps; }
 
   std::map<size_t, absl::StatusOr<ExecutionReport>> reports;
   std::vector<std::string> events;
+  int steps = 0;
 };
 
 struct BatchOf {
@@ -65,12 +68,6 @@ struct BatchOf {
   std::vector<RecordingSink> sinks;
   Recorder recorder;
 };
-
-std::string Tokens(int n, int first = 1) {
-  std::string out = "sequences {";
-  for (int i = 0; i < n; ++i) out += " token_ids: " + std::to_string((first + 3 * i) % 48);
-  return out + " } ";
-}
 
 // Runs of many kinds.
 std::vector<std::string> Specs() {
@@ -152,6 +149,19 @@ TEST(Batch, ARunLeavesAsSoonAsItsLastHookHasFired) {
   batch.Execute();
   EXPECT_THAT(batch.recorder.events, ElementsAre("run 2", "layer", "run 1", "layer", "layer",
                                                  "run 3", "layer", "layer", "run 0"));
+}
+
+TEST(Batch, LayersAndLogitsHaveStepsForThoseWhoShareTheDevice) {
+  BatchOf first({Tokens(4) + "stop_at_layer: 0 outputs { residual: true }"});
+  first.Execute();
+  BatchOf layer({Tokens(4) + "stop_at_layer: 1 outputs { residual: true }"});
+  layer.Execute();
+  EXPECT_GE(layer.recorder.steps - first.recorder.steps, 10) << "several before each product";
+  BatchOf all({Tokens(4) + "stop_at_layer: 6 outputs { residual: true }"});
+  all.Execute();
+  BatchOf logits({Tokens(4) + "outputs { logits {} }"});
+  logits.Execute();
+  EXPECT_GT(logits.recorder.steps, all.recorder.steps);
 }
 
 TEST(Batch, WhoFailsLeavesAndTheOthersGoOn) {

@@ -223,7 +223,7 @@ TEST(Execute, KnocksAttentionOut) {
   at::Tensor expected = run.Captured(0, 0).clone();
   expected.select(1, 4).select(1, 2).fill_(-INFINITY);
   EXPECT_TRUE(at::equal(run.Captured(1, 0), expected));
-  const at::Tensor pattern = run.Captured(2, 0);  // [head, pos, key_pos]
+  const at::Tensor& pattern = run.Captured(2, 0);  // [head, pos, key_pos]
   for (int64_t head = 0; head < 4; ++head) {
     EXPECT_EQ(pattern[head][4][2].item<float>(), 0.0F);
     EXPECT_NEAR(pattern[head][4].sum().item<float>(), 1.0F, 1e-5);

@@ -18,7 +18,6 @@ using ::hookwire::testing::EditedConfig;
 using ::hookwire::testing::MustParse;
 using ::hookwire::testing::TextOnlyConfig;
 using ::hookwire::testing::TinyConfig;
-using ::hookwire::testing::TinyConfigJson;
 using ::hookwire::testing::TinyOptions;
 using ::hookwire::testing::TinyVariant;
 using ::nlohmann::json;

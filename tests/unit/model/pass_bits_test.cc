@@ -277,7 +277,7 @@ TEST_P(Rows, WhoLooksAtWhatFollowsTheBlocksSeesAllRows) {
 
 // Three rows of 48 float32 words at a time: sequences of 5, 7 and 1 rows share blocks, or are cut.
 TEST(Logits, AreMadeInBlocksOfABoundedSize) {
-  constexpr int64_t kMaxBytes = 3 * 48 * 4;
+  constexpr int64_t kMaxBytes = int64_t{3} * 48 * 4;
   TextModel::Options options;
   options.max_logits_bytes = kMaxBytes;
   const auto model = testing::MakeTinyModel({}, options);

@@ -1,7 +1,10 @@
 #include "model/checkpoint/safetensors.h"
 
+#include <cstdint>
 #include <fstream>
+#include <ios>
 #include <memory>
+#include <sstream>
 #include <string>
 #include <utility>
 #include <vector>
@@ -29,11 +32,13 @@ bool IsMappedReadOnly(const void* address, const std::string& path) {
   const auto at = reinterpret_cast<uintptr_t>(address);
   for (std::string line; std::getline(maps, line);) {
     if (line.find(path) == std::string::npos) continue;
+    std::istringstream fields(line);
     uintptr_t begin = 0;
     uintptr_t end = 0;
-    char permissions[5] = "";
-    if (std::sscanf(line.c_str(), "%lx-%lx %4s", &begin, &end, permissions) != 3) continue;
-    if (begin <= at && at < end) return std::string(permissions) == "r--p";
+    char dash = 0;
+    std::string permissions;
+    fields >> std::hex >> begin >> dash >> end >> permissions;
+    if (begin <= at && at < end) return permissions == "r--p";
   }
   return false;
 }

@@ -18,6 +18,7 @@ using hookwire::testing::MustPlan;
 using hookwire::testing::Spec;
 using hookwire::testing::TinyModel;
 using hookwire::testing::TinyVariant;
+using hookwire::testing::Tokens;
 using hookwire::testing::WatchedAllocator;
 
 // Keeps nothing.
@@ -26,12 +27,6 @@ class Drain final : public TensorSink {
   absl::Status Emit(uint32_t, uint64_t, at::Tensor) override { return absl::OkStatus(); }
   absl::Status Progress(int) override { return absl::OkStatus(); }
 };
-
-std::string Tokens(int n) {
-  std::string out = "sequences {";
-  for (int i = 0; i < n; ++i) out += " token_ids: " + std::to_string((1 + 3 * i) % 48);
-  return out + " } ";
-}
 
 using Case = std::tuple<TinyVariant, std::string, model::Numerics>;
 class ActivationMemory : public ::testing::TestWithParam<Case> {};

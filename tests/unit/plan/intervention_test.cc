@@ -22,7 +22,6 @@ using hookwire::testing::Spec;
 using hookwire::testing::TinyModel;
 using hookwire::testing::TinyVariant;
 using hookwire::testing::TryPlan;
-using ::testing::ElementsAre;
 using ::testing::SizeIs;
 
 // With logits wanted, every intervention can show.

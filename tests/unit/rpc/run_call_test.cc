@@ -99,7 +99,7 @@ TEST_F(RunCallTest, AReaderThatDoesNotReadHoldsNoMoreThanTheBudget) {
 TEST_F(RunCallTest, AReaderThatStandsStillIsGivenUpAndToldSo) {
   Settings settings = EmittingForEver();
   settings.stall_timeout = absl::Milliseconds(200);
-  StartServer(std::move(settings));
+  StartServer(settings);
   grpc::ClientContext context;
   const auto reader = stub_->Run(&context, BareRequest());
   failed_.WaitForNotification();

@@ -39,6 +39,13 @@ class Gate {
       --permits_;
     }
     for (int i = 0; i < layers; ++i) observer.BetweenLayers();
+    uint64_t tokens = 0;
+    for (const BatchedRun& run : runs) tokens += run.plan->total_tokens;
+    on_start(tokens);
+    for (int i = 0; i < steps; ++i) {
+      on_step(tokens);
+      observer.BetweenSteps();
+    }
     for (size_t i = 0; i < runs.size(); ++i) {
       ExecutionReport report;
       report.tensors = runs[i].plan->total_tokens;
@@ -66,6 +73,10 @@ class Gate {
   }
 
   int layers = 0;
+  int steps = 0;
+  // Called with the tokens of the pass.
+  std::function<void(uint64_t)> on_start = [](uint64_t) {};
+  std::function<void(uint64_t)> on_step = [](uint64_t) {};
 
  private:
   absl::Mutex mutex_;
@@ -77,11 +88,12 @@ class BatchSchedulerTest : public testing::Test {
  protected:
   ~BatchSchedulerTest() override { gate_.Let(1000); }
 
-  void Start(BatchScheduler::Options options) {
+  void Start(BatchScheduler::Options options) { Start(std::move(options), gate_); }
+  void Start(BatchScheduler::Options options, Gate& gate) {
     scheduler_ = std::make_unique<BatchScheduler>(
         std::move(options),
-        [this](absl::Span<const BatchedRun> runs, BatchObserver& observer) {
-          gate_.Pass(runs, observer);
+        [&gate](absl::Span<const BatchedRun> runs, BatchObserver& observer) {
+          gate.Pass(runs, observer);
         },
         clock_);
   }
@@ -134,12 +146,35 @@ TEST_F(BatchSchedulerTest, ABatchHasAtMostSoManyTokensAndALargerRunABatchOfItsOw
 }
 
 TEST_F(BatchSchedulerTest, ManyRunsOfOneClientDoNotDelayAnother) {
-  StartBusy({.max_batch_tokens = 20});
+  StartBusy({.max_batch_tokens = 1000, .small_tokens = 15});
   for (int i = 0; i < 40; ++i) ASSERT_TRUE(Enqueue(10, "flood").ok());
   ASSERT_TRUE(Enqueue(7, "small").ok());
+  gate_.Let(3);
+  outputs_.back()->Wait();
+  gate_.WaitForStart(3);
+  EXPECT_THAT(gate_.started()[1], UnorderedElementsAre(10, 7));
+  EXPECT_EQ(gate_.started()[2].size(), 39u) << "alone it fills the pass";
+}
+
+TEST_F(BatchSchedulerTest, WhatIsSmallSharesAPassWhateverItsShare) {
+  StartBusy({.small_tokens = 40});
+  for (int i = 0; i < 5; ++i) ASSERT_TRUE(Enqueue(10, "some").ok());
+  ASSERT_TRUE(Enqueue(1, "little").ok());
   gate_.Let(2);
   outputs_.back()->Wait();
-  EXPECT_THAT(gate_.started()[1], UnorderedElementsAre(10, 7));
+  EXPECT_THAT(gate_.started()[1], UnorderedElementsAre(10, 10, 10, 10, 1));
+}
+
+TEST_F(BatchSchedulerTest, ALongRunAndAShortOneOfAnotherDoNotShareAPass) {
+  StartBusy({});
+  ASSERT_TRUE(Enqueue(500, "alice").ok());
+  ASSERT_TRUE(Enqueue(40, "bob").ok());
+  ASSERT_TRUE(Enqueue(81, "carol").ok());
+  ASSERT_TRUE(Enqueue(80, "dave").ok());
+  gate_.Let(4);
+  for (const auto& output : outputs_) output->Wait();
+  EXPECT_THAT(gate_.started(), UnorderedElementsAre(ElementsAre(1000), ElementsAre(500),
+                                                    UnorderedElementsAre(40, 80), ElementsAre(81)));
 }
 
 TEST_F(BatchSchedulerTest, ARunWithoutRoomForItsResultLetsOthersByAndRunsWhenThereIsRoom) {
@@ -176,20 +211,62 @@ TEST_F(BatchSchedulerTest, WaitsForCompanyOnlyWhereTold) {
   EXPECT_THAT(gate_.started(), ElementsAre(ElementsAre(4, 6))) << "a full pass does not wait";
 }
 
-TEST_F(BatchSchedulerTest, ALongPassLetsSmallRunsOfOthersByBetweenItsLayers) {
-  gate_.layers = 1;
-  Start({});
-  ASSERT_TRUE(Enqueue(4000, "long").ok());
-  gate_.WaitForStart(1);
-  ASSERT_TRUE(Enqueue(5, "long").ok());
-  ASSERT_TRUE(Enqueue(600, "medium").ok());
-  ASSERT_TRUE(Enqueue(6, "small").ok());
-  gate_.Let(2);
-  outputs_[3]->Wait();
+TEST_F(BatchSchedulerTest, ALongPassLetsSmallRunsOfOthersByOnItsWay) {
+  for (const bool within_a_layer : {false, true}) {
+    SCOPED_TRACE(within_a_layer);
+    Gate gate;
+    (within_a_layer ? gate.steps : gate.layers) = 1;
+    Start({}, gate);
+    outputs_.clear();
+    ASSERT_TRUE(Enqueue(4000, "long").ok());
+    gate.WaitForStart(1);
+    ASSERT_TRUE(Enqueue(5, "long").ok());
+    ASSERT_TRUE(Enqueue(600, "medium").ok());
+    ASSERT_TRUE(Enqueue(6, "small").ok());
+    gate.Let(2);
+    outputs_[3]->Wait();
+    gate.Let(2);
+    outputs_[1]->Wait();
+    outputs_[2]->Wait();
+    EXPECT_THAT(gate.started(), UnorderedElementsAre(ElementsAre(4000), ElementsAre(6),
+                                                     ElementsAre(5), ElementsAre(600)));
+    EXPECT_THAT(gate.started()[1], ElementsAre(6));
+    scheduler_.reset();
+  }
+}
+
+TEST_F(BatchSchedulerTest, APassOfManyClientsLetsNobodyBy) {
+  StartBusy({});
+  for (int i = 0; i < 10; ++i) ASSERT_TRUE(Enqueue(40, std::to_string(i)).ok());
   gate_.Let(1);
-  outputs_[1]->Wait();
-  EXPECT_THAT(gate_.started(),
-              ElementsAre(ElementsAre(4000), ElementsAre(6), UnorderedElementsAre(5, 600)));
+  gate_.WaitForStart(2);
+  gate_.steps = 1;
+  ASSERT_TRUE(Enqueue(30, "one more").ok());
+  gate_.Let(1);
+  gate_.WaitForStart(3);
+  EXPECT_TRUE(outputs_[1]->completed());
+  EXPECT_EQ(gate_.started()[1].size(), 10u);
+}
+
+TEST_F(BatchSchedulerTest, WhoGoesByHasNoMoreTimeThanThePass) {
+  gate_.steps = 100;
+  // A pass of 20 tokens takes 20 s, and a long one a second between two steps.
+  gate_.on_start = [this](uint64_t tokens) {
+    if (tokens <= 40) clock_.Advance(absl::Seconds(tokens));
+  };
+  gate_.on_step = [this](uint64_t tokens) {
+    if (tokens > 40) clock_.Advance(absl::Seconds(1));
+  };
+  Start({});
+  ASSERT_TRUE(Enqueue(160 * 2, "long").ok());
+  gate_.WaitForStart(1);
+  for (int i = 0; i < 20; ++i) ASSERT_TRUE(Enqueue(20, "small").ok());
+  gate_.Let(1000);
+  for (const auto& output : outputs_) output->Wait();
+  // After 0, 40 and 80 of its 100 s two runs at a time, and the others share the next pass.
+  ASSERT_EQ(gate_.started().size(), 1u + 3u + 1u);
+  EXPECT_EQ(gate_.started()[3].size(), 2u);
+  EXPECT_EQ(gate_.started()[4].size(), 14u);
 }
 
 TEST_F(BatchSchedulerTest, TellsHowLongARunWaitedAndComputed) {

@@ -15,7 +15,6 @@ namespace hookwire::server {
 namespace {
 
 using ::testing::ElementsAre;
-using ::testing::UnorderedElementsAre;
 
 class FairQueueTest : public testing::Test {
  protected:

@@ -21,6 +21,13 @@
 
 namespace hookwire::testing {
 
+// A sequence of `n` tokens, for Spec: every third id from `first` on.
+inline std::string Tokens(int n, int first = 1) {
+  std::string out = "sequences {";
+  for (int i = 0; i < n; ++i) out += " token_ids: " + std::to_string((first + 3 * i) % 48);
+  return out + " } ";
+}
+
 // A RunSpec in protobuf's text format. Where it names no sequences, it gets two: of 5 and of 3
 // tokens.
 inline v1::RunSpec Spec(const std::string& text) {

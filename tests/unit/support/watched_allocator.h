@@ -72,8 +72,8 @@ class WatchedAllocator final : public c10::Allocator {
     std::unordered_map<void*, Block> blocks;
   };
   static State& GetState() {
-    static auto* const state = new State();
-    return *state;
+    static State& state = *new State();
+    return state;
   }
   static void Free(void* data) {
     State& state = GetState();
