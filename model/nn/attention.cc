@@ -37,8 +37,9 @@ at::Tensor Attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
   const bool windowed =
       visibility.window > 0 && visibility.first_query + queries > visibility.window;
   const bool causal = !windowed && visibility.first_query == 0 && queries == keys;
+  const bool sees_all = !windowed && queries == 1 && visibility.first_query + 1 == keys;
   std::optional<at::Tensor> mask;
-  if (!causal) mask = VisibleMask(queries, keys, visibility, q.device());
+  if (!causal && !sees_all) mask = VisibleMask(queries, keys, visibility, q.device());
   return at::scaled_dot_product_attention(q, k, v, mask, /*dropout_p=*/0.0, causal,
                                           /*scale=*/1.0, /*enable_gqa=*/q.size(1) != k.size(1));
 }
@@ -87,7 +88,7 @@ at::Tensor FusedAttention(const at::Tensor& q, const at::Tensor& k, const at::Te
   const int64_t queries = heads_q.size(2);
   const int64_t window = visibility.window;
   const int64_t block = std::max(window, kLeastBlock);
-  if (window == 0 || queries < 2 * block) {
+  if (window == 0 || (queries < 2 * block && visibility.first_query == 0)) {
     return rows(Attend(heads_q, heads_k, heads_v, visibility));
   }
   // A long sequence in blocks of queries, each with the keys that it sees: neither the work nor the

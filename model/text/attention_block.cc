@@ -35,12 +35,12 @@ class Attention {
     const Ragged queries = Queries(x, inputs.q);
     Ragged keys;
     Ragged values;
-    if (at_.shares_key_values()) {
-      SharedKeyValues(keys, values);
-    } else {
+    if (!at_.shares_key_values()) {
       OwnKeyValues(x, inputs, keys, values);
+      return Output(Attend(queries, keys, values, probe_.layout()));
     }
-    return Output(Attend(queries, keys, values));
+    const Layout layout = SharedKeyValues(keys, values);
+    return Output(Attend(queries, keys, values, layout));
   }
 
  private:
@@ -99,16 +99,22 @@ class Attention {
     }
   }
 
-  // A write here stays in this layer: the state keeps what the source layer left.
-  void SharedKeyValues(Ragged& keys, Ragged& values) const {
+  // Returns how they lie: all of a sequence's keys are there, where the pass may have fewer of its
+  // rows. A write here stays in this layer: the state keeps what the source layer left.
+  Layout SharedKeyValues(Ragged& keys, Ragged& values) const {
     std::vector<at::Tensor> k;
     std::vector<at::Tensor> v;
+    std::vector<int64_t> lengths;
     for (const KeyValues& shared : state_.shared_key_values[static_cast<size_t>(at_.type)]) {
       k.push_back(shared.keys);
       v.push_back(shared.values);
+      lengths.push_back(shared.keys.size(0));
     }
-    keys = Visit(Site::kRotK, probe_.layout().Join(std::move(k)));
-    values = Visit(Site::kRotV, probe_.layout().Join(std::move(v)));
+    Layout layout(lengths, probe_.layout().numerics());
+    const Probe probe = probe_.Over(layout);
+    keys = probe.Visit(Site::kRotK, layer_, layout.Join(std::move(k)));
+    values = probe.Visit(Site::kRotV, layer_, layout.Join(std::move(v)));
+    return layout;
   }
 
   bool IsSource() const {
@@ -117,16 +123,20 @@ class Attention {
         [this](const LayerConfig& other) { return other.key_value_source == layer_; });
   }
 
-  // [rows, head, d_head] from queries, keys and values, sequence by sequence.
-  Ragged Attend(const Ragged& q, const Ragged& k, const Ragged& v) const {
+  // [rows, head, d_head] from queries, keys and values, sequence by sequence. `keys`: how keys and
+  // values lie.
+  Ragged Attend(const Ragged& q, const Ragged& k, const Ragged& v, const Layout& keys) const {
     const Layout& layout = probe_.layout();
     const bool reference = layout.numerics() == Numerics::kReference;
     const bool looked_inside =
         probe_.Wants(Site::kAttnScores, layer_) || probe_.Wants(Site::kPattern, layer_);
-    const Visibility visibility{.window =
-                                    at_.type == LayerType::kSliding ? config_.sliding_window : 0};
-    if (layout.numerics() == Numerics::kFast && !looked_inside && layout.IsUniform()) {
-      return {FusedAttention(q[0], k[0], v[0], layout.n_sequences(), visibility)};
+    const auto visibility = [&](int sequence) {
+      return Visibility{.window = at_.type == LayerType::kSliding ? config_.sliding_window : 0,
+                        .first_query = layout.span(sequence).position};
+    };
+    if (layout.numerics() == Numerics::kFast && !looked_inside && layout.IsUniform() &&
+        keys.IsUniform()) {
+      return {FusedAttention(q[0], k[0], v[0], layout.n_sequences(), visibility(0))};
     }
 
     const size_t n = static_cast<size_t>(layout.n_sequences());
@@ -135,18 +145,19 @@ class Attention {
     // point; their neighbours stay fused, those of equal length together.
     std::vector<at::Tensor> patterns(n);
     std::vector<std::vector<int>> fused;
-    std::map<int64_t, size_t> of_length;
+    std::map<std::pair<int64_t, int64_t>, size_t> of_length;
     for (int s = 0; s < layout.n_sequences(); ++s) {
       if (reference || probe_.Wants(Site::kAttnScores, layer_, s) ||
           probe_.Wants(Site::kPattern, layer_, s)) {
         const at::Tensor rows_q = layout.Rows(q, s);
-        const at::Tensor rows_k = layout.Rows(k, s);
+        const at::Tensor rows_k = keys.Rows(k, s);
         const at::Tensor visible =
-            VisibleMask(rows_q.size(0), rows_k.size(0), visibility, rows_q.device());
+            VisibleMask(rows_q.size(0), rows_k.size(0), visibility(s), rows_q.device());
         patterns[static_cast<size_t>(s)] =
             AttentionScores(rows_q, rows_k, visible);  // [head, pos, key_pos]
       } else {
-        const auto [group, is_new] = of_length.emplace(layout.span(s).length, fused.size());
+        const auto [group, is_new] =
+            of_length.emplace(std::pair(layout.span(s).length, keys.span(s).length), fused.size());
         if (is_new || layout.numerics() != Numerics::kFast) {
           group->second = fused.size();
           fused.emplace_back();
@@ -157,8 +168,8 @@ class Attention {
     for (const std::vector<int>& sequences : fused) {
       const int64_t length = layout.span(sequences.front()).length;
       const at::Tensor together = FusedAttention(
-          layout.Rows(q, sequences), layout.Rows(k, sequences), layout.Rows(v, sequences),
-          static_cast<int64_t>(sequences.size()), visibility);
+          layout.Rows(q, sequences), keys.Rows(k, sequences), keys.Rows(v, sequences),
+          static_cast<int64_t>(sequences.size()), visibility(sequences.front()));
       for (size_t i = 0; i < sequences.size(); ++i) {
         mixed[static_cast<size_t>(sequences[i])] =
             together.narrow(0, static_cast<int64_t>(i) * length, length);
@@ -171,7 +182,7 @@ class Attention {
     probe_.VisitEach(Site::kPattern, layer_, patterns);
     for (int s = 0; s < layout.n_sequences(); ++s) {
       const at::Tensor& pattern = patterns[static_cast<size_t>(s)];
-      if (pattern.defined()) mixed[static_cast<size_t>(s)] = MixValues(pattern, layout.Rows(v, s));
+      if (pattern.defined()) mixed[static_cast<size_t>(s)] = MixValues(pattern, keys.Rows(v, s));
     }
     return layout.Join(std::move(mixed));
   }

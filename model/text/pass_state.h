@@ -27,7 +27,8 @@ struct RotaryTable {
 
 struct PassState {
   Layout layout;
-  // The residual stream as it enters next_layer: [rows, d_model].
+  // The residual stream as it enters next_layer: [rows, d_model]. Rows may have left
+  // (TextModel::DropUnread), and so below; keys and values stay whole.
   Ragged hidden;
   // [rows, n_layers, d_per_layer_input]; empty on models without per-layer embeddings.
   Ragged per_layer_inputs;

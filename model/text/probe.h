@@ -19,6 +19,8 @@ class Probe {
       : catalogue_(catalogue), layout_(layout), tap_(tap) {}
 
   const Layout& layout() const { return layout_; }
+  // The same for values that lie otherwise. `layout` must outlive the probe.
+  Probe Over(const Layout& layout) const { return {catalogue_, layout, tap_}; }
 
   bool Wants(Site site, int layer) const {
     const HookId id = catalogue_.id(site, layer);

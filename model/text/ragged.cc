@@ -2,14 +2,20 @@
 
 #include <ATen/ops/cat.h>
 
+#include <algorithm>
+#include <cstddef>
+
 namespace hookwire::model {
 
-Layout::Layout(const std::vector<int64_t>& lengths, Numerics numerics) : numerics_(numerics) {
+Layout::Layout(const std::vector<int64_t>& lengths, Numerics numerics,
+               const std::vector<int64_t>& positions)
+    : numerics_(numerics) {
   spans_.reserve(lengths.size());
-  for (const int64_t length : lengths) {
+  for (size_t s = 0; s < lengths.size(); ++s) {
     if (numerics != Numerics::kFast || part_rows_.empty()) part_rows_.push_back(0);
-    spans_.push_back({static_cast<int>(part_rows_.size()) - 1, part_rows_.back(), length});
-    part_rows_.back() += length;
+    spans_.push_back({static_cast<int>(part_rows_.size()) - 1, part_rows_.back(), lengths[s],
+                      positions.empty() ? 0 : positions[s]});
+    part_rows_.back() += lengths[s];
   }
 }
 
@@ -58,10 +64,10 @@ Ragged Layout::Join(std::vector<at::Tensor> sequences) const {
 }
 
 bool Layout::IsUniform() const {
-  for (const Span& span : spans_) {
-    if (span.length != spans_.front().length) return false;
-  }
-  return true;
+  const Span& first = spans_.front();
+  return std::all_of(spans_.begin(), spans_.end(), [&first](const Span& span) {
+    return span.length == first.length && span.position == first.position;
+  });
 }
 
 }  // namespace hookwire::model

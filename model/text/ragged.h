@@ -24,14 +24,17 @@ using Ragged = c10::SmallVector<at::Tensor, 1>;
 // Where a sequence lies.
 struct Span {
   int part;
-  int64_t row;  // first row in the part
-  int64_t length;
+  int64_t row;       // first row in the part
+  int64_t length;    // rows
+  int64_t position;  // of the first row in the sequence; not 0 where those before it have left
 };
 
 class Layout {
  public:
   Layout() = default;
-  Layout(const std::vector<int64_t>& lengths, Numerics numerics);
+  // `positions`: of each sequence's first row; empty means 0 for all.
+  Layout(const std::vector<int64_t>& lengths, Numerics numerics,
+         const std::vector<int64_t>& positions = {});
 
   Numerics numerics() const { return numerics_; }
   int n_sequences() const { return static_cast<int>(spans_.size()); }
@@ -45,7 +48,7 @@ class Layout {
   at::Tensor Rows(const Ragged& ragged, const std::vector<int>& sequences) const;
   // All sequences' rows.
   std::vector<at::Tensor> Split(const Ragged& ragged) const;
-  // Whether all sequences have the same length.
+  // Whether all sequences have the same rows.
   bool IsUniform() const;
   // The inverse: one tensor a sequence, [length, …], to parts.
   Ragged Join(std::vector<at::Tensor> sequences) const;

@@ -72,8 +72,43 @@ bool WantsAny(const Probe& probe, const Site (&sites)[n], int sequence) {
                      [&](Site site) { return probe.Wants(site, -1, sequence); });
 }
 
+// Their places among the rows of a sequence.
+std::vector<int64_t> RowsAt(std::vector<int64_t> positions, const Span& span) {
+  for (int64_t& position : positions) position -= span.position;
+  return positions;
+}
+
 at::Tensor SelectRows(const at::Tensor& x, const std::vector<int64_t>& rows) {
   return x.index_select(0, at::tensor(rows, at::kLong).to(x.device()));
+}
+
+// Whatever has rows in the state, but for keys and values: of these sequences, those that the spans
+// name by their position and length.
+void KeepRows(PassState& state, const std::vector<int>& sequences, const std::vector<Span>& spans) {
+  std::vector<int64_t> lengths;
+  std::vector<int64_t> positions;
+  for (const Span& span : spans) {
+    lengths.push_back(span.length);
+    positions.push_back(span.position);
+  }
+  Layout layout(lengths, state.layout.numerics(), positions);
+  const auto keep = [&](Ragged& ragged) {
+    if (ragged.empty()) return;
+    std::vector<at::Tensor> rows;
+    rows.reserve(sequences.size());
+    for (size_t i = 0; i < sequences.size(); ++i) {
+      const int64_t first = positions[i] - state.layout.span(sequences[i]).position;
+      rows.push_back(state.layout.Rows(ragged, sequences[i]).narrow(0, first, lengths[i]));
+    }
+    ragged = layout.Join(std::move(rows));
+  };
+  keep(state.hidden);
+  keep(state.per_layer_inputs);
+  for (RotaryTable& table : state.rotary) {
+    keep(table.cos);
+    keep(table.sin);
+  }
+  state.layout = std::move(layout);
 }
 
 }  // namespace
@@ -318,9 +353,11 @@ absl::Status TextModel::Finish(PassState& state, const std::vector<std::vector<i
     std::vector<bool> narrowed;
     std::vector<at::Tensor> entering;
     std::vector<int64_t> lengths;
+    std::vector<std::vector<int64_t>> picks;
     bool vocabulary_wanted = false;
     for (int s = 0; s < layout.n_sequences(); ++s) {
-      const std::vector<int64_t>& pick = rows[static_cast<size_t>(s)];
+      picks.push_back(RowsAt(rows[static_cast<size_t>(s)], layout.span(s)));
+      const std::vector<int64_t>& pick = picks.back();
       const bool logits_wanted = WantsAny(asked, kVocabularySites, s);
       const bool looked_at = logits_wanted || WantsAny(asked, kFinalNormSites, s);
       vocabulary_wanted |= logits_wanted;
@@ -338,7 +375,7 @@ absl::Status TextModel::Finish(PassState& state, const std::vector<std::vector<i
     x = probe.Visit(Site::kUnembedIn, -1, std::move(x));
 
     const auto picked = [&](const at::Tensor& all, size_t s) {
-      return narrowed[s] ? all : SelectRows(all, rows[s]);
+      return narrowed[s] ? all : SelectRows(all, picks[s]);
     };
     if (vocabulary_wanted) {
       const std::vector<at::Tensor> logits = finish.Split(model.VisitLogits(x, probe));
@@ -364,27 +401,14 @@ absl::Status TextModel::Finish(PassState& state, const std::vector<std::vector<i
 
 absl::Status TextModel::Keep(PassState& state, const std::vector<int>& sequences) {
   return Guarded<absl::Status>([&] {
-    std::vector<int64_t> lengths;
-    lengths.reserve(sequences.size());
-    for (const int s : sequences) lengths.push_back(state.layout.span(s).length);
-    const Layout layout(lengths, state.layout.numerics());
-    const auto keep = [&](Ragged& ragged) {
-      if (ragged.empty()) return;
-      std::vector<at::Tensor> rows;
-      rows.reserve(sequences.size());
-      for (const int s : sequences) rows.push_back(state.layout.Rows(ragged, s));
-      ragged = layout.Join(std::move(rows));
-    };
     if (sequences.empty()) {
       state = {};
       return absl::OkStatus();
     }
-    keep(state.hidden);
-    keep(state.per_layer_inputs);
-    for (RotaryTable& table : state.rotary) {
-      keep(table.cos);
-      keep(table.sin);
-    }
+    std::vector<Span> spans;
+    spans.reserve(sequences.size());
+    for (const int s : sequences) spans.push_back(state.layout.span(s));
+    KeepRows(state, sequences, spans);
     for (std::vector<KeyValues>& shared : state.shared_key_values) {
       if (shared.empty()) continue;
       std::vector<KeyValues> kept;
@@ -392,7 +416,43 @@ absl::Status TextModel::Keep(PassState& state, const std::vector<int>& sequences
       for (const int s : sequences) kept.push_back(shared[static_cast<size_t>(s)]);
       shared = std::move(kept);
     }
-    state.layout = layout;
+    return absl::OkStatus();
+  });
+}
+
+int TextModel::first_sharing_layer() const {
+  const Config& config = impl_->config;
+  return config.n_layers() - config.n_key_value_shared_layers;
+}
+
+absl::Status TextModel::DropUnread(PassState& state, const std::vector<int64_t>& first_read,
+                                   const Tap& tap) const {
+  return Guarded<absl::Status>([&] {
+    const Layout& layout = state.layout;
+    if (layout.numerics() != Numerics::kFast || state.next_layer != first_sharing_layer() ||
+        impl_->config.n_key_value_shared_layers == 0) {
+      return absl::OkStatus();
+    }
+    const std::vector<HookPoint>& points = impl_->catalogue.points();
+    std::vector<int> all;
+    std::vector<Span> spans;
+    bool any = false;
+    for (int s = 0; s < layout.n_sequences(); ++s) {
+      Span span = layout.span(s);
+      const bool looked_at = std::any_of(points.begin(), points.end(), [&](const HookPoint& point) {
+        return point.layers_needed > state.next_layer && tap.Wants(point.id) &&
+               tap.Wants(point.id, s);
+      });
+      if (!looked_at) {
+        const int64_t end = span.position + span.length;
+        span.position = std::min(first_read[static_cast<size_t>(s)], end);
+        span.length = end - span.position;
+        any |= span.length != layout.span(s).length;
+      }
+      all.push_back(s);
+      spans.push_back(span);
+    }
+    if (any) KeepRows(state, all, spans);
     return absl::OkStatus();
   });
 }

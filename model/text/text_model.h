@@ -81,7 +81,18 @@ class TextModel {
   // their order. In `fast` the bits of what follows may depend on who stays.
   static absl::Status Keep(PassState& state, const std::vector<int>& sequences);
 
-  // The residual stream of each sequence as it enters state.next_layer(): [pos, d_model].
+  // From here on, no layer has keys and values of its own: what leaves a row there is read in that
+  // row alone. n_layers() where there are no such layers.
+  int first_sharing_layer() const;
+
+  // At first_sharing_layer(), lets rows leave that nobody will read: of sequence s those before
+  // position first_read[s], where the caller reads nothing but logits from that position on, and
+  // the tap wants nothing from here on. Only in `fast`: else bits depend on the number of rows.
+  absl::Status DropUnread(PassState& state, const std::vector<int64_t>& first_read,
+                          const Tap& tap) const;
+
+  // The residual stream of each sequence as it enters state.next_layer(): [pos, d_model], without
+  // the rows that have left.
   static std::vector<at::Tensor> Residual(const PassState& state);
 
   // Token ids must be below this: the smaller of d_vocab and the per-layer embedding table's rows.

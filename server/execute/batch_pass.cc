@@ -21,6 +21,8 @@ struct Active {
   int number = 0;
   const PassMember* member = nullptr;
   std::unique_ptr<RunTap> tap;
+  // Of one that goes on to the logits.
+  std::unique_ptr<LogitsOutputs> outputs;
   absl::Status status;
 
   int n_sequences() const { return static_cast<int>(member->pass->sequences.size()); }
@@ -41,6 +43,9 @@ class BatchPass {
       run.member = &member;
       run.tap =
           std::make_unique<RunTap>(*member.plan, *member.pass, model.catalogue(), *member.emitter);
+      if (member.plan->finish) {
+        run.outputs = std::make_unique<LogitsOutputs>(*member.plan, *member.pass, *member.emitter);
+      }
       active_.push_back(std::move(run));
     }
   }
@@ -55,6 +60,10 @@ class BatchPass {
       if (active_.empty()) return absl::OkStatus();
       if (state_.next_layer == model_.config().n_layers()) break;
       if (state_.next_layer > 0) calls_.between_layers();
+      if (state_.next_layer == model_.first_sharing_layer()) {
+        HOOKWIRE_RETURN_IF_ERROR(
+            Step([&](BatchTap& tap) { return model_.DropUnread(state_, FirstRead(), tap); }));
+      }
       HOOKWIRE_RETURN_IF_ERROR(Step(
           [&](BatchTap& tap) { return model_.RunLayers(state_, state_.next_layer + 1, tap); }));
     }
@@ -131,17 +140,28 @@ class BatchPass {
     });
   }
 
+  // By sequence of the pass: the first position whose residual stream is read after the layers. A
+  // run that ends before the logits may read all of it.
+  std::vector<int64_t> FirstRead() const {
+    std::vector<int64_t> first;
+    for (const Active& run : active_) {
+      for (int s = 0; s < run.n_sequences(); ++s) {
+        const std::vector<int64_t>* const rows =
+            run.outputs == nullptr ? nullptr : &run.outputs->rows()[static_cast<size_t>(s)];
+        const bool all = rows == nullptr || rows->empty();
+        first.push_back(all ? 0 : *std::min_element(rows->begin(), rows->end()));
+      }
+    }
+    return first;
+  }
+
   absl::Status Finish() {
-    std::vector<std::unique_ptr<LogitsOutputs>> outputs;
     std::vector<std::vector<int64_t>> rows;
     // By sequence of the pass: its run, and its number there.
     std::vector<std::pair<size_t, int>> places;
     for (size_t r = 0; r < active_.size(); ++r) {
-      const PassMember& member = *active_[r].member;
-      outputs.push_back(
-          std::make_unique<LogitsOutputs>(*member.plan, *member.pass, *member.emitter));
       for (int s = 0; s < active_[r].n_sequences(); ++s) {
-        rows.push_back(outputs[r]->rows()[static_cast<size_t>(s)]);
+        rows.push_back(active_[r].outputs->rows()[static_cast<size_t>(s)]);
         places.emplace_back(r, s);
       }
     }
@@ -153,15 +173,14 @@ class BatchPass {
             absl::Status& status = active_[r].status;
             if (status.ok()) {
               status = model::Guarded<absl::Status>(
-                  [&, s = s, r = r] { return outputs[r]->Take(s, first, logits); });
+                  [&, s = s, r = r] { return active_[r].outputs->Take(s, first, logits); });
             }
             return tap.any_left() ? absl::OkStatus() : status;
           });
     }));
-    for (size_t r = 0; r < active_.size(); ++r) {
-      absl::Status& status = active_[r].status;
-      if (status.ok()) {
-        status = model::Guarded<absl::Status>([&] { return outputs[r]->Finish(); });
+    for (Active& run : active_) {
+      if (run.status.ok()) {
+        run.status = model::Guarded<absl::Status>([&run] { return run.outputs->Finish(); });
       }
     }
     return absl::OkStatus();

@@ -12,7 +12,7 @@ import pytest
 from tests.fault import specs
 from tests.fault.client import Client, Script
 from tests.fault.daemon import Daemon, daemon
-from tests.fault.footprint import Footprint, assert_nothing_leaks
+from tests.fault.footprint import Footprint, assert_nothing_leaks, without_clients
 
 # One place for passes that wait for their readers, and one for those that wait for functions; what
 # waits for slow readers is small, and so are the passes. Bits do not depend on who shares them.
@@ -95,7 +95,7 @@ def a_victim(*arguments: str, warm_up: Script = LONG) -> Iterator[Victim]:
         for _ in range(3):
             made.answer(warm_up)
             made.answers = [made.answer(script) for script in WHOLE]
-        made.idle = Footprint.of(started.pid)
+        made.idle = without_clients(started, made.idle)
         yield made
 
 

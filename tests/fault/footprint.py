@@ -87,6 +87,20 @@ class Footprint:
         return said
 
 
+def without_clients(daemon: Daemon, before: Footprint) -> Footprint:
+    """What a daemon holds once it has let go of its last client's connection.
+
+    Args:
+        daemon: without clients.
+        before: what it held before the first.
+    """
+    deadline = time.monotonic() + PATIENCE
+    while (now := Footprint.of(daemon.pid)).descriptors["socket"] > before.descriptors["socket"]:
+        assert time.monotonic() < deadline, "a connection outlives its client"
+        time.sleep(0.02)
+    return now
+
+
 def leaks(daemon: Daemon, idle: Footprint, runs: Iterable[str] = ()) -> list[str]:
     """What a daemon holds that it should not, now.
 

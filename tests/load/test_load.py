@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from tests.fault.daemon import Daemon, daemon
-from tests.fault.footprint import Footprint, assert_nothing_leaks
+from tests.fault.footprint import Footprint, assert_nothing_leaks, without_clients
 from tests.load import errors
 from tests.load.client import Digests, Expected, Report, digests, load
 from tests.load.errors import Pools
@@ -123,12 +123,13 @@ def served_fast(
 
 def keep_busy(served: Served) -> Report:
     """Loads the daemon; asserts that every run had its end, and left nothing."""
+    started = Footprint.of(served.daemon.pid)
     # What the first run of each kind leaves behind is no leak: in bfloat16, code for each shape.
     with hookwire.connect(served.daemon.address, tensors="numpy", quiet=True) as model:
         for seed in served.seeds:
             ask_alone(model, seed)
     served.load(seconds=2)
-    idle = Footprint.of(served.daemon.pid)
+    idle = without_clients(served.daemon, started)
     report = served.load()
     assert not report.wrong, "\n".join(report.wrong)
     assert_nothing_leaks(served.daemon, idle, report.runs)
