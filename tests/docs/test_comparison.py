@@ -9,6 +9,7 @@ from collections import Counter
 import hookwire
 import pytest
 import torch
+from hookwire import errors
 from transformer_lens.model_bridge import TransformerBridge
 
 from docs.generate_comparison import groups
@@ -18,6 +19,14 @@ from tests.parity.daemon import ROOT
 
 def public(thing: object) -> set[str]:
     return {name for name in dir(thing) if not name.startswith("_")}
+
+
+def is_there(model: hookwire.RemoteModel, name: str) -> bool:
+    try:
+        getattr(model, name)
+    except (errors.NoModulesError, errors.UnsupportedError):
+        return False
+    return True
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +39,7 @@ def theirs() -> set[str]:
 @pytest.fixture(scope="module")
 def ours(toy: str) -> set[str]:
     with hookwire.connect(toy, quiet=True) as model:
-        return public(model)
+        return {name for name in public(model) if is_there(model, name)}
 
 
 LISTED = [name for group in groups() for name in group.names]

@@ -42,7 +42,7 @@ TEST_F(ModelInfo, DescribesTheToyAsItsConfigDoes) {
   const auto config = nlohmann::json::parse(ReadFile(ToyCheckpoint() + "/config.json"));
   const auto& text = config.at("text_config");
   EXPECT_EQ(model.name(), "checkpoint");
-  EXPECT_EQ(model.architecture(), config.at("architectures").at(0));
+  EXPECT_EQ(model.architecture(), config.at("architectures").at(0).get<std::string>());
   EXPECT_EQ(model.variant(), "E");
   EXPECT_EQ(model.n_layers(), text.at("num_hidden_layers"));
   EXPECT_EQ(model.d_model(), text.at("hidden_size"));
@@ -53,7 +53,7 @@ TEST_F(ModelInfo, DescribesTheToyAsItsConfigDoes) {
   EXPECT_EQ(model.d_vocab(), text.at("vocab_size"));
   EXPECT_EQ(model.n_ctx(), text.at("max_position_embeddings"));
   EXPECT_EQ(model.eps(), text.at("rms_norm_eps"));
-  EXPECT_EQ(model.act_fn(), text.at("hidden_activation"));
+  EXPECT_EQ(model.act_fn(), text.at("hidden_activation").get<std::string>());
   EXPECT_EQ(model.sliding_window(), text.at("sliding_window"));
   EXPECT_EQ(model.final_logit_softcap(), text.at("final_logit_softcapping"));
   EXPECT_EQ(model.d_per_layer_input(), text.at("hidden_size_per_layer_input"));

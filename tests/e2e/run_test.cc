@@ -302,7 +302,8 @@ TEST_F(RunStreamInReference, ClientsAtTheSameTimeGetTheBitsThatEachGetsAlone) {
 
 // "sha256:" and what sha256sum says of the toy's only weight file.
 std::string ToyDigest() {
-  FILE* pipe = popen(("sha256sum " + ToyCheckpoint() + "/model.safetensors").c_str(), "r");
+  const std::string command = "sha256sum " + ToyCheckpoint() + "/model.safetensors";
+  FILE* pipe = popen(command.c_str(), "r");  // NOLINT(bugprone-command-processor)
   char digest[65] = {};
   EXPECT_EQ(fread(digest, 1, 64, pipe), 64U);
   pclose(pipe);

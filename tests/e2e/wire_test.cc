@@ -151,7 +151,7 @@ TEST_F(Wire, RefusesARequestWithoutASpec) {
 
 TEST_F(Wire, RefusesNestingWithoutEnd) {
   std::string nested;
-  for (int i = 0; i < 20'000; ++i) nested += "\x0b";  // groups of field 1
+  for (int i = 0; i < 20'000; ++i) nested += '\x0b';  // groups of field 1
   EXPECT_THAT(Call("Run", nested).status,
               IsError(absl::StatusCode::kInvalidArgument, v1::ERROR_REASON_MALFORMED_REQUEST));
 }

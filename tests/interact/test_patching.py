@@ -133,19 +133,20 @@ def test_patterns_are_inert_there_and_work_here(pair: Pair, name: str) -> None:
         assert torch.equal(here[..., 0], there[..., 0])
 
 
-def test_a_pattern_patched_entry_by_entry(e_type: Pair) -> None:
+def test_a_pattern_patched_entry_by_entry(pair: Pair) -> None:
     """An entry is what an op changes at this place."""
     from hookwire import ops
 
-    clean, corrupted = e_type.tokens(3, 3), e_type.tokens(4, 3)
-    _, cache = e_type.remote.run_with_cache(clean)
+    clean, corrupted = pair.tokens(3, 3), pair.tokens(4, 3)
+    _, cache = pair.remote.run_with_cache(clean)
     here = patching.get_act_patch_attn_head_pattern_dest_src_pos(
-        e_type.remote, corrupted, cache, metric
+        pair.remote, corrupted, cache, metric
     )
-    for layer, head, to, source in ((0, 1, 2, 1), (1, 0, 2, 2), (3, 2, 1, 0)):
+    last = (pair.remote.cfg.n_layers - 1, pair.remote.cfg.n_heads - 1, 1, 0)
+    for layer, head, to, source in ((0, 1, 2, 1), (1, 0, 2, 2), last):
         name = get_act_name("pattern", layer)
         op = ops.set(cache[name][0, head, to, source], head=head, pos=to, feature=source)
-        want = metric(e_type.remote.run_with_hooks(corrupted, fwd_hooks=[(name, op)]))
+        want = metric(pair.remote.run_with_hooks(corrupted, fwd_hooks=[(name, op)]))
         assert_same(here[layer, head, to, source], want)
 
 
@@ -183,13 +184,19 @@ def test_a_write_to_the_router_works_here(pair: Pair) -> None:
     assert not torch.equal(pair.remote.run_with_hooks(corrupted, fwd_hooks=hooks), plain)
 
 
-def test_path_patching_through_one_heads_own_input(pair: Pair) -> None:
-    """From a head of layer 0 to the queries of one head of layer 1, which refuses there.
+@pytest.mark.parametrize("kind", ["q", "k", "v"])
+def test_path_patching_through_one_heads_own_input(pair: Pair, kind: str) -> None:
+    """From a head of layer 0 to the queries, keys or values of a head of a later layer.
 
-    The same by hand: what the head reads from is changed, and all but its queries are put back.
+    The same by hand: what the head reads from is changed, and all else is put back.
     """
     clean, corrupted = prompts(pair)
-    model, head = pair.remote, 1
+    model = pair.remote
+    # Global layers of models that share keys with values have none of their own.
+    layer = next(at for at in (1, 0) if f"blocks.{at}.attn.hook_{kind}" in model.hook_dict)
+    name = f"blocks.{layer}.attn.hook_{kind}"
+    n_heads = model.hook_dict[name].shape[2]
+    head = n_heads - 1
     _, cache = model.run_with_cache(clean)
     _, bad = model.run_with_cache(corrupted)
     with pytest.raises((ValueError, NotImplementedError)):
@@ -202,30 +209,28 @@ def test_path_patching_through_one_heads_own_input(pair: Pair) -> None:
         changed[:, :, head] += delta
         return changed
 
-    path = ("blocks.1.attn.hook_q_input", add)
-    got, seen = model.run_with_cache(
-        corrupted, names_filter="blocks.1.attn.hook_q", fwd_hooks=[path]
-    )
+    path = (f"{name}_input", add)
+    got, seen = model.run_with_cache(corrupted, names_filter=name, fwd_hooks=[path])
 
     def whole(stream: torch.Tensor, hook: Any) -> torch.Tensor:
         return stream + delta
 
     _, moved = model.run_with_cache(
-        corrupted, names_filter="blocks.1.attn.hook_q", fwd_hooks=[("blocks.1.ln1.hook_in", whole)]
+        corrupted, names_filter=name, fwd_hooks=[(f"blocks.{layer}.ln1.hook_in", whole)]
     )
 
-    def only_this_head(queries: torch.Tensor, hook: Any) -> torch.Tensor:
-        changed = queries.clone()
-        changed[:, :, head] = moved["blocks.1.attn.hook_q"][:, :, head]
+    def only_this_head(values: torch.Tensor, hook: Any) -> torch.Tensor:
+        changed = values.clone()
+        changed[:, :, head] = moved[name][:, :, head]
         return changed
 
-    want = model.run_with_hooks(corrupted, fwd_hooks=[("blocks.1.attn.hook_q", only_this_head)])
+    want = model.run_with_hooks(corrupted, fwd_hooks=[(name, only_this_head)])
     torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-5)
     assert not torch.equal(got, model(corrupted))
-    others = [at for at in range(model.cfg.n_heads) if at != head]
+    others = [at for at in range(n_heads) if at != head]
     torch.testing.assert_close(
-        seen["blocks.1.attn.hook_q"][:, :, others],
-        bad["blocks.1.attn.hook_q"][:, :, others],
+        seen[name][:, :, others],
+        bad[name][:, :, others],
         rtol=1e-5,
         atol=1e-6,
     )

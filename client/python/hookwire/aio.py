@@ -408,6 +408,7 @@ class AsyncRemoteModel(Session):
         loss_per_token: bool = False,
         logits_pos: Any = None,
         tokens: Any = None,
+        device: Any = None,
         **options: Unpack[RunOptions],
     ) -> tuple[Any, Any]:
         """Runs the model and captures. See `hookwire.RemoteModel.run_with_cache`."""
@@ -431,6 +432,8 @@ class AsyncRemoteModel(Session):
         finally:
             self._after_hooks(fwd_hooks, reset_hooks_end, clear_contexts, run)
         cache = run.cache(remove_batch_dim)
+        if device is not None:
+            cache = cache.to(device)
         return run.output(), cache if return_cache_object else cache.cache_dict
 
     async def plan(

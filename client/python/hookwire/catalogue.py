@@ -7,8 +7,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Any, NoReturn
 
-from hookwire import dtypes
+from hookwire import dtypes, errors
 from hookwire._proto import model_pb2
 from hookwire._proto import tensor_pb2 as pb
 
@@ -59,6 +60,16 @@ class HookPoint:
     def shape(self) -> tuple[str | int, ...]:
         """Of a result, such as `("batch", "pos", 64)`."""
         return ("batch", *(axis.size or axis.name for axis in self.axes))
+
+    def add_hook(self, *_: Any, **__: Any) -> NoReturn:
+        """There is no module here to put a hook on.
+
+        Raises:
+            NoModulesError: always; it says what to use instead.
+        """
+        raise errors.NoModulesError(
+            f"a hook point of a remote model is a name: use model.add_hook({self.name!r}, hook)"
+        )
 
     def axis(self, kind: int) -> int | None:
         """Where the axis of this kind stands, counted from 0; None if it has none."""

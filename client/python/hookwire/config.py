@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from hookwire import dtypes
 from hookwire._proto import model_pb2 as pb
@@ -76,8 +77,8 @@ class Config:
     `n_params` counts the text path's parameters as PyTorch does: tied ones once, buffers
     (`layer_scalars`) not, and towers for images or audio, which stay unused, neither.
 
-    `device` is where the tensors of results are, and `dtype` what the server computes in;
-    `ServerInfo.device` is where it computes.
+    `device` is where the tensors of results are, and `dtype_name` what the server computes in;
+    `ServerInfo.device` is where it computes. `use_torch`: whether results are torch's.
     """
 
     model_name: str
@@ -107,11 +108,21 @@ class Config:
     pad_token_id: int | None
     n_params: int
     weights_digest: str
-    dtype: str
+    dtype_name: str
     device: str
     default_prepend_bos: bool = True
+    use_torch: bool = field(default=False, repr=False)
     ropes: tuple[RopeConfig, ...] = field(default=(), repr=False)
     layers: tuple[LayerConfig, ...] = field(default=(), repr=False)
+
+    @property
+    def dtype(self) -> Any:
+        """What the server computes in: a `torch.dtype` where results are torch's, else a name."""
+        if not self.use_torch:
+            return self.dtype_name
+        import torch
+
+        return getattr(torch, self.dtype_name)
 
     @property
     def final_logit_softcap(self) -> float | None:
@@ -204,8 +215,14 @@ class Receipt:
     non_finite: tuple[NonFinite, ...] = ()
 
 
-def config(model: pb.Model, server: pb.Server) -> Config:
-    """The configuration out of the wire's messages."""
+def config(model: pb.Model, server: pb.Server, use_torch: bool) -> Config:
+    """The configuration out of the wire's messages.
+
+    Args:
+        model: what the server says of the model.
+        server: and of itself.
+        use_torch: as in `Config`.
+    """
     return Config(
         model_name=model.name,
         architecture=model.architecture,
@@ -238,7 +255,8 @@ def config(model: pb.Model, server: pb.Server) -> Config:
         pad_token_id=model.pad_token_id if model.HasField("pad_token_id") else None,
         n_params=model.n_params,
         weights_digest=model.weights_digest,
-        dtype=dtypes.NAMES.get(server.dtype, "unknown"),
+        dtype_name=dtypes.NAMES.get(server.dtype, "unknown"),
+        use_torch=use_torch,
         device="cpu",
         ropes=_ropes(model.ropes),
         layers=_layers(model.layers),

@@ -414,6 +414,7 @@ class RemoteModel(Session):
         loss_per_token: bool = False,
         logits_pos: Any = None,
         tokens: Any = None,
+        device: Any = None,
         **options: Unpack[RunOptions],
     ) -> tuple[Any, Any]:
         """Runs the model and returns what its hook points saw.
@@ -440,6 +441,7 @@ class RemoteModel(Session):
             loss_per_token: as in `__call__`.
             logits_pos: as in `__call__`.
             tokens: as in `__call__`.
+            device: where the cache's tensors go (torch). Default: the CPU.
             **options: see `RunOptions`.
 
         Returns:
@@ -475,6 +477,8 @@ class RemoteModel(Session):
         finally:
             self._after_hooks(fwd_hooks, reset_hooks_end, clear_contexts, run)
         cache = run.cache(remove_batch_dim)
+        if device is not None:
+            cache = cache.to(device)
         return run.output(), cache if return_cache_object else cache.cache_dict
 
     def plan(

@@ -6,6 +6,7 @@ array. Inside the package it is an `Index`: None, a tuple of ints, or a `Span`.
 
 from __future__ import annotations
 
+import numbers
 import operator
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -106,7 +107,7 @@ def clipped(value: Any, size: int, what: str) -> list[int] | None:
 
     Args:
         value: as in `index`; a tuple is a slice here, as in TransformerLens: `(stop,)`,
-            `(start, stop)` or `(start, stop, step)`.
+            `(start, stop)` or `(start, stop, step)`, and its `Slice` stands for what it holds.
         size: elements of the axis.
         what: the argument's name, for messages.
 
@@ -118,6 +119,13 @@ def clipped(value: Any, size: int, what: str) -> list[int] | None:
         BadSelectionError: nothing is selected, or something twice.
         TypeError: not an index.
     """
+    if type(value).__name__ == "Slice" and hasattr(value, "slice"):
+        value = value.slice  # TransformerLens's
+        if isinstance(value, numbers.Integral):
+            raise TypeError(
+                f"{what}=Slice({value}) takes the axis away there, and tensors here keep it: pass "
+                f"{what}={value}"
+            )
     if isinstance(value, tuple):
         if not 1 <= len(value) <= 3:
             raise TypeError(

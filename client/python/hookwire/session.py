@@ -83,6 +83,14 @@ class RunOptions(CallOptions, total=False):
     attention_mask: Any
 
 
+# Arguments of TransformerLens's forward pass that are none here, and why not.
+_NOT_SERVED = {
+    "past_key_values": "each run computes its whole sequences",
+    "pixel_values": "the server runs the text path",
+    "input_values": "the server runs the text path",
+}
+
+
 @dataclass(frozen=True)
 class Options:
     """`RunOptions` with their defaults."""
@@ -112,6 +120,8 @@ class Options:
             TypeError: a keyword that there is not, or a timeout that is no number.
         """
         known = {one.name for one in fields(cls)}
+        given = dict(given)
+        refuse(**{name: given.pop(name) for name in _NOT_SERVED if name in given})
         for keyword in given:
             if keyword not in known:
                 raise TypeError(_unexpected(method, keyword, known))
@@ -275,10 +285,10 @@ class Session(StandingHooks, NamedWeights):
         self, address: str, answer: service_pb2.GetModelResponse, tensors: dtypes.Tensors
     ) -> None:
         super().__init__()
-        self.cfg = config.config(answer.model, answer.server)
+        self._use_torch = dtypes.wants_torch(tensors)
+        self.cfg = config.config(answer.model, answer.server, self._use_torch)
         self.server = config.server_info(answer.server, address)
         self.last_receipt: config.Receipt | None = None
-        self._use_torch = dtypes.wants_torch(tensors)
         self._catalogue: Catalogue | None = None
         self._tokenizer: Tokenizer | None = None
         # Where `connect` wants weights to be kept.
@@ -534,6 +544,7 @@ def refuse(**arguments: Any) -> None:
         "bwd_hooks": NO_GRADIENTS,
         "incl_bwd": NO_GRADIENTS,
         "labels": "loss is that of the next tokens; use log_probs(targets=…) for others",
+        **_NOT_SERVED,
     }
     for name, value in arguments.items():
         if value is not None and value is not False and value != () and value != []:

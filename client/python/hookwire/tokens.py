@@ -9,6 +9,7 @@ with Transformers' `AutoTokenizer` and `add_bos_token=True`. What that does to a
 from __future__ import annotations
 
 import json
+import numbers
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -106,6 +107,74 @@ class Tokenizer:
     def pad_token_id(self) -> int | None:
         """The id that fills up shorter rows."""
         return self.token_id("pad")
+
+    @property
+    def bos_token(self) -> str | None:
+        """The text that begins a sequence."""
+        return self.token("bos")
+
+    @property
+    def eos_token(self) -> str | None:
+        """The text that ends a sequence."""
+        return self.token("eos")
+
+    @property
+    def pad_token(self) -> str | None:
+        """The text that fills up shorter rows."""
+        return self.token("pad")
+
+    @property
+    def vocab_size(self) -> int:
+        """Words of the vocabulary, without those that were added to it."""
+        return int(self._backend.get_vocab_size(with_added_tokens=False))
+
+    def __len__(self) -> int:
+        return int(self._backend.get_vocab_size())
+
+    def get_vocab(self) -> dict[str, int]:
+        """Every word, and its id."""
+        return dict(self._backend.get_vocab())
+
+    def convert_ids_to_tokens(self, ids: Any) -> Any:
+        """Of one id, or of each of several, the word as the vocabulary has it."""
+        if isinstance(ids, numbers.Integral):
+            return self._backend.id_to_token(int(ids))
+        return [self._backend.id_to_token(token) for token in _flat(ids, "ids")]
+
+    def convert_tokens_to_ids(self, tokens: Any) -> Any:
+        """The inverse; the unknown token's id where the vocabulary lacks a word."""
+        if not isinstance(tokens, str):
+            return [self.convert_tokens_to_ids(token) for token in tokens]
+        found = self._backend.token_to_id(tokens)
+        return self.token_id("unk") if found is None else found
+
+    def decode(self, token_ids: Any, skip_special_tokens: bool = False) -> str:
+        """Token ids [pos], or one id, to text."""
+        ids = _flat(token_ids, "token_ids")
+        return str(self._backend.decode(ids, skip_special_tokens=skip_special_tokens))
+
+    def batch_decode(self, sequences: Any, skip_special_tokens: bool = False) -> list[str]:
+        """Rows of token ids, [batch, pos] or of several lengths, to texts."""
+        return [self.decode(row, skip_special_tokens) for row in sequences]
+
+    def __call__(
+        self, text: str | Sequence[str], add_special_tokens: bool = True
+    ) -> dict[str, list[Any]]:
+        """Text to ids, as the tokenizer does it by itself: lists, without padding.
+
+        Args:
+            text: a text, or a list of texts.
+            add_special_tokens: those that the tokenizer puts around a text.
+
+        Returns:
+            "input_ids" and "attention_mask": of a text a list each, of a list of texts a list of
+            lists.
+        """
+        rows = [self._encode_plain(one, add_special_tokens) for one in _texts(text)]
+        masks = [[1] * len(row) for row in rows]
+        if isinstance(text, str):
+            return {"input_ids": rows[0], "attention_mask": masks[0]}
+        return {"input_ids": rows, "attention_mask": masks}
 
     def _complete_special_tokens(self) -> None:
         """Gives every tokenizer an end, a padding and a beginning token, in the vocabulary."""
@@ -312,6 +381,12 @@ class Tokenizer:
         if not places.size:
             raise ValueError(f"the token {single_token!r} does not occur in the input")
         return int(places[0 if mode == "first" else -1])
+
+
+def _flat(given: Any, what: str) -> list[int]:
+    """Token ids [pos], or one, as a list."""
+    ids = inputs.token_ids([given] if isinstance(given, numbers.Integral) else given, what)
+    return [int(token) for token in ids.reshape(-1)]
 
 
 def _texts(given: Any) -> list[str]:

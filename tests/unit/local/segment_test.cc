@@ -8,8 +8,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
-#include <cstring>
 #include <memory>
 #include <string>
 
@@ -59,7 +59,7 @@ TEST(Segment, WhatIsWrittenIsSeenByItsReader) {
   const uint64_t offset = Segment::kBlock - 3;
   uint8_t* const place = segment->Reserve(offset, text.size());
   ASSERT_NE(place, nullptr);
-  std::memcpy(place, text.data(), text.size());
+  std::copy(text.begin(), text.end(), place);
   EXPECT_EQ(std::string(reader.data() + offset, text.size()), text);
 }
 

@@ -258,7 +258,7 @@ TEST_F(BatchSchedulerTest, WhoGoesByHasNoMoreTimeThanThePass) {
     if (tokens > 40) clock_.Advance(absl::Seconds(1));
   };
   Start({});
-  ASSERT_TRUE(Enqueue(160 * 2, "long").ok());
+  ASSERT_TRUE(Enqueue(320, "long").ok());
   gate_.WaitForStart(1);
   for (int i = 0; i < 20; ++i) ASSERT_TRUE(Enqueue(20, "small").ok());
   gate_.Let(1000);

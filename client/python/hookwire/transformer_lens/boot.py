@@ -8,7 +8,6 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import torch
 from transformer_lens.config import TransformerBridgeConfig
 from transformer_lens.factories.architecture_adapter_factory import ArchitectureAdapterFactory
 from transformer_lens.model_bridge.sources._bridge_builder import configure_tokenizer
@@ -83,7 +82,7 @@ def bridge_config(cfg: Config) -> TransformerBridgeConfig:
         model_name=cfg.model_name,
         act_fn=cfg.act_fn,
         eps=cfg.eps,
-        dtype=getattr(torch, cfg.dtype),
+        dtype=cfg.dtype,
         num_experts=cfg.n_experts or None,
         n_key_value_heads=None if cfg.n_key_value_heads == cfg.n_heads else cfg.n_key_value_heads,
         per_layer_head_dim=[layer.d_head for layer in cfg.layers],

@@ -12,12 +12,15 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/synchronization/notification.h"
 
+// NOLINTBEGIN(bugprone-reserved-identifier,readability-identifier-naming): the sanitizer's own
+// names.
 extern "C" {
 void __tsan_acquire(void* address);
 void __tsan_release(void* address);
 void AnnotateIgnoreReadsBegin(const char* file, int line);
 void AnnotateIgnoreReadsEnd(const char* file, int line);
 }
+// NOLINTEND(bugprone-reserved-identifier,readability-identifier-naming)
 
 namespace {
 
@@ -28,7 +31,7 @@ void* Next(void* function) {
                          ? dlsym(RTLD_NEXT, info.dli_sname)
                          : nullptr;
   if (next == nullptr) {
-    std::fprintf(stderr, "tests/sanitize: no function to stand before\n");
+    std::fprintf(stderr, "cmake/sanitize: no function to stand before\n");
     std::abort();
   }
   return next;
@@ -40,18 +43,18 @@ template <typename R, typename C, typename... A, R (C::*member)(A...)>
 struct Real<member> {
   static R Call(C* self, A... arguments) {
     using Function = R (*)(C*, A...);
-    static const auto real =
+    static const Function kReal =
         reinterpret_cast<Function>(Next(reinterpret_cast<void*>(member)));  // -Wno-pmf-conversions
-    return real(self, arguments...);
+    return kReal(self, arguments...);
   }
 };
 template <typename R, typename C, typename... A, R (C::*member)(A...) const>
 struct Real<member> {
   static R Call(const C* self, A... arguments) {
     using Function = R (*)(const C*, A...);
-    static const auto real =
+    static const Function kReal =
         reinterpret_cast<Function>(Next(reinterpret_cast<void*>(member)));  // -Wno-pmf-conversions
-    return real(self, arguments...);
+    return kReal(self, arguments...);
   }
 };
 
