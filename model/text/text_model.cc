@@ -433,16 +433,17 @@ absl::Status TextModel::DropUnread(PassState& state, const std::vector<int64_t>&
         impl_->config.n_key_value_shared_layers == 0) {
       return absl::OkStatus();
     }
-    const std::vector<HookPoint>& points = impl_->catalogue.points();
+    std::vector<HookId> wanted;
+    for (const HookPoint& point : impl_->catalogue.points()) {
+      if (point.layers_needed > state.next_layer && tap.Wants(point.id)) wanted.push_back(point.id);
+    }
     std::vector<int> all;
     std::vector<Span> spans;
     bool any = false;
     for (int s = 0; s < layout.n_sequences(); ++s) {
       Span span = layout.span(s);
-      const bool looked_at = std::any_of(points.begin(), points.end(), [&](const HookPoint& point) {
-        return point.layers_needed > state.next_layer && tap.Wants(point.id) &&
-               tap.Wants(point.id, s);
-      });
+      const bool looked_at = std::any_of(wanted.begin(), wanted.end(),
+                                         [&](HookId hook) { return tap.Wants(hook, s); });
       if (!looked_at) {
         const int64_t end = span.position + span.length;
         span.position = std::min(first_read[static_cast<size_t>(s)], end);

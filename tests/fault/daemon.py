@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
-import select
-import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.parity.daemon import HOOKWIRED, ROOT, START_SECONDS
+from tests.parity.daemon import ROOT, Started, started
 
 TOY = ROOT / "toy" / "checkpoint"
 # For a line of the log, and for what is on its way out.
@@ -22,19 +18,8 @@ PATIENCE = 30.0
 STOP_SECONDS = 60
 
 
-@dataclass(frozen=True)
-class Daemon:
-    """A daemon that runs.
-
-    Attributes:
-        pid: its process.
-        address: where it listens, "host:port".
-        log_file: what it writes to stderr.
-    """
-
-    pid: int
-    address: str
-    log_file: Path
+class Daemon(Started):
+    """A daemon, and what its log says."""
 
     def log(self) -> list[dict[str, Any]]:
         """The whole lines of its log, in the order in which they were written."""
@@ -65,29 +50,8 @@ def daemon(*arguments: str, model: Path = TOY) -> Iterator[Daemon]:
     """A daemon, with one compute thread unless `arguments` say otherwise.
 
     Raises:
-        AssertionError: it does not start, or does not end with exit status 0 on SIGTERM.
+        AssertionError: as `started` does.
     """
-    command = [
-        str(HOOKWIRED), "--model", str(model), "--listen", "127.0.0.1:0", "--threads", "1",
-        "--log-format", "json", *arguments,
-    ]  # fmt: skip
-    with tempfile.NamedTemporaryFile("w") as file:
-        log = Path(file.name)
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=file, text=True)
-        assert process.stdout is not None
-        try:
-            ready = select.select([process.stdout], [], [], START_SECONDS)[0]
-            line = process.stdout.readline() if ready else ""
-            assert line, f"hookwired did not start:\n{log.read_text()}"
-            yield Daemon(process.pid, line.split()[-1], log)
-        finally:
-            process.terminate()
-            try:
-                status = process.wait(STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-                raise
-            finally:
-                process.stdout.close()
-        assert status == 0, f"hookwired ended with {status}:\n{log.read_text()[-2000:]}"
+    flags = ("--threads", "1", "--log-format", "json", *arguments)
+    with started(model, *flags, stop_seconds=STOP_SECONDS) as made:
+        yield Daemon(made.pid, made.address, made.log_file)

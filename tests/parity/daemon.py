@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-import queue
-import re
+import select
 import subprocess
 import tempfile
-import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -19,13 +18,54 @@ START_SECONDS = 60
 STOP_SECONDS = 20
 
 
-def _first_line(process: subprocess.Popen[str]) -> str:
-    """The line that says that the daemon is ready, or an empty one if it ended."""
-    lines: queue.Queue[str] = queue.Queue()
-    assert process.stdout is not None
-    stdout = process.stdout
-    threading.Thread(target=lambda: lines.put(stdout.readline()), daemon=True).start()
-    return lines.get(timeout=START_SECONDS)
+@dataclass(frozen=True)
+class Started:
+    """A daemon that runs.
+
+    Attributes:
+        pid: its process.
+        address: where it listens, "host:port".
+        log_file: what it writes to stderr.
+    """
+
+    pid: int
+    address: str
+    log_file: Path
+
+
+@contextlib.contextmanager
+def started(model: Path, *arguments: str, stop_seconds: float = STOP_SECONDS) -> Iterator[Started]:
+    """A daemon that serves `model`, on a free port of this host.
+
+    Args:
+        model: a checkpoint's directory.
+        arguments: more flags.
+        stop_seconds: how long it may take to end.
+
+    Raises:
+        AssertionError: it does not start, or does not end with exit status 0 on SIGTERM.
+    """
+    command = [str(HOOKWIRED), "--model", str(model), "--listen", "127.0.0.1:0", *arguments]
+    with tempfile.NamedTemporaryFile("w") as file:
+        log = Path(file.name)
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=file, text=True)
+        assert process.stdout is not None
+        try:
+            ready = select.select([process.stdout], [], [], START_SECONDS)[0]
+            line = process.stdout.readline() if ready else ""
+            assert line, f"hookwired did not start:\n{log.read_text()}"
+            yield Started(process.pid, line.split()[-1], log)
+        finally:
+            process.terminate()
+            try:
+                status = process.wait(stop_seconds)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+                raise
+            finally:
+                process.stdout.close()
+        assert status == 0, f"hookwired ended with {status}:\n{log.read_text()}"
 
 
 @contextlib.contextmanager
@@ -33,28 +73,10 @@ def hookwired(model: Path, *, numerics: str, dtype: str, threads: int) -> Iterat
     """A daemon that serves `model`; gives its address.
 
     Raises:
-        AssertionError: it does not start, or does not end with exit status 0 on SIGTERM.
+        AssertionError: as `started` does.
     """
-    command = [
-        str(HOOKWIRED), "--model", str(model), "--listen", "127.0.0.1:0", "--numerics", numerics,
-        "--dtype", dtype, "--threads", str(threads), "--digest-cache", "",
+    arguments = [
+        "--numerics", numerics, "--dtype", dtype, "--threads", str(threads), "--digest-cache", "",
     ]  # fmt: skip
-    with tempfile.TemporaryFile("w+") as log:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
-        try:
-            line = _first_line(process)
-            log.seek(0)
-            address = re.search(r"[\w.\[\]:]+:\d+", line)
-            assert address, f"hookwired did not start: {line!r}\n{log.read()}"
-            yield address.group()
-        finally:
-            process.terminate()
-            try:
-                status = process.wait(STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                raise
-            assert process.stdout is not None
-            process.stdout.close()
-        log.seek(0)
-        assert status == 0, f"hookwired ended with {status}:\n{log.read()}"
+    with started(model, *arguments) as daemon:
+        yield daemon.address

@@ -119,8 +119,8 @@ def clipped(value: Any, size: int, what: str) -> list[int] | None:
         BadSelectionError: nothing is selected, or something twice.
         TypeError: not an index.
     """
-    if type(value).__name__ == "Slice" and hasattr(value, "slice"):
-        value = value.slice  # TransformerLens's
+    if hasattr(value, "slice") and hasattr(value, "mode"):  # TransformerLens's, or the cache's
+        value = value.slice
         if isinstance(value, numbers.Integral):
             raise TypeError(
                 f"{what}=Slice({value}) takes the axis away there, and tensors here keep it: pass "

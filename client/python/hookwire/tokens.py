@@ -150,8 +150,7 @@ class Tokenizer:
 
     def decode(self, token_ids: Any, skip_special_tokens: bool = False) -> str:
         """Token ids [pos], or one id, to text."""
-        ids = _flat(token_ids, "token_ids")
-        return str(self._backend.decode(ids, skip_special_tokens=skip_special_tokens))
+        return self._decode(_flat(token_ids, "token_ids"), skip_special_tokens)
 
     def batch_decode(self, sequences: Any, skip_special_tokens: bool = False) -> list[str]:
         """Rows of token ids, [batch, pos] or of several lengths, to texts."""
@@ -290,8 +289,8 @@ class Tokenizer:
             return [self._decode(row) for row in ids.tolist()]
         return self._decode(ids.reshape(-1).tolist())
 
-    def _decode(self, ids: list[int]) -> str:
-        text: str = self._backend.decode(ids, skip_special_tokens=False)
+    def _decode(self, ids: list[int], skip_special_tokens: bool = False) -> str:
+        text: str = self._backend.decode(ids, skip_special_tokens=skip_special_tokens)
         return text
 
     def to_str_tokens(

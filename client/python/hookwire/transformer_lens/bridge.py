@@ -209,14 +209,13 @@ class HookwireBridge(RemoteBridge):
             stop_at_layer=stop_at_layer,
             start_at_layer=start_at_layer,
             pos_slice=pos_slice.slice if isinstance(pos_slice, Slice) else pos_slice,
+            device=device,
             fwd_hooks=[
                 *changes(self.remote, intervene),
                 *self._hooks_in_force(start_at_layer, stop_at_layer),
             ],
             **options,
         )
-        if device is not None:
-            cache = cache.to(device)
         if clear_contexts:
             for name in cache:
                 self.hook_dict[name].ctx.clear()
