@@ -5,11 +5,13 @@
 #include <torch/headeronly/version.h>
 
 #include <algorithm>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <thread>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
 #include "server/device.h"
 #include "server/errors/errors.h"
@@ -31,13 +33,26 @@ int UsableCores() {
   return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
 }
 
-Limits LimitsOf(const Options& options, at::Device device) {
+// Of the device that has the least.
+uint64_t LeastFreeMemory(const std::vector<at::Device>& devices) {
+  uint64_t bytes = std::numeric_limits<uint64_t>::max();
+  for (const at::Device device : devices) bytes = std::min(bytes, FreeMemory(device));
+  return bytes;
+}
+
+std::string NamesOf(const std::vector<at::Device>& devices) {
+  return absl::StrJoin(devices, ",", [](std::string* out, at::Device device) {
+    absl::StrAppend(out, device.str());
+  });
+}
+
+Limits LimitsOf(const Options& options, const std::vector<at::Device>& devices) {
   Limits limits;
   limits.max_activation_bytes = options.max_activation_mb.has_value()
                                     ? *options.max_activation_mb * kMiB
-                                    : FreeMemory(device) / 2;
-  limits.max_batch_tokens =
-      static_cast<int64_t>(options.max_batch_tokens.value_or(device.is_cpu() ? 1024 : 8192));
+                                    : LeastFreeMemory(devices) / 2;
+  limits.max_batch_tokens = static_cast<int64_t>(
+      options.max_batch_tokens.value_or(devices.front().is_cpu() ? 1024 : 8192));
   limits.numerics = options.numerics;
   limits.max_result_bytes = options.max_result_mb * kMiB;
   limits.max_tokens = options.max_tokens;
@@ -60,7 +75,7 @@ v1::Server DescribeServer(const Options& options, const model::TextModel& model,
                           const SharedMemory* shared_memory) {
   v1::Server out;
   out.set_build(BuildName());
-  out.set_device(model.device().str());
+  out.set_device(NamesOf(model.devices()));
   out.set_dtype(ToWire(model.dtype()));
   out.set_numerics(ToWire(options.numerics));
   out.set_threads(static_cast<uint32_t>(threads));
@@ -97,15 +112,17 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(const Options& options,
   absl::StatusOr<std::shared_ptr<const model::Checkpoint>> checkpoint =
       model::Checkpoint::Open(options.model);
   if (!checkpoint.ok()) return checkpoint.status();
-  absl::StatusOr<at::Device> device = OpenDevice(options.device);
-  if (!device.ok()) return device.status();
+  const absl::StatusOr<std::vector<at::Device>> devices = OpenDevices(options.devices);
+  if (!devices.ok()) return devices.status();
+  std::vector<model::DeviceRoom> room;
+  for (const at::Device device : *devices) room.push_back({device, FreeMemory(device)});
 
   const int threads = options.threads > 0 ? options.threads : UsableCores();
   at::set_num_threads(threads);
   const absl::Time start = absl::Now();
   absl::StatusOr<std::unique_ptr<const model::TextModel>> model = model::TextModel::Load(
       *checkpoint, {.dtype = options.dtype,
-                    .device = *device,
+                    .devices = std::move(room),
                     .invariant = options.numerics == model::Numerics::kInvariant});
   if (!model.ok()) return model.status();
   if (const auto change = (*checkpoint)->Change()) {
@@ -115,7 +132,7 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(const Options& options,
   LogEvent(*logger, spdlog::level::info, "model loaded",
            {{"model", (*checkpoint)->directory()},
             {"dtype", DtypeName((*model)->dtype())},
-            {"device", (*model)->device().str()},
+            {"device", NamesOf((*model)->devices())},
             {"params", (*model)->n_params()},
             {"threads", threads},
             {"ms", absl::ToInt64Milliseconds(absl::Now() - start)}});
@@ -139,7 +156,7 @@ Daemon::Daemon(const Options& options, std::shared_ptr<spdlog::logger> logger,
       model_(std::move(model)),
       digest_(checkpoint_->weight_files(), {.cache_directory = options.digest_cache}),
       weights_guard_([this] { return checkpoint_->Change(); }),
-      limits_(LimitsOf(options, model_->device())),
+      limits_(LimitsOf(options, model_->devices())),
       planner_(*model_, limits_),
       executor_(*model_,
                 {.numerics = options.numerics, .max_batch_tokens = limits_.max_batch_tokens}),
@@ -151,7 +168,7 @@ Daemon::Daemon(const Options& options, std::shared_ptr<spdlog::logger> logger,
           {.max_queue = options.max_queue,
            .max_queue_time = options.max_queue_time,
            .max_batch_tokens = static_cast<uint64_t>(limits_.max_batch_tokens),
-           .small_tokens = model_->device().is_cpu() ? 32u : 512u,
+           .small_tokens = model_->devices().front().is_cpu() ? 32u : 512u,
            .max_activation_bytes = limits_.max_activation_bytes,
            .max_batch_delay = options.max_batch_delay,
            .max_interactive = options.max_interactive,

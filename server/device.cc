@@ -1,17 +1,22 @@
 #include "server/device.h"
 
 #include <ATen/Context.h>
+#include <ATen/DeviceAccelerator.h>
 #include <ATen/Parallel.h>
-#include <ATen/detail/CUDAHooksInterface.h>
 #include <c10/core/CachingDeviceAllocator.h>
+#include <c10/core/impl/DeviceGuardImplInterface.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
 #include <dlfcn.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <string>
 #include <system_error>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 
 namespace hookwire::server {
 namespace {
@@ -40,23 +45,44 @@ absl::Status OpenCudaLibrary(const std::string& name) {
   return absl::OkStatus();
 }
 
-}  // namespace
-
 absl::StatusOr<at::Device> OpenDevice(const std::string& name) {
   if (name == "cpu") return at::Device(at::kCPU);
-  if (absl::Status status = OpenCudaLibrary(name); !status.ok()) return status;
+  if (absl::StartsWith(name, "cuda")) {
+    if (absl::Status status = OpenCudaLibrary(name); !status.ok()) return status;
+    // It reads the driver, and keeps the answer.
+    if (!at::hasCUDA()) return Unavailable(name, "no CUDA device, or no driver for it");
+  }
   try {
     at::Device device(name);
-    if (!device.has_index()) device.set_index(0);
-    const int count = at::hasCUDA() ? at::detail::getCUDAHooks().getNumGPUs() : 0;
-    if (count == 0) return Unavailable(name, "no CUDA device, or no driver for it");
-    if (device.index() >= count) {
-      return Unavailable(name, absl::StrCat("there are only ", count, " CUDA devices"));
+    if (!at::isAccelerator(device.type()) || !c10::impl::hasDeviceGuardImpl(device.type())) {
+      return Unavailable(name, "this libtorch has no such device; choose cpu, cuda or cuda:<n>");
     }
-    return device;
-  } catch (const std::exception& error) {
-    return Unavailable(name, error.what());
+    if (!device.has_index()) device.set_index(0);
+    const int count = c10::impl::VirtualGuardImpl(device.type()).deviceCount();
+    if (device.index() < count) return device;
+    return Unavailable(name, count == 0 ? "no such device, or no driver for it"
+                                        : absl::StrCat("the last one is ", count - 1));
+  } catch (const std::exception&) {
+    return Unavailable(name, "there is no such kind of device; choose cpu, cuda or cuda:<n>");
   }
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<at::Device>> OpenDevices(const std::vector<std::string>& names) {
+  std::vector<at::Device> devices;
+  for (const std::string& name : names) {
+    const absl::StatusOr<at::Device> device = OpenDevice(name);
+    if (!device.ok()) return device.status();
+    if (std::find(devices.begin(), devices.end(), *device) != devices.end()) {
+      return Unavailable(name, "named twice");
+    }
+    if (!devices.empty() && devices.front().type() != device->type()) {
+      return Unavailable(absl::StrJoin(names, ","), "devices of different kinds");
+    }
+    devices.push_back(*device);
+  }
+  return devices;
 }
 
 uint64_t FreeMemory(at::Device device) {

@@ -3,17 +3,20 @@
 #include <algorithm>
 #include <array>
 #include <limits>
+#include <string>
 #include <string_view>
 #include <utility>
 
 #define TOML_EXCEPTIONS 0
 #include <toml++/toml.h>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "model/adapter/nearest.h"
 
 namespace hookwire::server {
@@ -86,11 +89,18 @@ absl::Status SetListen(const std::string& value, Options& options) {
 }
 
 absl::Status SetDevice(const std::string& value, Options& options) {
-  uint32_t index = 0;
-  const bool indexed =
-      absl::StartsWith(value, "cuda:") && absl::SimpleAtoi(value.substr(5), &index) && index < 128;
-  if (value != "cpu" && value != "cuda" && !indexed) return Expected("cpu, cuda or cuda:<n>");
-  options.device = value;
+  options.devices = absl::StrSplit(value, ',');
+  for (const std::string& name : options.devices) {
+    const std::pair<std::string, std::string> parts = absl::StrSplit(name, absl::MaxSplits(':', 1));
+    uint32_t index = 0;
+    const bool has_kind = !parts.first.empty() &&
+                          std::all_of(parts.first.begin(), parts.first.end(), absl::ascii_islower);
+    const bool has_index = parts.first.size() == name.size() ||
+                           (absl::SimpleAtoi(parts.second, &index) && index < 128);
+    if (!has_kind || !has_index) {
+      return Expected("cpu, cuda, cuda:<n>, or several devices with commas between them");
+    }
+  }
   return absl::OkStatus();
 }
 
@@ -110,7 +120,10 @@ constexpr std::array kFlags = {
          "where to listen; port 0 picks a free one; unix:PATH is a Unix socket (default "
          "127.0.0.1:7431)",
          SetListen},
-    Flag{"device", "DEVICE", "cpu, cuda or cuda:<n> (default cpu)", SetDevice},
+    Flag{"device", "DEVICE",
+         "cpu, cuda, cuda:<n>, or several with commas between them, which then hold some of the "
+         "layers each (default cpu)",
+         SetDevice},
     Flag{"dtype", "DTYPE",
          "what to compute in: auto (the checkpoint's own), float32, bfloat16 (default auto)",
          SetDtype},

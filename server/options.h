@@ -24,8 +24,8 @@ struct Options {
   // The checkpoint directory.
   std::string model;
   ListenAddress listen = {"127.0.0.1", 7431};
-  // "cpu", "cuda" or "cuda:<n>".
-  std::string device = "cpu";
+  // As OpenDevices takes them (device.h).
+  std::vector<std::string> devices = {"cpu"};
   // Absent: the checkpoint's own.
   std::optional<at::ScalarType> dtype;
   model::Numerics numerics = model::Numerics::kFast;

@@ -45,9 +45,8 @@ at::Tensor RunExperts(const at::Tensor& x, const Routing& routing, const ExpertW
   const at::Tensor experts = routing.indices.reshape(-1);              // [rows × k]
   const auto [sorted_experts, order] = at::sort(experts);              // both [rows × k]
   const at::Tensor inputs = x.index_select(0, order.floor_divide(k));  // [rows × k, d_model]
-  const at::Tensor counts =
-      at::histc(x.is_cpu() ? sorted_experts.to(at::kFloat) : sorted_experts.to(at::kInt), n_experts,
-                0, n_experts - 1);
+  const at::Tensor counts = at::histc(sorted_experts.to(x.is_cuda() ? at::kInt : at::kFloat),
+                                      n_experts, 0, n_experts - 1);
   const at::Tensor ends =
       at::cumsum(counts, 0, at::kInt);  // [expert]: where each expert's rows end
 

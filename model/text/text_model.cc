@@ -111,6 +111,37 @@ void KeepRows(PassState& state, const std::vector<int>& sequences, const std::ve
   state.layout = std::move(layout);
 }
 
+// Whatever the rest of the pass reads. Ordered on the devices' own streams: nobody waits here.
+void MoveTo(PassState& state, at::Device device) {
+  if (state.hidden.empty() || state.hidden.front().device() == device) return;
+  const auto move = [device](at::Tensor& tensor) {
+    tensor = tensor.to(tensor.options().device(device), /*non_blocking=*/true);
+  };
+  const auto move_all = [&move](Ragged& ragged) {
+    std::for_each(ragged.begin(), ragged.end(), move);
+  };
+  move_all(state.hidden);
+  move_all(state.per_layer_inputs);
+  for (RotaryTable& table : state.rotary) {
+    move_all(table.cos);
+    move_all(table.sin);
+  }
+  for (std::vector<KeyValues>& shared : state.shared_key_values) {
+    for (KeyValues& sequence : shared) {
+      move(sequence.keys);
+      move(sequence.values);
+    }
+  }
+}
+
+std::vector<at::Device> DevicesOf(const Placement& placement) {
+  std::vector<at::Device> devices = {placement.before};
+  devices.insert(devices.end(), placement.layers.begin(), placement.layers.end());
+  devices.push_back(placement.after);
+  devices.erase(std::unique(devices.begin(), devices.end()), devices.end());
+  return devices;
+}
+
 }  // namespace
 
 struct TextModel::Impl {
@@ -122,13 +153,13 @@ struct TextModel::Impl {
         weights(std::move(weights_in)),
         parameters(config, weights.parameters),
         dtype(dtype_in),
-        device(options.device),
+        devices(DevicesOf(weights.placement)),
         max_logits_bytes(options.max_logits_bytes) {
     for (const LayerConfig& layer : config.layers) {
       at::Tensor& frequencies = inverse_frequencies[static_cast<size_t>(layer.type)];
       if (!frequencies.defined()) {
-        frequencies =
-            InverseFrequencies(config.rope[static_cast<int>(layer.type)], layer.d_head).to(device);
+        frequencies = InverseFrequencies(config.rope[static_cast<int>(layer.type)], layer.d_head)
+                          .to(weights.placement.before);
       }
     }
     for (const LayerWeights& layer : weights.layers)
@@ -148,7 +179,7 @@ struct TextModel::Impl {
   const TextWeights weights;
   const Parameters parameters;
   const at::ScalarType dtype;
-  const at::Device device;
+  const std::vector<at::Device> devices;
   const int64_t max_logits_bytes;
   // By layer type: float32 [d_head / 2].
   std::array<at::Tensor, kNumLayerTypes> inverse_frequencies;
@@ -264,7 +295,7 @@ absl::StatusOr<std::unique_ptr<const TextModel>> TextModel::Load(
     dtype = CheckpointDtype(*checkpoint);
   }
   if (!dtype.ok()) return dtype.status();
-  auto weights = LoadWeights(*checkpoint, *dtype, options.device);
+  auto weights = LoadWeights(*checkpoint, *dtype, options.devices);
   if (!weights.ok()) return weights.status();
   if (options.invariant) {
     if (absl::Status status = FindRowTiles(*weights); !status.ok()) return status;
@@ -278,7 +309,7 @@ absl::StatusOr<std::unique_ptr<const TextModel>> TextModel::Load(
 const Config& TextModel::config() const { return impl_->config; }
 const Catalogue& TextModel::catalogue() const { return impl_->catalogue; }
 at::ScalarType TextModel::dtype() const { return impl_->dtype; }
-at::Device TextModel::device() const { return impl_->device; }
+const std::vector<at::Device>& TextModel::devices() const { return impl_->devices; }
 const std::vector<double>& TextModel::layer_scalars() const { return impl_->layer_scalars; }
 const Parameters& TextModel::parameters() const { return impl_->parameters; }
 int64_t TextModel::n_params() const { return impl_->weights.n_params; }
@@ -297,12 +328,13 @@ absl::StatusOr<PassState> TextModel::Begin(std::vector<std::vector<int64_t>> seq
       return absl::FailedPreconditionError(
           "a model that was loaded as invariant runs invariant passes, and no other");
     }
+    const at::Device device = model.weights.placement.before;
     std::vector<int64_t> lengths;
     std::vector<at::Tensor> positions;
     for (std::vector<int64_t>& ids : sequences) {
       lengths.push_back(static_cast<int64_t>(ids.size()));
       positions.push_back(
-          at::arange(lengths.back(), at::TensorOptions().dtype(at::kLong).device(model.device)));
+          at::arange(lengths.back(), at::TensorOptions().dtype(at::kLong).device(device)));
       for (const int64_t placeholder : model.config.placeholder_token_ids) {
         std::replace(ids.begin(), ids.end(), placeholder, model.config.pad_token_id.value_or(0));
       }
@@ -311,8 +343,7 @@ absl::StatusOr<PassState> TextModel::Begin(std::vector<std::vector<int64_t>> seq
     state.layout = Layout(lengths, numerics);
     const Probe probe(model.catalogue, state.layout, tap);
 
-    const Ragged ids =
-        probe.Visit(Site::kEmbedIn, -1, ToParts(state.layout, sequences, model.device));
+    const Ragged ids = probe.Visit(Site::kEmbedIn, -1, ToParts(state.layout, sequences, device));
     const TextWeights& weights = model.weights;
     Ragged embedded = Map(ids, [&weights](const at::Tensor& part) {
       return at::embedding(weights.embed, part).mul_(weights.embed_scale);  // [rows, d_model]
@@ -331,6 +362,7 @@ absl::Status TextModel::RunLayers(PassState& state, int end_layer, Tap& tap) con
     const Probe probe(impl_->catalogue, state.layout, tap);
     while (state.next_layer < end_layer) {
       const int layer = state.next_layer;
+      MoveTo(state, impl_->weights.placement.layers[static_cast<size_t>(layer)]);
       RunDecoderLayer(impl_->config, impl_->weights.layers[static_cast<size_t>(layer)], layer,
                       state, probe);
       state.next_layer = layer + 1;
@@ -344,6 +376,7 @@ absl::Status TextModel::Finish(PassState& state, const std::vector<std::vector<i
                                Tap& tap, LogitsSink sink) const {
   return Guarded<absl::Status>([&] {
     const Impl& model = *impl_;
+    MoveTo(state, model.weights.placement.after);
     const Layout& layout = state.layout;
     const Numerics numerics = layout.numerics();
     const Probe asked(model.catalogue, layout, tap);

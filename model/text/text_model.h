@@ -21,6 +21,7 @@
 #include "model/tap/tap.h"
 #include "model/text/parameters.h"
 #include "model/text/pass_state.h"
+#include "model/text/placement.h"
 
 namespace hookwire::model {
 
@@ -29,8 +30,9 @@ class TextModel {
   struct Options {
     // The dtype to compute in; absent means the checkpoint's own.
     std::optional<at::ScalarType> dtype;
-    // Where the weights are put. Weights on the CPU whose dtype fits stay in the mapped file.
-    at::Device device = at::kCPU;
+    // Where the weights are put: on several devices whole layers on each, in this order
+    // (placement.h). Weights on the CPU whose dtype fits stay in the mapped file.
+    std::vector<DeviceRoom> devices = {DeviceRoom{}};
     // For passes in Numerics::kInvariant, and no others. FailedPrecondition where this machine's
     // products cannot be made so (FindRowTiles).
     bool invariant = false;
@@ -47,7 +49,8 @@ class TextModel {
   const Config& config() const;
   const Catalogue& catalogue() const;
   at::ScalarType dtype() const;
-  at::Device device() const;
+  // Those that hold weights, in the order in which a pass goes through them; at least one.
+  const std::vector<at::Device>& devices() const;
   // The factor of each layer's output.
   const std::vector<double>& layer_scalars() const;
   // All weights that the text path uses, by name.

@@ -2,6 +2,7 @@
 
 #include <ATen/ops/full.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <map>
@@ -10,6 +11,7 @@
 #include <utility>
 
 #include "absl/status/status.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "model/adapter/components.h"
@@ -26,8 +28,11 @@ std::string ShapeText(at::IntArrayRef shape) {
 // like the list of weights that it is.
 class Loader {
  public:
-  Loader(const Checkpoint& checkpoint, at::ScalarType dtype, at::Device device)
-      : checkpoint_(checkpoint), config_(checkpoint.config()), dtype_(dtype), device_(device) {}
+  Loader(const Checkpoint& checkpoint, at::ScalarType dtype)
+      : checkpoint_(checkpoint), config_(checkpoint.config()), dtype_(dtype) {}
+
+  // Where what follows is put.
+  void To(at::Device device) { device_ = device; }
 
   // The parameter `leaf` of a component's module.
   at::Tensor Weight(Component component, int layer, at::IntArrayRef shape,
@@ -86,7 +91,7 @@ class Loader {
   const Checkpoint& checkpoint_;
   const Config& config_;
   const at::ScalarType dtype_;
-  const at::Device device_;
+  at::Device device_ = at::kCPU;
   int64_t n_params_ = 0;
   std::vector<Parameter> parameters_;
 };
@@ -148,6 +153,42 @@ LayerWeights LoadLayer(Loader& load, const Config& config, int i) {
   return weights;
 }
 
+bool HasTiedUnembedding(const Checkpoint& checkpoint) {
+  const Config& config = checkpoint.config();
+  return config.tie_word_embeddings &&
+         !checkpoint.Has(absl::StrCat(ModulePath(Component::kUnembed, config, -1), ".weight"));
+}
+
+// As PlacePieces takes them; vision and audio weights count for nothing.
+std::vector<uint64_t> BytesOfPieces(const Checkpoint& checkpoint, at::ScalarType dtype) {
+  const Config& config = checkpoint.config();
+  const std::vector<std::string> names = checkpoint.names();
+  const auto bytes_under = [&](const std::vector<std::string>& prefixes) {
+    uint64_t bytes = 0;
+    for (const std::string& name : names) {
+      const bool is_under =
+          std::any_of(prefixes.begin(), prefixes.end(), [&](const std::string& prefix) {
+            return absl::StartsWith(name, absl::StrCat(prefix, "."));
+          });
+      if (!is_under) continue;
+      auto tensor = checkpoint.Get(name);
+      ThrowIfError(tensor.status());
+      bytes += static_cast<uint64_t>(tensor->numel()) * at::elementSize(dtype);
+    }
+    return bytes;
+  };
+  const std::string embed = ModulePath(Component::kEmbed, config, -1);
+  const std::string model = ModulePath(Component::kModel, config, -1);
+  std::vector<uint64_t> bytes = {bytes_under({embed, absl::StrCat(model, ".embed_tokens_per_layer"),
+                                              absl::StrCat(model, ".per_layer_model_projection")})};
+  for (int i = 0; i < config.n_layers(); ++i) {
+    bytes.push_back(bytes_under({ModulePath(Component::kBlock, config, i)}));
+  }
+  bytes.push_back(bytes_under(
+      {HasTiedUnembedding(checkpoint) ? embed : ModulePath(Component::kUnembed, config, -1)}));
+  return bytes;
+}
+
 // libtorch's grouped products take rows of a multiple of 16 bytes, and say so only when they run.
 absl::Status CheckExpertWidths(const Config& config, at::ScalarType dtype) {
   if (!config.has_experts()) return absl::OkStatus();
@@ -166,12 +207,14 @@ absl::Status CheckExpertWidths(const Config& config, at::ScalarType dtype) {
 }  // namespace
 
 absl::StatusOr<TextWeights> LoadWeights(const Checkpoint& checkpoint, at::ScalarType dtype,
-                                        at::Device device) {
+                                        absl::Span<const DeviceRoom> devices) {
   return Guarded<absl::StatusOr<TextWeights>>([&]() -> absl::StatusOr<TextWeights> {
     const Config& config = checkpoint.config();
     ThrowIfError(CheckExpertWidths(config, dtype));
-    Loader load(checkpoint, dtype, device);
     TextWeights weights;
+    weights.placement = PlacePieces(BytesOfPieces(checkpoint, dtype), devices);
+    Loader load(checkpoint, dtype);
+    load.To(weights.placement.before);
     weights.embed = load.Weight(Component::kEmbed, -1, {config.d_vocab, config.d_model});
     weights.embed_scale = load.Scale(std::sqrt(static_cast<double>(config.d_model)));
     if (config.has_per_layer_inputs()) {
@@ -187,15 +230,15 @@ absl::StatusOr<TextWeights> LoadWeights(const Checkpoint& checkpoint, at::Scalar
           Component::kModel, -1, {config.d_per_layer_input}, "per_layer_projection_norm.weight");
     }
     weights.layers.reserve(config.layers.size());
-    for (int i = 0; i < config.n_layers(); ++i)
+    for (int i = 0; i < config.n_layers(); ++i) {
+      load.To(weights.placement.layers[static_cast<size_t>(i)]);
       weights.layers.push_back(LoadLayer(load, config, i));
+    }
+    load.To(weights.placement.after);
     weights.final_norm = load.Weight(Component::kLnFinal, -1, {config.d_model});
-    const bool tied =
-        config.tie_word_embeddings &&
-        !checkpoint.Has(absl::StrCat(ModulePath(Component::kUnembed, config, -1), ".weight"));
-    if (tied) {
-      weights.unembed.weight = weights.embed;
-      load.Name(Component::kUnembed, -1, "weight", weights.embed);
+    if (HasTiedUnembedding(checkpoint)) {
+      weights.unembed.weight = weights.embed.to(weights.placement.after);
+      load.Name(Component::kUnembed, -1, "weight", weights.unembed.weight);
     } else {
       weights.unembed = load.Projection(Component::kUnembed, -1, config.d_vocab, config.d_model);
     }
@@ -207,13 +250,15 @@ absl::StatusOr<TextWeights> LoadWeights(const Checkpoint& checkpoint, at::Scalar
 
 absl::Status FindRowTiles(TextWeights& weights) {
   return Guarded<absl::Status>([&] {
-    // Products with weights of one shape and alignment take one way.
-    std::map<std::tuple<int64_t, int64_t, bool, uintptr_t>, std::vector<int64_t>> known;
+    // Products with weights of one shape and alignment take one way on a device.
+    std::map<std::tuple<std::string, int64_t, int64_t, bool, uintptr_t>, std::vector<int64_t>>
+        known;
     const auto find = [&known](Linear& linear) {
       if (!linear.weight.defined()) return;
       const auto alignment = reinterpret_cast<uintptr_t>(linear.weight.const_data_ptr()) % 64;
-      const auto [at, is_new] = known.try_emplace(
-          {linear.weight.size(0), linear.weight.size(1), linear.bias.defined(), alignment});
+      const auto [at, is_new] =
+          known.try_emplace({linear.weight.device().str(), linear.weight.size(0),
+                             linear.weight.size(1), linear.bias.defined(), alignment});
       if (is_new) {
         auto tiles = FindRowTiles(linear);
         ThrowIfError(tiles.status());

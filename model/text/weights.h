@@ -8,10 +8,12 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/types/span.h"
 #include "model/checkpoint/checkpoint.h"
 #include "model/nn/experts.h"
 #include "model/nn/linear.h"
 #include "model/text/parameters.h"
+#include "model/text/placement.h"
 
 namespace hookwire::model {
 
@@ -61,12 +63,14 @@ struct TextWeights {
   int64_t n_params = 0;   // elements, tied ones counted once, buffers (layer scalars) not
   // All of the checkpoint's above, under their names.
   std::vector<Parameter> parameters;
+  Placement placement;
 };
 
-// Weights on the CPU whose dtype fits stay in the mapped file. NotFound or InvalidArgument names
-// the tensor.
+// Weights on the CPU whose dtype fits stay in the mapped file. Over several devices they are spread
+// as PlacePieces says; an unembedding tied to an embedding that lies elsewhere is a copy. NotFound
+// or InvalidArgument names the tensor.
 absl::StatusOr<TextWeights> LoadWeights(const Checkpoint& checkpoint, at::ScalarType dtype,
-                                        at::Device device);
+                                        absl::Span<const DeviceRoom> devices);
 
 // Sets the tiles of all projections, as FindRowTiles(Linear) finds them for each shape.
 absl::Status FindRowTiles(TextWeights& weights);

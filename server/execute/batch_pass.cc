@@ -10,6 +10,7 @@
 #include "server/errors/status_macros.h"
 #include "server/execute/batch_tap.h"
 #include "server/execute/outputs.h"
+#include "server/execute/run_ahead.h"
 #include "server/execute/run_tap.h"
 #include "server/plan/describe.h"
 
@@ -66,6 +67,7 @@ class BatchPass {
       }
       HOOKWIRE_RETURN_IF_ERROR(Step(
           [&](BatchTap& tap) { return model_.RunLayers(state_, state_.next_layer + 1, tap); }));
+      if (!state_.hidden.empty()) ahead_.LayerAsked(state_.hidden.front().device());
     }
     HOOKWIRE_RETURN_IF_ERROR(Finish());
     for (Active& run : active_) Leave(run);
@@ -195,6 +197,7 @@ class BatchPass {
   const PassCalls& calls_;
   std::vector<Active> active_;
   model::PassState state_;
+  RunAhead ahead_;
 };
 
 }  // namespace

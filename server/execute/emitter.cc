@@ -14,7 +14,10 @@
 namespace hookwire::server {
 namespace {
 
+// A large tensor leaves in parts, so that the reader of the first need not wait for the last.
 constexpr int64_t kPartBytes = 4 << 20;
+// On their way from devices, of one run. Enough for the copies to go on while a layer is computed.
+constexpr uint64_t kMaxOnTheWay = 128 << 20;
 
 absl::Status Internal(const std::string& message) {
   return MakeError(message, {v1::ERROR_REASON_INTERNAL, "", {}});
@@ -40,7 +43,7 @@ absl::Status Emitter::FromSink(absl::Status status) {
 }
 
 absl::Status Emitter::Emit(const TensorPlan& tensor, at::ScalarType dtype, const std::string& hook,
-                           const at::Tensor& selected, uint64_t masked) {
+                           const at::Tensor& selected, const at::Tensor& n_masked) {
   if (selected.sizes() != at::IntArrayRef(tensor.shape)) {
     return Internal(
         absl::StrCat("tensor ", tensor.index, " (", hook, ") has another shape than planned"));
@@ -50,7 +53,7 @@ absl::Status Emitter::Emit(const TensorPlan& tensor, at::ScalarType dtype, const
     if (emitted.pass != pass_) return absl::OkStatus();
     return Internal(absl::StrCat("tensor ", tensor.index, " (", hook, ") was made twice"));
   }
-  HOOKWIRE_RETURN_IF_ERROR(Give(tensor, dtype, hook, 0, selected, masked));
+  HOOKWIRE_RETURN_IF_ERROR(Give(tensor, dtype, hook, 0, selected, n_masked));
   emitted = {.rows = 0, .whole = true, .pass = pass_};
   ++report_.tensors;
   return absl::OkStatus();
@@ -72,18 +75,22 @@ absl::Status Emitter::EmitRows(const TensorPlan& tensor, at::ScalarType dtype,
     return Internal(absl::StrCat("rows ", first, " to ", end, " of tensor ", tensor.index, " (",
                                  hook, ") are not those that come next"));
   }
-  HOOKWIRE_RETURN_IF_ERROR(Give(tensor, dtype, hook, first, rows, 0));
+  HOOKWIRE_RETURN_IF_ERROR(Give(tensor, dtype, hook, first, rows, {}));
   emitted = {.rows = end, .whole = end == tensor.shape.front(), .pass = pass_};
   if (emitted.whole) ++report_.tensors;
   return absl::OkStatus();
 }
 
 absl::Status Emitter::Give(const TensorPlan& tensor, at::ScalarType dtype, const std::string& hook,
-                           int64_t first, const at::Tensor& selected, uint64_t masked) {
+                           int64_t first, const at::Tensor& selected, const at::Tensor& n_masked) {
   const uint64_t bytes = static_cast<uint64_t>(selected.numel()) * c10::elementSize(dtype);
   const uint64_t offset =
       first == 0 ? 0
                  : static_cast<uint64_t>(first) * (bytes / static_cast<uint64_t>(selected.size(0)));
+  report_.bytes += bytes;
+  if (!selected.is_cpu()) {
+    return Send(tensor, hook, first, offset, selected.to(dtype).contiguous(), n_masked);
+  }
   NonFiniteElements found;
   absl::Status given;
   uint8_t* const place = bytes == 0 ? nullptr : sink_.Place(tensor.index, offset, bytes);
@@ -94,8 +101,9 @@ absl::Status Emitter::Give(const TensorPlan& tensor, at::ScalarType dtype, const
     found = CountNonFinite(own);
     given = sink_.Emit(tensor.index, offset, std::move(own));
   }
-  report_.bytes += bytes;
-  found.inf -= std::min(found.inf, masked);
+  if (n_masked.defined()) {
+    found.inf -= std::min(found.inf, static_cast<uint64_t>(n_masked.item<int64_t>()));
+  }
   if (found.any()) Report(tensor, hook, first, found);
   return FromSink(std::move(given));
 }
@@ -107,7 +115,6 @@ absl::Status Emitter::GiveAt(uint8_t* place, const TensorPlan& tensor, at::Scala
   const auto row_bytes =
       static_cast<int64_t>(c10::elementSize(dtype)) * rows.numel() / rows.size(0);
   const bool as_it_is = rows.is_cpu() && rows.is_contiguous() && rows.scalar_type() == dtype;
-  // In parts, so that the reader of the first need not wait for the last.
   const int64_t step = std::max<int64_t>(1, kPartBytes / row_bytes);
   for (int64_t first = 0; first < rows.size(0); first += step) {
     const at::Tensor source = rows.narrow(0, first, std::min(step, rows.size(0) - first));
@@ -124,6 +131,73 @@ absl::Status Emitter::GiveAt(uint8_t* place, const TensorPlan& tensor, at::Scala
     offset += bytes;
   }
   return absl::OkStatus();
+}
+
+absl::Status Emitter::Send(const TensorPlan& tensor, const std::string& hook, int64_t first,
+                           uint64_t offset, const at::Tensor& selected,
+                           const at::Tensor& n_masked) {
+  const at::Tensor rows = selected.dim() == 0 ? selected.unsqueeze(0) : selected;
+  std::optional<DeviceCopy> counts;
+  if (rows.is_floating_point()) counts.emplace(CountNonFiniteThere(rows, n_masked));
+  const int64_t row_bytes = std::max<int64_t>(
+      1, static_cast<int64_t>(rows.nbytes()) / std::max<int64_t>(1, rows.size(0)));
+  const int64_t step = std::max<int64_t>(1, kPartBytes / row_bytes);
+  int64_t row = 0;
+  do {
+    const at::Tensor part = rows.narrow(0, row, std::min(step, rows.size(0) - row));
+    HOOKWIRE_RETURN_IF_ERROR(Deliver(kMaxOnTheWay));
+    on_the_way_.push_back({.tensor = &tensor,
+                           .hook = hook,
+                           .first = first + row,
+                           .offset = offset,
+                           .bytes = part.nbytes(),
+                           .rows = DeviceCopy(part),
+                           .counts = std::exchange(counts, std::nullopt)});
+    bytes_on_the_way_ += part.nbytes();
+    offset += part.nbytes();
+    row += step;
+  } while (row < rows.size(0));
+  return absl::OkStatus();
+}
+
+absl::Status Emitter::Deliver(uint64_t in_all) {
+  while (!on_the_way_.empty() &&
+         (in_all == 0 || bytes_on_the_way_ > in_all || on_the_way_.front().rows.HasArrived())) {
+    HOOKWIRE_RETURN_IF_ERROR(DeliverFirst());
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Emitter::DeliverFirst() {
+  OnTheWay rows = std::move(on_the_way_.front());
+  on_the_way_.pop_front();
+  bytes_on_the_way_ -= rows.bytes;
+  if (rows.counts.has_value()) {
+    const at::Tensor counts = rows.counts->Take();
+    const auto* const numbers = counts.const_data_ptr<int64_t>();
+    const NonFiniteElements found = {static_cast<uint64_t>(numbers[0]),
+                                     static_cast<uint64_t>(numbers[1])};
+    if (found.any()) Report(*rows.tensor, rows.hook, rows.first, found);
+  }
+  at::Tensor own = rows.rows.Take();
+  uint8_t* const place =
+      rows.bytes == 0 ? nullptr : sink_.Place(rows.tensor->index, rows.offset, rows.bytes);
+  if (place != nullptr) {
+    own = at::from_blob(place, own.sizes(), own.options().pinned_memory(false)).copy_(own);
+  }
+  return FromSink(sink_.Emit(rows.tensor->index, rows.offset, std::move(own)));
+}
+
+absl::Status Emitter::Progress(int layers_done) {
+  HOOKWIRE_RETURN_IF_ERROR(Deliver(kMaxOnTheWay));
+  return FromSink(sink_.Progress(layers_done));
+}
+
+absl::StatusOr<std::vector<at::Tensor>> Emitter::Await(const OpPlan& op) {
+  HOOKWIRE_RETURN_IF_ERROR(Flush());
+  absl::StatusOr<std::vector<at::Tensor>> answers = sink_.Await(op);
+  if (!answers.ok()) return FromSink(answers.status());
+  return answers;
 }
 
 void Emitter::Report(const TensorPlan& tensor, const std::string& hook, int64_t first,

@@ -1,17 +1,23 @@
 // From tensors of the pass to tensors that leave: converted, on the CPU, owning exactly their
 // bytes, counted.
+//
+// What is on another device leaves it beside the layers that follow (DeviceCopy), and is given to
+// the sink once it has arrived, in the order in which it was emitted.
 #ifndef HOOKWIRE_SERVER_EXECUTE_EMITTER_H_
 #define HOOKWIRE_SERVER_EXECUTE_EMITTER_H_
 
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <deque>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "server/execute/batch.h"
+#include "server/execute/device_copy.h"
 #include "server/execute/non_finite.h"
 #include "server/execute/tensor_sink.h"
 #include "server/plan/run_plan.h"
@@ -29,28 +35,27 @@ class Emitter {
 
   // Gives `selected`, the slice that `tensor` plans, to the sink in `dtype`. It may be a view into
   // anything, and is copied unless it is alone in its storage; nobody may write to it any more.
-  // `masked` is the number of its elements that are −inf because attention is masked there: they do
-  // not count as non-finite. `hook` is the name in the report.
+  // `n_masked`, 0-d, is the number of its elements that are −inf because attention is masked there:
+  // they do not count as non-finite; undefined: none. `hook` is the name in the report.
   absl::Status Emit(const TensorPlan& tensor, at::ScalarType dtype, const std::string& hook,
-                    const at::Tensor& selected, uint64_t masked = 0);
+                    const at::Tensor& selected, const at::Tensor& n_masked = {});
 
   // The same for a tensor that comes piece by piece: its rows from `first` on. The pieces come in
   // order.
   absl::Status EmitRows(const TensorPlan& tensor, at::ScalarType dtype, const std::string& hook,
                         int64_t first, const at::Tensor& rows);
 
-  absl::Status Progress(int layers_done) { return FromSink(sink_.Progress(layers_done)); }
+  absl::Status Progress(int layers_done);
 
-  absl::StatusOr<std::vector<at::Tensor>> Await(const OpPlan& op) {
-    absl::StatusOr<std::vector<at::Tensor>> answers = sink_.Await(op);
-    if (!answers.ok()) return FromSink(answers.status());
-    return answers;
-  }
+  absl::StatusOr<std::vector<at::Tensor>> Await(const OpPlan& op);
+
+  // Blocks until the sink has everything that was emitted.
+  absl::Status Flush() { return Deliver(/*in_all=*/0); }
 
   // What the sink said when it refused; OK if it never did.
   const absl::Status& sink_status() const { return sink_status_; }
 
-  // Internal error where a tensor of the plan was not emitted.
+  // After Flush. Internal error where a tensor of the plan was not emitted.
   absl::StatusOr<ExecutionReport> Finish() &&;
 
  private:
@@ -62,10 +67,29 @@ class Emitter {
     int pass = 0;
   };
 
+  // Some rows of a tensor on their way from a device.
+  struct OnTheWay {
+    const TensorPlan* tensor;
+    std::string hook;
+    int64_t first;  // row
+    uint64_t offset;
+    uint64_t bytes;
+    DeviceCopy rows;
+    // With the first rows that were emitted together: of them all (CountNonFiniteThere).
+    std::optional<DeviceCopy> counts;
+  };
+
   absl::Status FromSink(absl::Status status);
   // `selected`, which fits, begins at row `first`.
   absl::Status Give(const TensorPlan& tensor, at::ScalarType dtype, const std::string& hook,
-                    int64_t first, const at::Tensor& selected, uint64_t masked);
+                    int64_t first, const at::Tensor& selected, const at::Tensor& n_masked);
+  // The same, for what is not on the CPU.
+  absl::Status Send(const TensorPlan& tensor, const std::string& hook, int64_t first,
+                    uint64_t offset, const at::Tensor& selected, const at::Tensor& n_masked);
+  // Gives the sink what has arrived, and waits for more until at most `in_all` bytes are on their
+  // way; nothing remains where that is 0.
+  absl::Status Deliver(uint64_t in_all);
+  absl::Status DeliverFirst();
   // Gives `selected`, which begins at byte `offset` of its tensor, as a copy at `place`.
   absl::Status GiveAt(uint8_t* place, const TensorPlan& tensor, at::ScalarType dtype,
                       uint64_t offset, const at::Tensor& selected, NonFiniteElements& found);
@@ -77,6 +101,8 @@ class Emitter {
   std::vector<Emitted> emitted_;
   absl::Status sink_status_;
   ExecutionReport report_;
+  std::deque<OnTheWay> on_the_way_;
+  uint64_t bytes_on_the_way_ = 0;
 };
 
 }  // namespace hookwire::server

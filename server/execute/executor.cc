@@ -110,10 +110,12 @@ class Batch {
 
   void End(size_t run, const absl::Status& status) {
     const std::unique_ptr<Emitter> emitter = std::move(emitters_[run]);
-    if (status.ok()) {
+    const absl::Status flushed =
+        status.ok() ? model::Guarded<absl::Status>([&] { return emitter->Flush(); }) : status;
+    if (flushed.ok()) {
       observer_.Done(run, std::move(*emitter).Finish());
     } else {
-      observer_.Done(run, emitter->sink_status().ok() ? Explain(status) : emitter->sink_status());
+      observer_.Done(run, emitter->sink_status().ok() ? Explain(flushed) : emitter->sink_status());
     }
   }
 

@@ -1,5 +1,10 @@
 #include "server/execute/non_finite.h"
 
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/isinf.h>
+#include <ATen/ops/isnan.h>
+#include <ATen/ops/stack.h>
+
 #if defined(__SSE2__)
 #include <emmintrin.h>
 #endif
@@ -132,6 +137,12 @@ NonFiniteElements CopyAndCountNonFinite(const at::Tensor& tensor, void* to) {
   }
   std::memcpy(to, tensor.const_data_ptr(), tensor.nbytes());
   return CountNonFinite(tensor);
+}
+
+at::Tensor CountNonFiniteThere(const at::Tensor& tensor, const at::Tensor& n_masked) {
+  at::Tensor infinite = at::isinf(tensor).sum();
+  if (n_masked.defined()) infinite = (infinite - n_masked).clamp_min(0);
+  return at::stack({at::isnan(tensor).sum(), infinite});
 }
 
 }  // namespace hookwire::server

@@ -29,6 +29,10 @@ NonFiniteElements CountNonFinite(const at::Tensor& tensor);
 // cache: nobody here reads the copy, and memory is written without being read first.
 NonFiniteElements CopyAndCountNonFinite(const at::Tensor& tensor, void* to);
 
+// The same for a tensor on any device, made there: int64 [NaN, infinite], less `n_masked` infinite
+// ones (0-d; undefined: none).
+at::Tensor CountNonFiniteThere(const at::Tensor& tensor, const at::Tensor& n_masked);
+
 }  // namespace hookwire::server
 
 #endif  // HOOKWIRE_SERVER_EXECUTE_NON_FINITE_H_

@@ -25,10 +25,10 @@ absl::Status Internal(const std::string& message) {
 
 constexpr double kMasked = -std::numeric_limits<double>::infinity();
 
-// How many elements of a slice are masked; `masks` is empty where nothing is.
-uint64_t CountMasked(const std::vector<at::Tensor>& masks, size_t s, const Slice& slice) {
-  if (masks.empty()) return 0;
-  return static_cast<uint64_t>(ReadSlice(masks[s], slice.picks).sum().item<int64_t>());
+// How many elements of a slice are masked, 0-d; undefined where nothing is, and `masks` is empty.
+at::Tensor CountMasked(const std::vector<at::Tensor>& masks, size_t s, const Slice& slice) {
+  if (masks.empty()) return {};
+  return ReadSlice(masks[s], slice.picks).sum();
 }
 
 }  // namespace

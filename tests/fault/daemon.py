@@ -46,12 +46,17 @@ class Daemon(Started):
 
 
 @contextlib.contextmanager
-def daemon(*arguments: str, model: Path = TOY) -> Iterator[Daemon]:
+def daemon(*arguments: str, model: Path = TOY, **how: Any) -> Iterator[Daemon]:
     """A daemon, with one compute thread unless `arguments` say otherwise.
+
+    Args:
+        arguments: flags.
+        model: a checkpoint's directory.
+        how: more keyword arguments of `started`.
 
     Raises:
         AssertionError: as `started` does.
     """
     flags = ("--threads", "1", "--log-format", "json", *arguments)
-    with started(model, *flags, stop_seconds=STOP_SECONDS) as made:
+    with started(model, *flags, stop_seconds=STOP_SECONDS, **how) as made:
         yield Daemon(made.pid, made.address, made.log_file)

@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from tests.parity.checkpoints import CHECKPOINTS, Checkpoint, write
-from tests.parity.daemon import hookwired
+from tests.parity.daemon import DEVICE, hookwired
 from tests.parity.reference import Reference
 
 # Of both sides: bits depend on it. Where test files run side by side, each gets a core.
@@ -37,7 +37,7 @@ SERVED = [(name, "auto") for name in CHECKPOINTS] + [
 WRITTEN = [(name, "auto") for name in CHECKPOINTS if "-small-" in name]
 
 
-def _id(served: tuple[str, str]) -> str:
+def id_of(served: tuple[str, str]) -> str:
     name, dtype = served
     return name if dtype == "auto" else f"{name}-as-{dtype}"
 
@@ -80,7 +80,8 @@ class Served:
     model: Any
 
 
-def _serve(request: pytest.FixtureRequest, numerics: str) -> Iterator[Served]:
+def serve(request: pytest.FixtureRequest, numerics: str, device: str = DEVICE) -> Iterator[Served]:
+    """A daemon with the fixture's parameter: a checkpoint's name, and the dtype to compute in."""
     import hookwire
 
     name, dtype = request.param
@@ -89,7 +90,9 @@ def _serve(request: pytest.FixtureRequest, numerics: str) -> Iterator[Served]:
         checkpoint, DTYPES.get(dtype, checkpoint.dtype)
     )
     directory = request.getfixturevalue("directory_of")(checkpoint)
-    with hookwired(directory, numerics=numerics, dtype=dtype, threads=THREADS) as address:
+    with hookwired(
+        directory, numerics=numerics, dtype=dtype, threads=THREADS, device=device
+    ) as address:
         model = hookwire.connect(address, quiet=True)
         try:
             yield Served(checkpoint, reference, model)
@@ -97,25 +100,25 @@ def _serve(request: pytest.FixtureRequest, numerics: str) -> Iterator[Served]:
             model.close()
 
 
-@pytest.fixture(scope="session", params=SERVED, ids=_id)
+@pytest.fixture(scope="session", params=SERVED, ids=id_of)
 def exact(request: pytest.FixtureRequest) -> Iterator[Served]:
     """A daemon with `--numerics=reference`, for every checkpoint in turn."""
-    yield from _serve(request, "reference")
+    yield from serve(request, "reference")
 
 
-@pytest.fixture(scope="session", params=WRITTEN, ids=_id)
+@pytest.fixture(scope="session", params=WRITTEN, ids=id_of)
 def exact_small(request: pytest.FixtureRequest) -> Iterator[Served]:
     """A daemon with `--numerics=reference`, for one checkpoint of each variant and dtype."""
-    yield from _serve(request, "reference")
+    yield from serve(request, "reference")
 
 
-@pytest.fixture(scope="session", params=SERVED, ids=_id)
+@pytest.fixture(scope="session", params=SERVED, ids=id_of)
 def fast(request: pytest.FixtureRequest) -> Iterator[Served]:
     """A daemon with `--numerics=fast`, for every checkpoint in turn."""
-    yield from _serve(request, "fast")
+    yield from serve(request, "fast")
 
 
-@pytest.fixture(params=SERVED, ids=_id)
+@pytest.fixture(params=SERVED, ids=id_of)
 def reference(
     request: pytest.FixtureRequest,
     reference_of: Callable[[Checkpoint, torch.dtype], Reference],
@@ -126,7 +129,7 @@ def reference(
     return checkpoint, reference_of(checkpoint, DTYPES.get(dtype, checkpoint.dtype))
 
 
-@pytest.fixture(params=WRITTEN, ids=_id)
+@pytest.fixture(params=WRITTEN, ids=id_of)
 def small_reference(
     request: pytest.FixtureRequest,
     reference_of: Callable[[Checkpoint, torch.dtype], Reference],

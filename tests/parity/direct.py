@@ -43,6 +43,13 @@ class Seen(dict[str, Tensor]):
         super().__init__()
         self.inside: dict[str, Tensor] = {}
 
+    def cpu(self) -> Seen:
+        """The same, on the CPU."""
+        seen = Seen()
+        seen.update((name, value.cpu()) for name, value in self.items())
+        seen.inside = {name: value.cpu() for name, value in self.inside.items()}
+        return seen
+
     def exact(self, name: str) -> Tensor:
         """The tensor at `name` before it is rounded to be shown."""
         return self.inside.get(name, self[name])
@@ -112,7 +119,7 @@ class DirectModel:
         edits: Iterable[tuple[str, Edit]] = (),
         choices: Mapping[int, Tensor] | None = None,
     ) -> Seen:
-        """Every hook point's value, under its canonical name, without a batch axis.
+        """Every hook point's value, under its canonical name, without a batch axis, on the CPU.
 
         Args:
             tokens: one sequence.
@@ -124,7 +131,12 @@ class DirectModel:
         for name, edit in edits:
             by_name.setdefault(name, []).append(edit)
         now = Pass(by_name, choices or {})
-        ids = torch.tensor([tokens])
+        with self.model.device:  # of what is made on the way
+            self._run(now, torch.tensor([tokens]))
+        assert now.edited == set(by_name), f"never reached: {set(by_name) - now.edited}"
+        return now.seen.cpu()
+
+    def _run(self, now: Pass, ids: Tensor) -> None:
         now.tap("embed.hook_in", ids)
         stream = now.tap("embed.hook_out", self._embed(self.text.embed_tokens, ids))
         per_layer = self._per_layer_inputs(ids, stream)
@@ -139,8 +151,6 @@ class DirectModel:
         if (cap := self.config.final_logit_softcapping) is not None:
             logits = torch.tanh(logits / cap) * cap
         now.tap("hook_logits", logits)
-        assert now.edited == set(by_name), f"never reached: {set(by_name) - now.edited}"
-        return now.seen
 
     def _embed(self, module: Any, ids: Tensor) -> Tensor:
         scale = module.embed_scale.to(self.constant_dtype).to(self.dtype)
@@ -350,7 +360,7 @@ class DirectModel:
         shares = now.tap(f"{name}.router.hook_out", shares, batched=False)
         weights, chosen = shares.topk(self.config.top_k_experts, dim=-1)  # [pos, k]
         if index in now.choices:
-            chosen = now.choices[index]
+            chosen = now.choices[index].to(shares.device)
             weights = shares.gather(-1, chosen)
         weights = weights / weights.sum(-1, keepdim=True)
         weights = weights * router.per_expert_scale[chosen]

@@ -100,16 +100,16 @@ def apply(
     """Changes `x`, the tensor at hook point `name`, at `index` as the op of this kind says."""
     match kind:
         case "set":
-            x[index] = value.to(x.dtype)
+            x[index] = value.to(x)
         case "add":
-            x[index] = x[index] + value.to(x.dtype)
+            x[index] = x[index] + value.to(x)
         case "scale":
             x[index] = x[index] * factor
         case "zero":
             x[index] = 0
         case "copy":
             assert source is not None
-            x[index] = source.exact(name)[index]
+            x[index] = source.exact(name).to(x.device)[index]
         case _:
             raise ValueError(kind)
 

@@ -3,7 +3,7 @@
 A `Reference` holds one checkpoint in one dtype three times over: booted by TransformerLens, loaded
 by Transformers (eager attention, default experts), and as a `DirectModel` over the latter, of
 which a second one computes in the next wider dtype. Every run takes one unpadded sequence and
-returns tensors without a batch axis.
+returns tensors without a batch axis, on the CPU.
 """
 
 from __future__ import annotations
@@ -18,7 +18,11 @@ import torch
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForImageTextToText, PreTrainedModel
 
+from tests.parity.daemon import DEVICE
 from tests.parity.direct import WIDER, DirectModel, Edit
+
+# Where they compute: on the daemon's first device, and on the CPU where that is none of torch's.
+REFERENCE_DEVICE = torch.device("cpu" if DEVICE.startswith("fake") else DEVICE.split(",")[0])
 
 # Second names that TransformerLens gives, and what they are second names of, within a block.
 BLOCK_ALIASES = {
@@ -69,7 +73,7 @@ class Reference:
         from transformer_lens.model_bridge import TransformerBridge
 
         return TransformerBridge.boot_transformers(
-            str(self.directory), device="cpu", dtype=self.dtype
+            str(self.directory), device=str(REFERENCE_DEVICE), dtype=self.dtype
         )
 
     @cached_property
@@ -78,7 +82,7 @@ class Reference:
         model = AutoModelForImageTextToText.from_pretrained(
             self.directory, dtype=self.dtype, attn_implementation="eager", local_files_only=True
         )
-        return model.eval()
+        return model.eval().to(REFERENCE_DEVICE)
 
     @cached_property
     def direct(self) -> DirectModel:
@@ -98,14 +102,15 @@ class Reference:
     @torch.no_grad()
     def logits(self, tokens: list[int]) -> Tensor:
         """Transformers' logits of every position, `[pos, d_vocab]`."""
-        return self.model(input_ids=torch.tensor([tokens]), logits_to_keep=0).logits[0]
+        return self.model(input_ids=_ids(tokens), logits_to_keep=0).logits[0].cpu()
 
     @torch.no_grad()
     def cache(self, tokens: list[int]) -> tuple[Tensor, dict[str, Tensor]]:
         """TransformerLens's logits and every activation that its cache holds."""
-        logits, cache = self.bridge.run_with_cache(torch.tensor([tokens]))
+        logits, cache = self.bridge.run_with_cache(_ids(tokens))
         length = len(tokens)
-        return logits[0], {name: _unbatched(value, length) for name, value in cache.items()}
+        seen = {name: _unbatched(value, length).cpu() for name, value in cache.items()}
+        return logits[0].cpu(), seen
 
     @torch.no_grad()
     def edited(self, tokens: list[int], edits: Iterable[tuple[str, Edit]]) -> Tensor:
@@ -131,9 +136,14 @@ class Reference:
         hooks = [hook_of(name, edit) for name, edit in edits]
         with warnings.catch_warnings():
             warnings.simplefilter("error", UserWarning)  # TransformerLens's "the edit is discarded"
-            logits = self.bridge.run_with_hooks(torch.tensor([tokens]), fwd_hooks=hooks)
+            with REFERENCE_DEVICE:  # of what the edits make
+                logits = self.bridge.run_with_hooks(_ids(tokens), fwd_hooks=hooks)
         assert fired == {name for name, _ in hooks}, {name for name, _ in hooks} - fired
-        return logits[0]
+        return logits[0].cpu()
+
+
+def _ids(tokens: list[int]) -> Tensor:
+    return torch.tensor([tokens], device=REFERENCE_DEVICE)
 
 
 def _is_flat(value: Tensor, length: int) -> bool:

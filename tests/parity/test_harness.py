@@ -8,7 +8,7 @@ import torch
 from tests.parity import tolerance
 from tests.parity.checkpoints import Checkpoint
 from tests.parity.edits import change
-from tests.parity.reference import NOT_THE_SAME_WRITE, Reference, canonical
+from tests.parity.reference import NOT_THE_SAME_WRITE, REFERENCE_DEVICE, Reference, canonical
 
 Case = tuple[Checkpoint, Reference]
 
@@ -73,8 +73,9 @@ def test_edit_in_place_of_the_stream_equals_ours_at_resid_mid(small_reference: C
 
     with torch.no_grad():
         expected = ours.bridge.run_with_hooks(
-            torch.tensor([tokens]), fwd_hooks=[("blocks.1.ln2.hook_in", in_place)]
-        )[0]
+            torch.tensor([tokens], device=REFERENCE_DEVICE),
+            fwd_hooks=[("blocks.1.ln2.hook_in", in_place)],
+        )[0].cpu()
     assert torch.equal(ours.direct.run(tokens, [(name, edit)])["hook_logits"], expected)
 
 

@@ -124,7 +124,8 @@ TEST_P(EveryVariant, GivesInInvariantTheBitsThatEachRunGivesAlone) {
     tiny.variant = GetParam();
     tiny.dtype = dtype;
     if (GetParam() != TinyVariant::kEType) tiny.layers = "sfsf";
-    const auto model = MakeTinyModel(tiny, {.dtype = {}, .device = at::kCPU, .invariant = true});
+    const auto model =
+        MakeTinyModel(tiny, {.dtype = {}, .devices = {model::DeviceRoom{}}, .invariant = true});
     const Executor::Options options{.numerics = model::Numerics::kInvariant};
     std::vector<std::string> specs = Specs();
     // More rows than the largest tile, and a count that none divides.

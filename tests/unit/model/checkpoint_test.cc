@@ -361,13 +361,13 @@ TEST(Load, WeightsAreMappedWhereTheDtypeFits) {
   const auto checkpoint = MustOpen(directory.directory());
   const std::string embed = kEmbed;
   const std::string output = "model.language_model.layers.3.self_attn.o_proj.weight";
-  const auto mapped = LoadWeights(*checkpoint, at::kFloat, at::kCPU);
+  const auto mapped = LoadWeights(*checkpoint, at::kFloat, {DeviceRoom{}});
   ASSERT_TRUE(mapped.ok()) << mapped.status();
   EXPECT_EQ(mapped->embed.data_ptr(), checkpoint->Get(embed)->data_ptr());
   EXPECT_EQ(mapped->unembed.weight.data_ptr(), mapped->embed.data_ptr());
   EXPECT_EQ(mapped->layers[3].o.weight.data_ptr(), checkpoint->Get(output)->data_ptr());
 
-  const auto converted = LoadWeights(*checkpoint, at::kBFloat16, at::kCPU);
+  const auto converted = LoadWeights(*checkpoint, at::kBFloat16, {DeviceRoom{}});
   ASSERT_TRUE(converted.ok()) << converted.status();
   EXPECT_EQ(converted->embed.scalar_type(), at::kBFloat16);
   EXPECT_TRUE(at::equal(converted->embed, checkpoint->Get(embed)->to(at::kBFloat16)));
@@ -392,7 +392,7 @@ TEST(Load, AnUnembeddingOfItsOwnIsUsed) {
   options.tie_word_embeddings = false;
   const TinyCheckpoint directory(options);
   const auto checkpoint = MustOpen(directory.directory());
-  const auto weights = LoadWeights(*checkpoint, at::kFloat, at::kCPU);
+  const auto weights = LoadWeights(*checkpoint, at::kFloat, {DeviceRoom{}});
   ASSERT_TRUE(weights.ok()) << weights.status();
   EXPECT_EQ(weights->unembed.weight.data_ptr(), checkpoint->Get("lm_head.weight")->data_ptr());
   EXPECT_FALSE(at::equal(weights->unembed.weight, weights->embed));

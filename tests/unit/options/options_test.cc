@@ -10,6 +10,7 @@
 namespace hookwire::server {
 namespace {
 
+using testing::ElementsAre;
 using testing::HasSubstr;
 
 std::string WriteConfig(const std::string& text) {
@@ -32,7 +33,7 @@ TEST(Options, HaveDefaults) {
   ASSERT_TRUE(options.ok()) << options.status();
   EXPECT_EQ(options->model, "dir");
   EXPECT_EQ(options->listen.ToString(), "127.0.0.1:7431");
-  EXPECT_EQ(options->device, "cpu");
+  EXPECT_THAT(options->devices, ElementsAre("cpu"));
   EXPECT_EQ(options->dtype, std::nullopt);
   EXPECT_EQ(options->numerics, model::Numerics::kFast);
   EXPECT_EQ(options->threads, 0);
@@ -49,7 +50,7 @@ TEST(Options, TakeEveryFlagInBothForms) {
        "--stall-timeout=0.5", "--grace-period=7"});
   ASSERT_TRUE(options.ok()) << options.status();
   EXPECT_EQ(options->listen.ToString(), "[::1]:0");
-  EXPECT_EQ(options->device, "cuda:1");
+  EXPECT_THAT(options->devices, ElementsAre("cuda:1"));
   EXPECT_EQ(options->dtype, at::kBFloat16);
   EXPECT_EQ(options->numerics, model::Numerics::kReference);
   EXPECT_EQ(options->threads, 3);
@@ -62,6 +63,12 @@ TEST(Options, TakeEveryFlagInBothForms) {
   EXPECT_EQ(options->result_buffer_mb, 1u);
   EXPECT_EQ(options->stall_timeout, absl::Milliseconds(500));
   EXPECT_EQ(options->grace_period, absl::Seconds(7));
+}
+
+TEST(Options, SeveralDevicesHaveCommasBetweenThem) {
+  EXPECT_THAT(ParseOptions({"--model=m"})->devices, ElementsAre("cpu"));
+  EXPECT_THAT(ParseOptions({"--model=m", "--device=cuda:1,cuda:0"})->devices,
+              ElementsAre("cuda:1", "cuda:0"));
 }
 
 TEST(Options, AnUnknownFlagNamesTheNearest) {
@@ -77,7 +84,10 @@ TEST(Options, ABadValueSaysWhatWouldBeRight) {
   EXPECT_THAT(ErrorOf({"--model=m", "--listen=7431"}), HasSubstr("host:port"));
   EXPECT_THAT(ErrorOf({"--model=m", "--listen=localhost:99999"}), HasSubstr("host:port"));
   EXPECT_THAT(ErrorOf({"--model=m", "--listen=unix:"}), HasSubstr("unix:PATH"));
-  EXPECT_THAT(ErrorOf({"--model=m", "--device=tpu"}), HasSubstr("cpu, cuda or cuda:<n>"));
+  for (const char* device : {"--device=", "--device=cuda:", "--device=cuda:x", "--device=CUDA",
+                             "--device=cuda:0,", "--device=cuda:0;cuda:1", "--device=:1"}) {
+    EXPECT_THAT(ErrorOf({"--model=m", device}), HasSubstr("cpu, cuda, cuda:<n>, or several"));
+  }
   EXPECT_THAT(ErrorOf({"--model=m", "--stall-timeout=nan"}), HasSubstr("seconds"));
   EXPECT_THAT(ErrorOf({"--model="}), HasSubstr("a directory"));
 }

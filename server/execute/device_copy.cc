@@ -1,0 +1,61 @@
+#include "server/execute/device_copy.h"
+
+#include <ATen/ops/empty.h>
+#include <c10/core/StreamGuard.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
+
+#include <exception>
+#include <map>
+#include <utility>
+
+#include "absl/base/const_init.h"
+#include "absl/synchronization/mutex.h"
+
+namespace hookwire::server {
+namespace {
+
+// The same on every call.
+c10::Stream CopyStream(at::Device device) {
+  static absl::Mutex mutex(absl::kConstInit);
+  static auto* const streams = new std::map<c10::DeviceIndex, c10::Stream>();
+  const absl::MutexLock lock(&mutex);
+  const auto known = streams->find(device.index());
+  if (known != streams->end()) return known->second;
+  const c10::Stream made =
+      c10::impl::VirtualGuardImpl(device.type()).getStreamFromGlobalPool(device, false);
+  return streams->emplace(device.index(), made).first->second;
+}
+
+}  // namespace
+
+DeviceCopy::DeviceCopy(at::Tensor source)
+    : arrived_(source.device().type()), source_(std::move(source)) {
+  const at::Device device = source_.device();
+  host_ = at::empty(
+      source_.sizes(),
+      at::TensorOptions().dtype(source_.scalar_type()).device(at::kCPU).pinned_memory(true));
+  const c10::Stream copies = CopyStream(device);
+  c10::Event made(device.type());
+  made.record(c10::impl::VirtualGuardImpl(device.type()).getStream(device));
+  made.block(copies);
+  const c10::StreamGuard guard(copies);
+  host_.copy_(source_, /*non_blocking=*/true);
+  arrived_.record(copies);
+}
+
+DeviceCopy::~DeviceCopy() {
+  if (!source_.defined()) return;
+  try {
+    arrived_.synchronize();
+  } catch (const std::exception&) {
+    // The device is beyond use, and whoever asks it next is told.
+  }
+}
+
+at::Tensor DeviceCopy::Take() {
+  arrived_.synchronize();
+  source_.reset();
+  return std::move(host_);
+}
+
+}  // namespace hookwire::server
