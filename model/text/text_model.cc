@@ -458,31 +458,23 @@ int TextModel::first_sharing_layer() const {
   return config.n_layers() - config.n_key_value_shared_layers;
 }
 
-absl::Status TextModel::DropUnread(PassState& state, const std::vector<int64_t>& first_read,
-                                   const Tap& tap) const {
+absl::Status TextModel::DropUnread(PassState& state, const std::vector<int64_t>& first_read) const {
   return Guarded<absl::Status>([&] {
     const Layout& layout = state.layout;
     if (layout.numerics() != Numerics::kFast || state.next_layer != first_sharing_layer() ||
         impl_->config.n_key_value_shared_layers == 0) {
       return absl::OkStatus();
     }
-    std::vector<HookId> wanted;
-    for (const HookPoint& point : impl_->catalogue.points()) {
-      if (point.layers_needed > state.next_layer && tap.Wants(point.id)) wanted.push_back(point.id);
-    }
     std::vector<int> all;
     std::vector<Span> spans;
     bool any = false;
     for (int s = 0; s < layout.n_sequences(); ++s) {
       Span span = layout.span(s);
-      const bool looked_at = std::any_of(wanted.begin(), wanted.end(),
-                                         [&](HookId hook) { return tap.Wants(hook, s); });
-      if (!looked_at) {
-        const int64_t end = span.position + span.length;
-        span.position = std::min(first_read[static_cast<size_t>(s)], end);
-        span.length = end - span.position;
-        any |= span.length != layout.span(s).length;
-      }
+      const int64_t end = span.position + span.length;
+      const int64_t first = std::min(first_read[static_cast<size_t>(s)], end - 1);
+      any |= first > span.position;
+      span.position = std::max(first, span.position);
+      span.length = end - span.position;
       all.push_back(s);
       spans.push_back(span);
     }

@@ -89,10 +89,10 @@ class TextModel {
   int first_sharing_layer() const;
 
   // At first_sharing_layer(), lets rows leave that nobody will read: of sequence s those before
-  // position first_read[s], where the caller reads nothing but logits from that position on, and
-  // the tap wants nothing from here on. Only in `fast`: else bits depend on the number of rows.
-  absl::Status DropUnread(PassState& state, const std::vector<int64_t>& first_read,
-                          const Tap& tap) const;
+  // position first_read[s], but for its last one. From here on hook points show what is left: along
+  // their axis of positions the last ones; keys and values stay whole. Only in `fast`: else bits
+  // depend on the number of rows.
+  absl::Status DropUnread(PassState& state, const std::vector<int64_t>& first_read) const;
 
   // The residual stream of each sequence as it enters state.next_layer(): [pos, d_model], without
   // the rows that have left.

@@ -63,7 +63,7 @@ class BatchPass {
       if (state_.next_layer > 0) calls_.between_layers();
       if (state_.next_layer == model_.first_sharing_layer()) {
         HOOKWIRE_RETURN_IF_ERROR(
-            Step([&](BatchTap& tap) { return model_.DropUnread(state_, FirstRead(), tap); }));
+            Step([&](BatchTap&) { return model_.DropUnread(state_, FirstRead()); }));
       }
       HOOKWIRE_RETURN_IF_ERROR(Step(
           [&](BatchTap& tap) { return model_.RunLayers(state_, state_.next_layer + 1, tap); }));
@@ -142,16 +142,19 @@ class BatchPass {
     });
   }
 
-  // By sequence of the pass: the first position whose residual stream is read after the layers. A
-  // run that ends before the logits may read all of it.
+  // By sequence of the pass: the first position that is read from here on.
   std::vector<int64_t> FirstRead() const {
     std::vector<int64_t> first;
     for (const Active& run : active_) {
+      const bool ends_whole =
+          FindOutput(*run.member->plan, v1::TensorGroup::SOURCE_RESIDUAL) != nullptr;
+      const std::vector<int64_t> at_hooks = run.tap->FirstRead(state_.next_layer);
       for (int s = 0; s < run.n_sequences(); ++s) {
-        const std::vector<int64_t>* const rows =
-            run.outputs == nullptr ? nullptr : &run.outputs->rows()[static_cast<size_t>(s)];
-        const bool all = rows == nullptr || rows->empty();
-        first.push_back(all ? 0 : *std::min_element(rows->begin(), rows->end()));
+        first.push_back(ends_whole ? 0 : at_hooks[static_cast<size_t>(s)]);
+        if (run.outputs == nullptr) continue;
+        for (const int64_t row : run.outputs->rows()[static_cast<size_t>(s)]) {
+          first.back() = std::min(first.back(), row);
+        }
       }
     }
     return first;

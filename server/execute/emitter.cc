@@ -104,7 +104,9 @@ absl::Status Emitter::Give(const TensorPlan& tensor, at::ScalarType dtype, const
   if (n_masked.defined()) {
     found.inf -= std::min(found.inf, static_cast<uint64_t>(n_masked.item<int64_t>()));
   }
-  if (found.any()) Report(tensor, hook, first, found);
+  if (found.any()) {
+    Report(static_cast<uint32_t>(tensor.slice.sequence), hook, first, found);
+  }
   return FromSink(std::move(given));
 }
 
@@ -146,7 +148,8 @@ absl::Status Emitter::Send(const TensorPlan& tensor, const std::string& hook, in
   do {
     const at::Tensor part = rows.narrow(0, row, std::min(step, rows.size(0) - row));
     HOOKWIRE_RETURN_IF_ERROR(Deliver(kMaxOnTheWay));
-    on_the_way_.push_back({.tensor = &tensor,
+    on_the_way_.push_back({.tensor = tensor.index,
+                           .sequence = static_cast<uint32_t>(tensor.slice.sequence),
                            .hook = hook,
                            .first = first + row,
                            .offset = offset,
@@ -177,15 +180,15 @@ absl::Status Emitter::DeliverFirst() {
     const auto* const numbers = counts.const_data_ptr<int64_t>();
     const NonFiniteElements found = {static_cast<uint64_t>(numbers[0]),
                                      static_cast<uint64_t>(numbers[1])};
-    if (found.any()) Report(*rows.tensor, rows.hook, rows.first, found);
+    if (found.any()) Report(rows.sequence, rows.hook, rows.first, found);
   }
   at::Tensor own = rows.rows.Take();
   uint8_t* const place =
-      rows.bytes == 0 ? nullptr : sink_.Place(rows.tensor->index, rows.offset, rows.bytes);
+      rows.bytes == 0 ? nullptr : sink_.Place(rows.tensor, rows.offset, rows.bytes);
   if (place != nullptr) {
     own = at::from_blob(place, own.sizes(), own.options().pinned_memory(false)).copy_(own);
   }
-  return FromSink(sink_.Emit(rows.tensor->index, rows.offset, std::move(own)));
+  return FromSink(sink_.Emit(rows.tensor, rows.offset, std::move(own)));
 }
 
 absl::Status Emitter::Progress(int layers_done) {
@@ -200,9 +203,8 @@ absl::StatusOr<std::vector<at::Tensor>> Emitter::Await(const OpPlan& op) {
   return answers;
 }
 
-void Emitter::Report(const TensorPlan& tensor, const std::string& hook, int64_t first,
+void Emitter::Report(uint32_t sequence, const std::string& hook, int64_t first,
                      const NonFiniteElements& found) {
-  const auto sequence = static_cast<uint32_t>(tensor.slice.sequence);
   std::vector<NonFiniteCount>& counts = report_.non_finite;
   // Another piece of the tensor that was reported last.
   if (first > 0 && !counts.empty() && counts.back().hook == hook &&

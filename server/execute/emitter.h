@@ -69,7 +69,8 @@ class Emitter {
 
   // Some rows of a tensor on their way from a device.
   struct OnTheWay {
-    const TensorPlan* tensor;
+    uint32_t tensor;  // its number
+    uint32_t sequence;
     std::string hook;
     int64_t first;  // row
     uint64_t offset;
@@ -93,7 +94,7 @@ class Emitter {
   // Gives `selected`, which begins at byte `offset` of its tensor, as a copy at `place`.
   absl::Status GiveAt(uint8_t* place, const TensorPlan& tensor, at::ScalarType dtype,
                       uint64_t offset, const at::Tensor& selected, NonFiniteElements& found);
-  void Report(const TensorPlan& tensor, const std::string& hook, int64_t first,
+  void Report(uint32_t sequence, const std::string& hook, int64_t first,
               const NonFiniteElements& found);
 
   TensorSink& sink_;

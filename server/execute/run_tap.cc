@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -21,6 +22,20 @@ namespace {
 
 absl::Status Internal(const std::string& message) {
   return MakeError(message, {v1::ERROR_REASON_INTERNAL, "", {}});
+}
+
+// The first position that a pick names.
+int64_t First(const AxisPick& pick) {
+  return pick.IsRange() ? pick.start : pick.indices.min().item<int64_t>();
+}
+
+// The axis that counts positions, if there is one.
+std::optional<size_t> PositionAxis(const model::HookPoint& point) {
+  const auto at = std::find_if(point.axes.begin(), point.axes.end(), [](const model::Axis& axis) {
+    return axis.kind == model::AxisKind::kPosition;
+  });
+  if (at == point.axes.end()) return std::nullopt;
+  return static_cast<size_t>(at - point.axes.begin());
 }
 
 constexpr double kMasked = -std::numeric_limits<double>::infinity();
@@ -77,7 +92,7 @@ absl::Status RunTap::Visit(model::HookId hook, absl::Span<at::Tensor> values) {
   Work& work = WorkAt(hook);
   if (work.visited) return Internal(absl::StrCat("the pass came to ", point.name, " twice"));
   work.visited = true;
-  HOOKWIRE_RETURN_IF_ERROR(CheckValues(point, work, values));
+  HOOKWIRE_ASSIGN_OR_RETURN(const std::vector<int64_t> left, CheckValues(point, work, values));
 
   std::vector<at::Tensor> masks;  // [head, pos, key_pos] a wanted sequence
   if (point.site == model::Site::kAttnScores) {
@@ -86,56 +101,133 @@ absl::Status RunTap::Visit(model::HookId hook, absl::Span<at::Tensor> values) {
       if (work.wanted[s]) masks[s] = at::isneginf(values[s]);
     }
   }
-  HOOKWIRE_RETURN_IF_ERROR(EmitCaptures(point, work, /*before=*/true, values, masks));
-  HOOKWIRE_RETURN_IF_ERROR(Apply(point, work, masks, values));
-  return EmitCaptures(point, work, /*before=*/false, values, masks);
+  HOOKWIRE_RETURN_IF_ERROR(EmitCaptures(point, work, /*before=*/true, values, masks, left));
+  HOOKWIRE_RETURN_IF_ERROR(Apply(point, work, masks, left, values));
+  return EmitCaptures(point, work, /*before=*/false, values, masks, left);
 }
 
-absl::Status RunTap::CheckValues(const model::HookPoint& point, const Work& work,
-                                 absl::Span<const at::Tensor> values) const {
+absl::StatusOr<std::vector<int64_t>> RunTap::CheckValues(
+    const model::HookPoint& point, const Work& work, absl::Span<const at::Tensor> values) const {
   if (values.size() != pass_.sequences.size()) {
     return Internal(absl::StrCat(point.name, " was shown for ", values.size(),
                                  " sequences, not for ", pass_.sequences.size()));
   }
+  std::vector<int64_t> left(values.size(), 0);
   for (size_t s = 0; s < values.size(); ++s) {
     if (!work.wanted[s]) continue;
     const std::vector<int64_t>& sequence = plan_.sequences[static_cast<size_t>(pass_.sequences[s])];
+    const auto length = static_cast<int64_t>(sequence.size());
     bool fits = values[s].defined() && values[s].dim() == static_cast<int64_t>(point.axes.size());
     for (size_t i = 0; fits && i < point.axes.size(); ++i) {
       const model::Axis& axis = point.axes[i];
-      const bool counts_tokens =
-          axis.kind == model::AxisKind::kPosition || axis.kind == model::AxisKind::kKeyPosition;
-      const int64_t size = counts_tokens ? static_cast<int64_t>(sequence.size()) : axis.size;
-      fits = values[s].size(static_cast<int64_t>(i)) == size;
+      const int64_t size = values[s].size(static_cast<int64_t>(i));
+      if (axis.kind == model::AxisKind::kPosition) {
+        left[s] = length - size;
+        fits = size > 0 && left[s] >= 0;
+      } else {
+        fits = size == (axis.kind == model::AxisKind::kKeyPosition ? length : axis.size);
+      }
     }
     if (!fits) {
       return Internal(absl::StrCat(point.name, " of sequence ", pass_.sequences[s],
                                    " has not the axes that the catalogue gives"));
     }
   }
-  return absl::OkStatus();
+  if (std::any_of(left.begin(), left.end(), [](int64_t rows) { return rows > 0; })) {
+    std::vector<int64_t> first(left.size(), std::numeric_limits<int64_t>::max());
+    LowerToFirstRead(point, work, first);
+    for (size_t s = 0; s < left.size(); ++s) {
+      if (first[s] >= left[s]) continue;
+      return Internal(absl::StrCat("position ", first[s], " of sequence ", pass_.sequences[s],
+                                   " has left the pass before ", point.name));
+    }
+  }
+  return left;
+}
+
+void RunTap::LowerToFirstRead(const model::HookPoint& point, const Work& work,
+                              std::vector<int64_t>& first) const {
+  const std::optional<size_t> axis = PositionAxis(point);
+  const auto read = [&](const Slice& slice) {
+    if (!pass_.Has(slice)) return;
+    int64_t& lowest = first[static_cast<size_t>(pass_.place(slice))];
+    lowest = std::min(lowest, axis.has_value() ? First(slice.picks[*axis]) : 0);
+  };
+  for (const CapturePlan* capture : work.captures) {
+    for (const TensorPlan& tensor : capture->tensors) read(tensor.slice);
+  }
+  for (const OpPlan* op : work.ops) {
+    std::for_each(op->targets.begin(), op->targets.end(), read);
+    std::for_each(op->sources.begin(), op->sources.end(), read);
+  }
+}
+
+std::vector<int64_t> RunTap::FirstRead(int layers) const {
+  std::vector<int64_t> first(pass_.sequences.size(), std::numeric_limits<int64_t>::max());
+  for (const model::HookPoint& point : catalogue_.points()) {
+    if (point.layers_needed <= layers || !Wants(point.id)) continue;
+    LowerToFirstRead(point, work_[static_cast<size_t>(work_of_[static_cast<size_t>(point.id)])],
+                     first);
+  }
+  return first;
+}
+
+Slice RunTap::WithoutLeft(const model::HookPoint& point, const Slice& slice,
+                          const std::vector<int64_t>& left) const {
+  const int64_t gone = left[static_cast<size_t>(pass_.place(slice))];
+  Slice moved = slice;
+  if (gone == 0) return moved;
+  AxisPick& pick = moved.picks[*PositionAxis(point)];
+  if (pick.IsRange()) {
+    pick.start -= gone;
+  } else {
+    pick.indices = pick.indices.sub(gone);
+  }
+  return moved;
 }
 
 absl::Status RunTap::EmitCaptures(const model::HookPoint& point, const Work& work, bool before,
                                   absl::Span<const at::Tensor> values,
-                                  const std::vector<at::Tensor>& masks) {
+                                  const std::vector<at::Tensor>& masks,
+                                  const std::vector<int64_t>& left) {
   for (const CapturePlan* capture : work.captures) {
     if (capture->before_interventions != before) continue;
     for (const TensorPlan& tensor : capture->tensors) {
       if (!pass_.Has(tensor.slice)) continue;
       const auto s = static_cast<size_t>(pass_.place(tensor.slice));
+      Slice moved;
+      if (left[s] > 0) moved = WithoutLeft(point, tensor.slice, left);
+      const Slice& slice = left[s] > 0 ? moved : tensor.slice;
       HOOKWIRE_RETURN_IF_ERROR(emitter_.Emit(tensor, capture->dtype, point.name,
-                                             ReadSlice(values[s], tensor.slice.picks),
-                                             CountMasked(masks, s, tensor.slice)));
+                                             ReadSlice(values[s], slice.picks),
+                                             CountMasked(masks, s, slice)));
     }
   }
   return absl::OkStatus();
 }
 
+OpPlan RunTap::OnWhatIsLeft(const model::HookPoint& point, const OpPlan& op,
+                            const std::vector<int64_t>& left) const {
+  OpPlan moved = op;
+  const auto move = [&](Slice& slice) {
+    if (pass_.Has(slice)) slice = WithoutLeft(point, slice, left);
+  };
+  for (Slice& target : moved.targets) move(target);
+  for (Slice& source : moved.sources) move(source);
+  for (TensorPlan& tensor : moved.tensors) move(tensor.slice);
+  return moved;
+}
+
 absl::Status RunTap::Apply(const model::HookPoint& point, const Work& work,
-                           const std::vector<at::Tensor>& masks, absl::Span<at::Tensor> values) {
+                           const std::vector<at::Tensor>& masks, const std::vector<int64_t>& left,
+                           absl::Span<at::Tensor> values) {
+  const bool any_left =
+      std::any_of(left.begin(), left.end(), [](int64_t rows) { return rows > 0; });
   std::vector<bool> own(values.size(), false);
-  for (const OpPlan* op : work.ops) {
+  for (const OpPlan* planned : work.ops) {
+    OpPlan moved;
+    if (any_left) moved = OnWhatIsLeft(point, *planned, left);
+    const OpPlan* const op = any_left ? &moved : planned;
     const bool is_callback = op->kind == OpKind::kCallback;
     std::vector<at::Tensor> answers;
     if (is_callback) {

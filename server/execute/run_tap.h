@@ -37,8 +37,13 @@ class RunTap final : public model::Tap {
 
   // Emits what is read before the interventions, applies them in the order of the request, and
   // emits what is read after them. Masked attention scores take no part: they are −inf again after
-  // each change.
+  // each change. Where the first rows of a sequence have left the pass (TextModel::DropUnread),
+  // nothing is read there.
   absl::Status Visit(model::HookId hook, absl::Span<at::Tensor> values) override;
+
+  // By sequence of the pass: the first position that is read or changed at a hook point which lies
+  // behind the first `layers` layers; the largest number there is where none is.
+  std::vector<int64_t> FirstRead(int layers) const;
 
   // With several passes, progress is their mean.
   absl::Status LayerDone(int layer) override {
@@ -61,14 +66,25 @@ class RunTap final : public model::Tap {
   };
 
   Work& WorkAt(model::HookId hook);
-  absl::Status CheckValues(const model::HookPoint& point, const Work& work,
-                           absl::Span<const at::Tensor> values) const;
+  // By sequence of the pass: how many of its first rows have left it. Internal error where a value
+  // has not the axes that the catalogue gives, or something that has left is to be read.
+  absl::StatusOr<std::vector<int64_t>> CheckValues(const model::HookPoint& point, const Work& work,
+                                                   absl::Span<const at::Tensor> values) const;
+  // Lowers `first` to the first position that is read or changed at this hook point, by sequence.
+  void LowerToFirstRead(const model::HookPoint& point, const Work& work,
+                        std::vector<int64_t>& first) const;
+  // An op, or a slice of the plan, on what is left of the sequences.
+  OpPlan OnWhatIsLeft(const model::HookPoint& point, const OpPlan& op,
+                      const std::vector<int64_t>& left) const;
+  Slice WithoutLeft(const model::HookPoint& point, const Slice& slice,
+                    const std::vector<int64_t>& left) const;
   // `masks` are the masked elements of the values before any change; empty where nothing is masked.
   absl::Status EmitCaptures(const model::HookPoint& point, const Work& work, bool before,
                             absl::Span<const at::Tensor> values,
-                            const std::vector<at::Tensor>& masks);
+                            const std::vector<at::Tensor>& masks, const std::vector<int64_t>& left);
   absl::Status Apply(const model::HookPoint& point, const Work& work,
-                     const std::vector<at::Tensor>& masks, absl::Span<at::Tensor> values);
+                     const std::vector<at::Tensor>& masks, const std::vector<int64_t>& left,
+                     absl::Span<at::Tensor> values);
   // Shows a callback's selection to the client; the answers, one a target, undefined where nothing
   // changes.
   absl::StatusOr<std::vector<at::Tensor>> Ask(const model::HookPoint& point, const OpPlan& op,

@@ -239,6 +239,11 @@ void SharedMemory::Watch() {
   }
 }
 
+size_t SharedMemory::clients() const {
+  const absl::MutexLock lock(&mutex_);
+  return sessions_.size();
+}
+
 uint64_t SharedMemory::held() const {
   absl::MutexLock lock(&mutex_);
   return held_;

@@ -66,6 +66,7 @@ class SharedMemory {
 
   // Memory that is set aside.
   uint64_t held() const;
+  size_t clients() const;
 
   // Gives back what is idle at `now`; returns when to look again. What the thread calls.
   absl::Time FreeIdle(absl::Time now);

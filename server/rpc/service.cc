@@ -36,6 +36,20 @@ grpc::ServerUnaryReactor* Unary(grpc::CallbackServerContext& context, const grpc
   return reactor;
 }
 
+v1::Load LoadOf(const Backend& backend) {
+  const Scheduler::Load runs = backend.scheduler.load();
+  v1::Load load;
+  load.set_waiting_runs(runs.waiting);
+  load.set_running_runs(runs.running);
+  load.set_open_results(static_cast<uint32_t>(backend.streams.size()));
+  load.set_buffered_bytes(backend.budget.held());
+  if (const SharedMemory* const memory = backend.shared_memory; memory != nullptr) {
+    load.set_shared_memory_bytes(memory->held());
+    load.set_shared_memory_clients(static_cast<uint32_t>(memory->clients()));
+  }
+  return load;
+}
+
 }  // namespace
 
 ActivationServiceImpl::ActivationServiceImpl(const Backend& backend)
@@ -49,6 +63,7 @@ grpc::ServerUnaryReactor* ActivationServiceImpl::GetModel(grpc::CallbackServerCo
     *out.mutable_model() = backend_.model;
     out.mutable_model()->set_weights_digest(backend_.weights_digest());
     *out.mutable_server() = backend_.server;
+    *out.mutable_load() = LoadOf(backend_);
     return out;
   };
   return Unary<v1::GetModelRequest>(*context, *request, *response, answer);

@@ -262,6 +262,11 @@ BatchScheduler::Lane BatchScheduler::LaneOf(const QueuedRun& run) {
   return run.output->FitsBuffer() ? Lane::kShared : Lane::kPaced;
 }
 
+Scheduler::Load BatchScheduler::load() const {
+  const absl::MutexLock lock(&mutex_);
+  return {.waiting = static_cast<uint32_t>(waiting()), .running = running_};
+}
+
 size_t BatchScheduler::waiting() const {
   size_t waiting = 0;
   for (const FairQueue& queue : queues_) waiting += queue.size();

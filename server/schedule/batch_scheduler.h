@@ -80,6 +80,7 @@ class BatchScheduler final : public Scheduler {
   bool Cancel(std::string_view id) override;
   void Drain() override;
   void RoomCameFree() override;
+  Load load() const override;
 
   // Ends what has waited for too long at `now`; returns when to look again. What the watching
   // thread calls.

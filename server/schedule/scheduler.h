@@ -104,6 +104,13 @@ class Scheduler {
 
   // A RunOutput whose Reserve has failed may succeed now.
   virtual void RoomCameFree() = 0;
+
+  struct Load {
+    uint32_t waiting = 0;
+    // Started, and not ended.
+    uint32_t running = 0;
+  };
+  virtual Load load() const = 0;
 };
 
 }  // namespace hookwire::server

@@ -35,6 +35,11 @@ void StreamRegistry::AbandonAll(const absl::Status& status) {
   for (ResultStream* stream : streams_) stream->Abandon(status);
 }
 
+size_t StreamRegistry::size() const {
+  const absl::MutexLock lock(&mutex_);
+  return streams_.size();
+}
+
 bool StreamRegistry::WaitUntilEmpty(absl::Time deadline) const {
   absl::MutexLock lock(&mutex_);
   const auto empty = [this]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return streams_.empty(); };

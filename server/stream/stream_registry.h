@@ -35,6 +35,8 @@ class StreamRegistry {
   // False where streams are left at `deadline`.
   bool WaitUntilEmpty(absl::Time deadline) const;
 
+  size_t size() const;
+
   // Ends what has stood still at `now`; returns when to look again. What the thread calls.
   absl::Time EndStalled(absl::Time now);
 

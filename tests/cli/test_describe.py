@@ -18,6 +18,7 @@ def test_info_has_the_models_configuration(command: Command, model: hookwire.Rem
     assert told["model"]["layers"] == [dataclasses.asdict(layer) for layer in model.cfg.layers]
     assert told["server"]["numerics"] == "reference"
     assert told["server"]["capabilities"] == sorted(model.server.capabilities)
+    assert told["load"]["running_runs"] == 0
 
 
 def test_info_is_plain_in_a_pipe(command: Command, model: hookwire.RemoteModel) -> None:
@@ -26,6 +27,7 @@ def test_info_is_plain_in_a_pipe(command: Command, model: hookwire.RemoteModel) 
     assert "\x1b" not in told.out
     assert f"{model.cfg.n_params:,}" in told.out
     assert model.cfg.weights_digest in told.out
+    assert "0 runs, 0 waiting, 0 B to be read" in told.out
     table = told.out[told.out.index("layer  attention") :].splitlines()
     assert len(table) == 1 + 6
     assert table[6].split()[:6] == ["5", "full", "4", "2", "32", "384"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ import pytest
 from tests.fault import specs
 from tests.fault.client import Script
 from tests.fault.conftest import Victim
-from tests.fault.footprint import SLACK_BYTES, Footprint, assert_nothing_leaks, leaks
+from tests.fault.footprint import SLACK_BYTES, Footprint, assert_nothing_leaks, busy, leaks
 
 LEAKER = """
 import mmap, os, sys, threading
@@ -84,14 +85,38 @@ def test_a_run_that_a_client_keeps_open_is_a_leak(
         with pytest.raises(AssertionError, match=r"run .* has ended 0 times") as caught:
             assert_nothing_leaks(victim.daemon, victim.idle, victim.runs, patience=0.3)
         assert "1 more descriptors 'socket'" in str(caught.value)
+        said = busy(victim.daemon)
+        assert {"1 running runs", "1 open results"} <= set(said)
+    victim.assert_well()
+
+
+def test_runs_that_wait_are_counted(victim: Victim) -> None:
+    with victim.start(Script(specs.interactive(), interacts=True, at="callback")) as first:
+        first.wait_for("callback")
+        with victim.start(Script(specs.interactive(), interacts=True, at="callback")) as second:
+            second.wait_for("accepted")
+            assert {"1 running runs", "1 waiting runs", "2 open results"} <= set(
+                busy(victim.daemon)
+            )
+            victim.runs += [*first.accepted, *second.accepted]
+    victim.assert_well()
+
+
+def test_bytes_that_nobody_reads_are_counted(victim: Victim) -> None:
+    with victim.start(Script(specs.everything(), at="tensors")) as client:
+        client.wait_for("tensors")
+        victim.runs += client.accepted
+        assert re.search(r"\d+ buffered bytes", "\n".join(busy(victim.daemon)))
     victim.assert_well()
 
 
 def test_a_run_that_nobody_has_ended_is_a_leak(victim: Victim) -> None:
     assert_nothing_leaks(victim.daemon, victim.idle, victim.runs)
-    assert leaks(victim.daemon, victim.idle, [*victim.runs, "no-such-run"]) == [
-        "run no-such-run has ended 0 times"
-    ]
+    with pytest.raises(AssertionError) as caught:
+        assert_nothing_leaks(
+            victim.daemon, victim.idle, [*victim.runs, "no-such-run"], patience=0.5
+        )
+    assert str(caught.value) == "the daemon leaks:\nrun no-such-run has ended 0 times"
 
 
 def test_shared_memory_that_a_client_keeps_is_a_leak(victim: Victim) -> None:
@@ -100,4 +125,5 @@ def test_shared_memory_that_a_client_keeps_is_a_leak(victim: Victim) -> None:
         said = "\n".join(leaks(victim.daemon, victim.idle))
         assert "mappings of memory files, 0 before" in said
         assert "2 more descriptors 'socket'" in said
+        assert "1 shared memory clients" in busy(victim.daemon)
     victim.assert_well()

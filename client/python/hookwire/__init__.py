@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from hookwire import errors, ops
 from hookwire.cache import ActivationCache
 from hookwire.catalogue import HookPoint
-from hookwire.config import Config, LayerConfig, Receipt, ServerInfo
+from hookwire.config import Config, LayerConfig, Receipt, ServerInfo, ServerLoad
 from hookwire.errors import *  # noqa: F403 - every error and warning, by its __all__
 from hookwire.hooks import Hook, read_only
 from hookwire.model import RemoteModel, ResultStream, connect
@@ -45,6 +45,7 @@ __all__ = [
     "RemoteModel",
     "ResultStream",
     "ServerInfo",
+    "ServerLoad",
     "Tokenizer",
     "aio",
     "connect",

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 
-from hookwire import dtypes, errors, inputs, rpc
+from hookwire import config, dtypes, errors, inputs, rpc
 from hookwire._proto import service_pb2
 from hookwire.catalogue import Catalogue
 from hookwire.connection import Connection
@@ -253,6 +253,10 @@ class AsyncRemoteModel(Session):
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
+
+    async def server_load(self) -> config.ServerLoad:
+        """As `hookwire.RemoteModel.server_load`."""
+        return config.server_load((await self._connection.get_model(None)).load)
 
     def catalogue(self) -> Catalogue:
         """The hook points."""

@@ -175,6 +175,29 @@ class ServerInfo:
 
 
 @dataclass(frozen=True)
+class ServerLoad:
+    """What a server does and holds at the moment.
+
+    All are 0 on an idle one without clients.
+
+    Attributes:
+        waiting_runs: runs in the queue.
+        running_runs: runs that have started and not ended.
+        open_results: calls whose results have not been read to the end, runs that wait among them.
+        buffered_bytes: of results that wait for their readers, or set aside for those to come.
+        shared_memory_bytes: of shared memory that clients have.
+        shared_memory_clients: how many have some.
+    """
+
+    waiting_runs: int
+    running_runs: int
+    open_results: int
+    buffered_bytes: int
+    shared_memory_bytes: int
+    shared_memory_clients: int
+
+
+@dataclass(frozen=True)
 class NonFinite:
     """NaN and infinity that one row had at one hook point (or in an output)."""
 
@@ -294,6 +317,18 @@ def _layers(layers: Sequence[pb.Layer]) -> tuple[LayerConfig, ...]:
             layer_scalar=layer.layer_scalar,
         )
         for layer in layers
+    )
+
+
+def server_load(load: pb.Load) -> ServerLoad:
+    """From the wire."""
+    return ServerLoad(
+        load.waiting_runs,
+        load.running_runs,
+        load.open_results,
+        load.buffered_bytes,
+        load.shared_memory_bytes,
+        load.shared_memory_clients,
     )
 
 

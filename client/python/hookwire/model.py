@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from hookwire import dtypes, errors, rpc
+from hookwire import config, dtypes, errors, rpc
 from hookwire._proto import service_pb2
 from hookwire.catalogue import Catalogue
 from hookwire.connection import Connection
@@ -180,6 +180,10 @@ class RemoteModel(Session):
 
     def _blocking_connection(self) -> Connection:
         return self._connection
+
+    def server_load(self) -> config.ServerLoad:
+        """What the server does and holds now: how long the queue is, what waits to be read."""
+        return config.server_load(self._connection.get_model().load)
 
     def catalogue(self) -> Catalogue:
         """The hook points, asked for once."""

@@ -146,6 +146,22 @@ class Server(_message.Message):
     shared_memory_socket: str
     def __init__(self, build: _Optional[str] = ..., device: _Optional[str] = ..., dtype: _Optional[_Union[_tensor_pb2.Dtype, str]] = ..., numerics: _Optional[_Union[Numerics, str]] = ..., threads: _Optional[int] = ..., max_request_bytes: _Optional[int] = ..., max_result_bytes: _Optional[int] = ..., max_tokens: _Optional[int] = ..., capabilities: _Optional[_Iterable[str]] = ..., shared_memory_socket: _Optional[str] = ...) -> None: ...
 
+class Load(_message.Message):
+    __slots__ = ("waiting_runs", "running_runs", "open_results", "buffered_bytes", "shared_memory_bytes", "shared_memory_clients")
+    WAITING_RUNS_FIELD_NUMBER: _ClassVar[int]
+    RUNNING_RUNS_FIELD_NUMBER: _ClassVar[int]
+    OPEN_RESULTS_FIELD_NUMBER: _ClassVar[int]
+    BUFFERED_BYTES_FIELD_NUMBER: _ClassVar[int]
+    SHARED_MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
+    SHARED_MEMORY_CLIENTS_FIELD_NUMBER: _ClassVar[int]
+    waiting_runs: int
+    running_runs: int
+    open_results: int
+    buffered_bytes: int
+    shared_memory_bytes: int
+    shared_memory_clients: int
+    def __init__(self, waiting_runs: _Optional[int] = ..., running_runs: _Optional[int] = ..., open_results: _Optional[int] = ..., buffered_bytes: _Optional[int] = ..., shared_memory_bytes: _Optional[int] = ..., shared_memory_clients: _Optional[int] = ...) -> None: ...
+
 class HookPoint(_message.Message):
     __slots__ = ("name", "aliases", "layer", "axes", "dtype", "writable", "read_only_reason", "module")
     NAME_FIELD_NUMBER: _ClassVar[int]

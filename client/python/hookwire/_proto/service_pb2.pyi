@@ -106,12 +106,14 @@ class GetModelRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetModelResponse(_message.Message):
-    __slots__ = ("model", "server")
+    __slots__ = ("model", "server", "load")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     SERVER_FIELD_NUMBER: _ClassVar[int]
+    LOAD_FIELD_NUMBER: _ClassVar[int]
     model: _model_pb2.Model
     server: _model_pb2.Server
-    def __init__(self, model: _Optional[_Union[_model_pb2.Model, _Mapping]] = ..., server: _Optional[_Union[_model_pb2.Server, _Mapping]] = ...) -> None: ...
+    load: _model_pb2.Load
+    def __init__(self, model: _Optional[_Union[_model_pb2.Model, _Mapping]] = ..., server: _Optional[_Union[_model_pb2.Server, _Mapping]] = ..., load: _Optional[_Union[_model_pb2.Load, _Mapping]] = ...) -> None: ...
 
 class ListHooksRequest(_message.Message):
     __slots__ = ("filters",)

@@ -8,7 +8,7 @@ import click
 
 from hookwire.cli.settings import Settings, subcommand
 from hookwire.cli.show import Output
-from hookwire.config import Config, ServerInfo
+from hookwire.config import Config, ServerInfo, ServerLoad
 from hookwire.plan import size
 
 _EXAMPLES = """
@@ -23,13 +23,13 @@ def command(settings: Settings, layers: bool) -> None:
     """Show the model and the server."""
     output = settings.output()
     with settings.connect() as model:
-        cfg, server = model.cfg, model.server
+        cfg, server, load = model.cfg, model.server, model.server_load()
     if output.json:
-        output.document({"model": asdict(cfg), "server": asdict(server)})
+        output.document({"model": asdict(cfg), "server": asdict(server), "load": asdict(load)})
         return
     output.facts(_model(cfg))
     output.line()
-    output.facts(_server(server))
+    output.facts([*_server(server), ("now", _now(load))])
     if layers:
         output.line()
         _show_layers(output, cfg)
@@ -70,6 +70,13 @@ def _server(server: ServerInfo) -> list[tuple[str, str]]:
         ("a run", f"up to {server.max_tokens:,} tokens, results up to {limit}"),
         ("capabilities", ", ".join(sorted(server.capabilities)) or "–"),
     ]
+
+
+def _now(load: ServerLoad) -> str:
+    return (
+        f"{load.running_runs} runs, {load.waiting_runs} waiting,"
+        f" {size(load.buffered_bytes)} to be read"
+    )
 
 
 def _show_layers(output: Output, cfg: Config) -> None:
