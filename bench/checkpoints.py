@@ -119,6 +119,37 @@ TOY = Checkpoint("toy", n_layers=6, d_vocab=59)
 MID = Checkpoint("mid", 12, 32768, _e_type(12, 32768, width=1024, mlp=3072, heads=8, ple=64))
 # 209 M parameters, of which the embedding has 134 M; the logits of one position have 1 MiB.
 WIDE = Checkpoint("wide", 6, 262144, _e_type(6, 262144, width=512, mlp=1536, heads=4, ple=32))
+# 90 M parameters, of which 75 M are in 32 experts a layer; each token takes 4.
+EXPERTS = Checkpoint(
+    "experts",
+    6,
+    8192,
+    {
+        "layer_types": [FULL if i % 3 == 2 else SLIDING for i in range(6)],
+        "num_hidden_layers": 6,
+        "vocab_size": 8192,
+        "hidden_size": 512,
+        "hidden_size_per_layer_input": 0,
+        "intermediate_size": 512,
+        "num_attention_heads": 8,
+        "num_key_value_heads": 2,
+        "num_global_key_value_heads": 1,
+        "attention_k_eq_v": True,
+        "head_dim": 64,
+        "global_head_dim": 128,
+        "enable_moe_block": True,
+        "num_experts": 32,
+        "top_k_experts": 4,
+        "moe_intermediate_size": 256,
+        "sliding_window": 512,
+        "max_position_embeddings": 32768,
+        "final_logit_softcapping": 30.0,
+        "bos_token_id": BOS,
+        "eos_token_id": SPECIAL.index("<eos>"),
+        "pad_token_id": SPECIAL.index("<pad>"),
+        "tie_word_embeddings": True,
+    },
+)
 CHECKPOINTS = (TOY, MID, WIDE)
 # As wide as a large model, with no per-layer embeddings: what it takes to embed a token is little
 # beside the 16 KiB that its embedding has. Rows that compute use the others.

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import hookwire
 
+from bench.checkpoints import CACHE
 from bench.process import BINARIES, Server, running
 
 DIGEST_SECONDS = 120
@@ -23,25 +24,29 @@ class Daemon:
     model: hookwire.RemoteModel
 
 
-def command(checkpoint: Path, threads: int) -> list[str | Path]:
-    """How it is started: on a free port, with the default numerics, "fast"."""
+def command(checkpoint: Path, threads: int, numerics: str = "fast") -> list[str | Path]:
+    """How it is started: on a free port."""
     return [
         BINARIES / "hookwired",
         *("--model", checkpoint, "--listen", "127.0.0.1:0"),
-        *("--threads", str(threads), "--log-level", "warn"),
+        *("--threads", str(threads), "--numerics", numerics),
+        *("--log-level", "warn", "--digest-cache", str(CACHE / "digests")),
     ]
 
 
 @contextmanager
-def daemon(checkpoint: Path, threads: int, *, shared_memory: bool = True) -> Iterator[Daemon]:
+def daemon(
+    checkpoint: Path, threads: int, *, numerics: str = "fast", shared_memory: bool = True
+) -> Iterator[Daemon]:
     """Serves a checkpoint. Given once the daemon has nothing else left to do.
 
     Args:
         checkpoint: its directory.
         threads: compute threads.
+        numerics: as the daemon takes them.
         shared_memory: as in `hookwire.connect`.
     """
-    with running(command(checkpoint, threads)) as server:
+    with running(command(checkpoint, threads, numerics)) as server:
         _wait_for_digest(server.address)
         with hookwire.connect(server.address, quiet=True, shared_memory=shared_memory) as model:
             yield Daemon(server, model)

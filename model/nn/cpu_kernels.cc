@@ -2,10 +2,14 @@
 
 #include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 
 #include <array>
+#include <bit>
 #include <cmath>
+#include <cstdint>
+#include <limits>
 #include <vector>
 
 namespace hookwire::model {
@@ -55,6 +59,43 @@ HOOKWIRE_VECTOR_CLONES void RotateRow(const float* x, const float* cos, const fl
   for (int64_t i = half; i < 2 * half; ++i) y[i] = x[i] * cos[i] + x[i - half] * sin[i];
 }
 
+// eˣ within 2 units in the last place, without a branch: 2ⁿ · eʳ with r in ±ln 2 / 2, eʳ by the
+// polynomial of Cephes' expf (Moshier 1992). Above 88.7 infinity, below −87.3 e⁻⁸⁷·³, as small as
+// normal numbers are.
+inline float Exp(float x) {
+  constexpr float kLog2E = 1.44269504F;
+  // ln 2 in two parts, so that n times the first is exact.
+  constexpr float kLn2High = 0.693359375F;
+  constexpr float kLn2Low = -2.12194440e-4F;
+  // Adding it rounds to an integer, which then is in the lowest bits.
+  constexpr float kRound = 12'582'912.0F;
+  const float clamped = x < -87.3F ? -87.3F : (x > 88.3F ? 88.3F : x);
+  const float shifted = clamped * kLog2E + kRound;
+  const float n = shifted - kRound;
+  const float r = clamped - n * kLn2High - n * kLn2Low;
+  float p = 1.9875691500e-4F;
+  p = p * r + 1.3981999507e-3F;
+  p = p * r + 8.3334519073e-3F;
+  p = p * r + 4.1665795894e-2F;
+  p = p * r + 1.6666665459e-1F;
+  p = p * r + 5.0000001201e-1F;
+  p = p * r * r + r + 1.0F;
+  const auto exponent = std::bit_cast<uint32_t>(shifted) - std::bit_cast<uint32_t>(kRound);
+  const float scale = std::bit_cast<float>((exponent + 127U) << 23U);
+  return x > 88.3F ? std::numeric_limits<float>::infinity() : p * scale;
+}
+
+// y = gelu(gate) · up. With tanh(u) = 2σ(2u) − 1, gelu's tanh form is gate · σ(2u), in which
+// nothing cancels.
+HOOKWIRE_VECTOR_CLONES void GatedGeluRow(const float* gate, const float* up, float* y, int64_t n) {
+  constexpr float kTwiceSqrt2OverPi = 1.59576912F;
+  for (int64_t i = 0; i < n; ++i) {
+    const float x = gate[i];
+    const float u = kTwiceSqrt2OverPi * (x + 0.044715F * x * x * x);
+    y[i] = x / (1.0F + Exp(-u)) * up[i];
+  }
+}
+
 HOOKWIRE_VECTOR_CLONES void Widen(const c10::BFloat16* x, float* y, int64_t n) {
   for (int64_t i = 0; i < n; ++i) y[i] = static_cast<float>(x[i]);
 }
@@ -66,14 +107,20 @@ HOOKWIRE_VECTOR_CLONES void Narrow(const float* x, c10::BFloat16* y, int64_t n) 
 // Reads rows of either dtype as float32 and writes them back.
 class Rows {
  public:
-  Rows(const at::Tensor& x, int64_t width)
-      : base_(x.const_data_ptr()), bf16_(x.scalar_type() == at::kBFloat16), width_(width) {
+  // `stride`: from row to row, in elements.
+  Rows(const at::Tensor& x, int64_t width, int64_t stride)
+      : base_(x.const_data_ptr()),
+        bf16_(x.scalar_type() == at::kBFloat16),
+        width_(width),
+        stride_(stride) {
     if (bf16_) buffer_.resize(static_cast<size_t>(width));
   }
 
+  Rows(const at::Tensor& x, int64_t width) : Rows(x, width, width) {}
+
   const float* Read(int64_t row) {
-    if (!bf16_) return static_cast<const float*>(base_) + row * width_;
-    Widen(static_cast<const c10::BFloat16*>(base_) + row * width_, buffer_.data(), width_);
+    if (!bf16_) return static_cast<const float*>(base_) + row * stride_;
+    Widen(static_cast<const c10::BFloat16*>(base_) + row * stride_, buffer_.data(), width_);
     return buffer_.data();
   }
 
@@ -81,6 +128,7 @@ class Rows {
   const void* base_;
   const bool bf16_;
   const int64_t width_;
+  const int64_t stride_;
   std::vector<float> buffer_;
 };
 
@@ -156,6 +204,25 @@ at::Tensor CpuApplyRotary(const at::Tensor& x, const at::Tensor& cos, const at::
         RotateRow(rows.Read(row), c, s, out_rows.Row(row), width / 2);
         out_rows.Finish(row);
       }
+    }
+  });
+  return out;
+}
+
+at::Tensor CpuGatedGelu(const at::Tensor& gate, const at::Tensor& up) {
+  const auto rows_of = [](const at::Tensor& x) { return x.stride(1) == 1 ? x : x.contiguous(); };
+  const at::Tensor gates = rows_of(gate);
+  const at::Tensor ups = rows_of(up);
+  at::Tensor out = at::empty(gate.sizes(), gate.options());
+  const int64_t width = gate.size(1);
+  const int64_t grain = std::max<int64_t>(1, kGrainElements / 4 / std::max<int64_t>(1, width));
+  at::parallel_for(0, gate.size(0), grain, [&](int64_t begin, int64_t end) {
+    Rows gate_rows(gates, width, gates.stride(0));
+    Rows up_rows(ups, width, ups.stride(0));
+    OutRows out_rows(out, width);
+    for (int64_t row = begin; row < end; ++row) {
+      GatedGeluRow(gate_rows.Read(row), up_rows.Read(row), out_rows.Row(row), width);
+      out_rows.Finish(row);
     }
   });
   return out;

@@ -20,6 +20,9 @@ at::Tensor CpuRmsNorm(const at::Tensor& x, const at::Tensor& weight, double eps)
 // ApplyRotary; see nn/rotary.h. x [rows, head, d_head], cos and sin [rows, d_head].
 at::Tensor CpuApplyRotary(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin);
 
+// GatedGelu; see nn/gelu.h. gate and up [rows, d].
+at::Tensor CpuGatedGelu(const at::Tensor& gate, const at::Tensor& up);
+
 }  // namespace hookwire::model
 
 #endif  // HOOKWIRE_MODEL_NN_CPU_KERNELS_H_

@@ -4,6 +4,7 @@
 #include <ATen/ops/_grouped_mm.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/cumsum.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/histc.h>
 #include <ATen/ops/linear.h>
@@ -15,6 +16,7 @@
 #include <tuple>
 
 #include "model/nn/gelu.h"
+#include "model/nn/linear.h"
 #include "model/nn/rms_norm.h"
 
 namespace hookwire::model {
@@ -35,6 +37,28 @@ Routing ChooseExperts(const at::Tensor& probabilities, const RouterWeights& weig
   return {shares * weights.per_expert_scale.index({indices}), indices};
 }
 
+namespace {
+
+// Each expert's rows of x, which end at ends[expert], times the transposed weight of that expert:
+// x [rows, in], weights [expert, out, in] -> [rows, out].
+at::Tensor Products(const at::Tensor& x, const at::Tensor& weights,
+                    const std::vector<int64_t>& tiles, const at::Tensor& ends) {
+  if (tiles.empty()) return at::_grouped_mm(x, weights.transpose(-2, -1), ends);
+  const at::Tensor host_ends = ends.cpu();
+  at::Tensor out = at::empty({x.size(0), weights.size(1)}, x.options());
+  int64_t first = 0;
+  for (int64_t expert = 0; expert < weights.size(0); ++expert) {
+    const int64_t end = host_ends.const_data_ptr<int32_t>()[expert];
+    if (end == first) continue;
+    const Linear linear{.weight = weights.select(0, expert), .bias = {}, .tiles = tiles};
+    out.narrow(0, first, end - first).copy_(linear(x.narrow(0, first, end - first)));
+    first = end;
+  }
+  return out;
+}
+
+}  // namespace
+
 at::Tensor RunExperts(const at::Tensor& x, const Routing& routing, const ExpertWeights& weights,
                       Numerics numerics) {
   const int64_t rows = x.size(0);
@@ -50,18 +74,22 @@ at::Tensor RunExperts(const at::Tensor& x, const Routing& routing, const ExpertW
   const at::Tensor ends =
       at::cumsum(counts, 0, at::kInt);  // [expert]: where each expert's rows end
 
-  const at::Tensor gate_up =
-      at::_grouped_mm(inputs, weights.gate_up.transpose(-2, -1), ends);  // [rows × k, 2 × d_expert]
+  const at::Tensor gate_up = Products(inputs, weights.gate_up, weights.gate_up_tiles,
+                                      ends);  // [rows × k, 2 × d_expert]
   const auto halves = gate_up.chunk(2, -1);
   const at::Tensor activated = GatedGelu(halves[0], halves[1], numerics);  // [rows × k, d_expert]
   const at::Tensor outputs =
-      at::_grouped_mm(activated, weights.down.transpose(-2, -1), ends);  // [rows × k, d_model]
+      Products(activated, weights.down, weights.down_tiles, ends);  // [rows × k, d_model]
 
   const at::Tensor weighted =
       outputs * routing.weights.reshape(-1).index_select(0, order).unsqueeze(-1);
   at::Tensor back = at::empty_like(order);
   back.index_put_({order}, at::arange(order.size(0), order.options()));
-  return weighted.index_select(0, back).view({rows, k, x.size(1)}).sum(1).to(x.scalar_type());
+  const at::Tensor by_row = weighted.index_select(0, back).view({rows, k, x.size(1)});
+  if (weights.down_tiles.empty()) return by_row.sum(1).to(x.scalar_type());
+  at::Tensor sum = by_row.select(1, 0);
+  for (int64_t i = 1; i < k; ++i) sum = sum + by_row.select(1, i);
+  return sum.to(x.scalar_type());
 }
 
 }  // namespace hookwire::model

@@ -1,6 +1,7 @@
 #include "model/text/decoder_layer.h"
 
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/cat.h>
 
 #include <utility>
 
@@ -53,8 +54,16 @@ Ragged Mixture(const Config& config, const MixtureWeights& weights, int layer, c
 
   Ragged x = HookedNorm(config, weights.pre_norm_2, Site::kPreFf2In, layer, stream, probe);
   x = probe.Visit(Site::kExpertsIn, layer, std::move(x));
-  for (size_t i = 0; i < x.size(); ++i) {
-    x[i] = RunExperts(x[i], {routing_weights[i], routing_indices[i]}, weights.experts, numerics);
+  if (weights.experts.down_tiles.empty()) {
+    for (size_t i = 0; i < x.size(); ++i) {
+      x[i] = RunExperts(x[i], {routing_weights[i], routing_indices[i]}, weights.experts, numerics);
+    }
+  } else {
+    const auto all = [](const Ragged& parts) {
+      return at::cat(at::TensorList(parts.data(), parts.size()), 0);
+    };
+    x = SplitLike(x, RunExperts(all(x), {all(routing_weights), all(routing_indices)},
+                                weights.experts, numerics));
   }
   x = probe.Visit(Site::kExpertsOut, layer, std::move(x));
   return HookedNorm(config, weights.post_norm_2, Site::kPostFf2In, layer, std::move(x), probe);

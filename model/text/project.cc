@@ -8,11 +8,14 @@ namespace hookwire::model {
 
 Ragged Project(const Ragged& x, const Linear& linear) {
   if (linear.tiles.empty() || x.size() == 1) return Map(x, linear);
-  const at::Tensor all = linear(at::cat(at::TensorList(x.data(), x.size()), 0));
+  return SplitLike(x, linear(at::cat(at::TensorList(x.data(), x.size()), 0)));
+}
+
+Ragged SplitLike(const Ragged& x, const at::Tensor& rows) {
   Ragged out;
   int64_t row = 0;
   for (const at::Tensor& part : x) {
-    out.push_back(all.narrow(0, row, part.size(0)));
+    out.push_back(rows.narrow(0, row, part.size(0)));
     row += part.size(0);
   }
   return out;

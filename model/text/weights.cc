@@ -253,26 +253,45 @@ absl::Status FindRowTiles(TextWeights& weights) {
     // Products with weights of one shape and alignment take one way on a device.
     std::map<std::tuple<std::string, int64_t, int64_t, bool, uintptr_t>, std::vector<int64_t>>
         known;
-    const auto find = [&known](Linear& linear) {
-      if (!linear.weight.defined()) return;
-      const auto alignment = reinterpret_cast<uintptr_t>(linear.weight.const_data_ptr()) % 64;
-      const auto [at, is_new] =
-          known.try_emplace({linear.weight.device().str(), linear.weight.size(0),
-                             linear.weight.size(1), linear.bias.defined(), alignment});
+    const auto find = [&known](const at::Tensor& weight, const at::Tensor& bias) {
+      const auto alignment = reinterpret_cast<uintptr_t>(weight.const_data_ptr()) % 64;
+      const auto [at, is_new] = known.try_emplace(
+          {weight.device().str(), weight.size(0), weight.size(1), bias.defined(), alignment});
       if (is_new) {
-        auto tiles = FindRowTiles(linear);
+        auto tiles = FindRowTiles(Linear{.weight = weight, .bias = bias, .tiles = {}});
         ThrowIfError(tiles.status());
         at->second = *std::move(tiles);
       }
-      linear.tiles = at->second;
+      return at->second;
     };
-    find(weights.per_layer_projection);
-    find(weights.unembed);
+    const auto find_linear = [&find](Linear& linear) {
+      if (linear.weight.defined()) linear.tiles = find(linear.weight, linear.bias);
+    };
+    // Those that all experts have.
+    const auto find_experts = [&find](const at::Tensor& weights) {
+      std::vector<int64_t> tiles = find(weights.select(0, 0), {});
+      for (int64_t expert = 1; expert < weights.size(0); ++expert) {
+        const std::vector<int64_t> others = find(weights.select(0, expert), {});
+        tiles.erase(std::remove_if(tiles.begin(), tiles.end(),
+                                   [&others](int64_t tile) {
+                                     return std::find(others.begin(), others.end(), tile) ==
+                                            others.end();
+                                   }),
+                    tiles.end());
+      }
+      return tiles;
+    };
+    find_linear(weights.per_layer_projection);
+    find_linear(weights.unembed);
     for (LayerWeights& layer : weights.layers) {
       for (Linear* linear : {&layer.q, &layer.k, &layer.v, &layer.o, &layer.gate, &layer.up,
                              &layer.down, &layer.per_layer.gate, &layer.per_layer.projection}) {
-        find(*linear);
+        find_linear(*linear);
       }
+      ExpertWeights& experts = layer.mixture.experts;
+      if (!experts.gate_up.defined()) continue;
+      experts.gate_up_tiles = find_experts(experts.gate_up);
+      experts.down_tiles = find_experts(experts.down);
     }
     return absl::OkStatus();
   });
