@@ -59,40 +59,37 @@ HOOKWIRE_VECTOR_CLONES void RotateRow(const float* x, const float* cos, const fl
   for (int64_t i = half; i < 2 * half; ++i) y[i] = x[i] * cos[i] + x[i - half] * sin[i];
 }
 
-// eˣ within 2 units in the last place, without a branch: 2ⁿ · eʳ with r in ±ln 2 / 2, eʳ by the
-// polynomial of Cephes' expf (Moshier 1992). Above 88.7 infinity, below −87.3 e⁻⁸⁷·³, as small as
-// normal numbers are.
-inline float Exp(float x) {
-  constexpr float kLog2E = 1.44269504F;
-  // ln 2 in two parts, so that n times the first is exact.
-  constexpr float kLn2High = 0.693359375F;
-  constexpr float kLn2Low = -2.12194440e-4F;
+// eˣ within 3 · 10⁻⁸, without a branch: 2ⁿ · eʳ with r in ±ln 2 / 2, eʳ by the polynomial of
+// Cephes' expf (Moshier 1992). Infinity above 89; below −104, where float32 has no numbers, e⁻¹⁰⁴.
+inline double Exp(double x) {
+  constexpr double kLog2E = 1.4426950408889634;
+  constexpr double kLn2 = 0.6931471805599453;
   // Adding it rounds to an integer, which then is in the lowest bits.
-  constexpr float kRound = 12'582'912.0F;
-  const float clamped = x < -87.3F ? -87.3F : (x > 88.3F ? 88.3F : x);
-  const float shifted = clamped * kLog2E + kRound;
-  const float n = shifted - kRound;
-  const float r = clamped - n * kLn2High - n * kLn2Low;
-  float p = 1.9875691500e-4F;
-  p = p * r + 1.3981999507e-3F;
-  p = p * r + 8.3334519073e-3F;
-  p = p * r + 4.1665795894e-2F;
-  p = p * r + 1.6666665459e-1F;
-  p = p * r + 5.0000001201e-1F;
-  p = p * r * r + r + 1.0F;
-  const auto exponent = std::bit_cast<uint32_t>(shifted) - std::bit_cast<uint32_t>(kRound);
-  const float scale = std::bit_cast<float>((exponent + 127U) << 23U);
-  return x > 88.3F ? std::numeric_limits<float>::infinity() : p * scale;
+  constexpr double kRound = 6'755'399'441'055'744.0;
+  const double clamped = x < -104.0 ? -104.0 : (x > 89.0 ? 89.0 : x);
+  const double shifted = clamped * kLog2E + kRound;
+  const double r = clamped - (shifted - kRound) * kLn2;
+  double p = 1.9875691500e-4;
+  p = p * r + 1.3981999507e-3;
+  p = p * r + 8.3334519073e-3;
+  p = p * r + 4.1665795894e-2;
+  p = p * r + 1.6666665459e-1;
+  p = p * r + 5.0000001201e-1;
+  p = p * r * r + r + 1.0;
+  const auto n = std::bit_cast<uint64_t>(shifted) - std::bit_cast<uint64_t>(kRound);
+  const double scale = std::bit_cast<double>((n + 1023U) << 52U);
+  return x > 89.0 ? std::numeric_limits<double>::infinity() : p * scale;
 }
 
-// y = gelu(gate) · up. With tanh(u) = 2σ(2u) − 1, gelu's tanh form is gate · σ(2u), in which
-// nothing cancels.
+// y = gelu(gate) · up, rounded once. With tanh(u) = 2σ(2u) − 1, gelu's tanh form is gate · σ(2u),
+// in which nothing cancels.
 HOOKWIRE_VECTOR_CLONES void GatedGeluRow(const float* gate, const float* up, float* y, int64_t n) {
-  constexpr float kTwiceSqrt2OverPi = 1.59576912F;
+  // 2 √(2/π), and 0.044715 times that.
+  constexpr double kLinear = 1.5957691216057308;
+  constexpr double kCubic = 0.07135481627260025;
   for (int64_t i = 0; i < n; ++i) {
-    const float x = gate[i];
-    const float u = kTwiceSqrt2OverPi * (x + 0.044715F * x * x * x);
-    y[i] = x / (1.0F + Exp(-u)) * up[i];
+    const double x = gate[i];
+    y[i] = static_cast<float>(x / (1.0 + Exp(-x * (kLinear + kCubic * x * x))) * up[i]);
   }
 }
 

@@ -1,5 +1,5 @@
-// Small operators that libtorch has only as chains of ten calls, as one pass over memory each: for
-// `fast` numerics on the CPU.
+// Small operators that libtorch has only as chains of ten calls, or with bits that depend on where
+// a row stands, as one pass over memory each: for `fast` and `invariant` numerics on the CPU.
 //
 // They have no gradients: the callers choose them only where none are wanted. Results do not depend
 // on the number of rows, of threads, or on the processor's instruction set.
@@ -20,7 +20,7 @@ at::Tensor CpuRmsNorm(const at::Tensor& x, const at::Tensor& weight, double eps)
 // ApplyRotary; see nn/rotary.h. x [rows, head, d_head], cos and sin [rows, d_head].
 at::Tensor CpuApplyRotary(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin);
 
-// GatedGelu; see nn/gelu.h. gate and up [rows, d].
+// GatedGelu, rounded once; see nn/gelu.h. gate and up [rows, d]; their rows may be apart.
 at::Tensor CpuGatedGelu(const at::Tensor& gate, const at::Tensor& up);
 
 }  // namespace hookwire::model
