@@ -1,6 +1,7 @@
 #include "server/daemon.h"
 
 #include <ATen/Parallel.h>
+#include <malloc.h>
 #include <sched.h>
 #include <torch/headeronly/version.h>
 
@@ -174,6 +175,9 @@ Daemon::Daemon(const Options& options, std::shared_ptr<spdlog::logger> logger,
            .max_interactive = options.max_interactive,
            .max_paced = options.max_paced,
            .hook_timeout = options.hook_timeout,
+           // What a layer has used lies in pieces between tensors that are still to be read, and
+           // the allocator would keep it.
+           .on_wait = [] { malloc_trim(0); },
            // The number belongs to the thread that computes, too.
            .on_worker_start = [threads] { at::set_num_threads(threads); }},
           [this](absl::Span<const BatchedRun> runs, BatchObserver& observer) {

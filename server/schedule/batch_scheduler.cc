@@ -179,8 +179,10 @@ class BatchScheduler::Pass final : public BatchObserver {
 
     absl::Status Emit(uint32_t index, uint64_t offset, at::Tensor tensor) override {
       return waiting.run->output->Emit(index, offset, std::move(tensor), [this](bool waits) {
-        DeviceToken& device = pass.scheduler_.device_;
-        waits ? device.Release() : device.Acquire();
+        BatchScheduler& scheduler = pass.scheduler_;
+        if (!waits) return scheduler.device_.Acquire();
+        scheduler.device_.Release();
+        if (!std::exchange(has_waited, true)) scheduler.options_.on_wait();
       });
     }
 
@@ -188,6 +190,7 @@ class BatchScheduler::Pass final : public BatchObserver {
       if (pass.scheduler_.clock_.Now() >= waiting.run->deadline) {
         return DeadlinePassed("computed");
       }
+      has_waited = false;
       return waiting.run->output->Progress(layers_done);
     }
 
@@ -202,6 +205,8 @@ class BatchScheduler::Pass final : public BatchObserver {
 
     Pass& pass;
     const WaitingRun waiting;
+    // In this layer.
+    bool has_waited = false;
   };
 
   absl::Status KeepWaiting(const OpPlan& op, absl::Time since, const std::string& client) {

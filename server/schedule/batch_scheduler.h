@@ -67,6 +67,9 @@ class BatchScheduler final : public Scheduler {
     // another run wants its place: not before, and of clients with equally many places the first to
     // be asked.
     absl::Duration hook_timeout = absl::Seconds(30);
+    // Called on a pass's thread when it begins to wait for a reader, without the device; at most
+    // once a layer. The place to give memory back that the pass has used and is not using.
+    std::function<void()> on_wait = [] {};
     // Called once on each worker's thread before its first run.
     std::function<void()> on_worker_start = [] {};
   };

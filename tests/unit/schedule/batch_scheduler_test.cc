@@ -421,6 +421,30 @@ class WaitingPassTest : public testing::Test {
       {.max_interactive = 2, .max_paced = 2, .hook_timeout = absl::Seconds(30)}, Execute, clock_};
 };
 
+TEST(BatchScheduler, TellsOnceALayerThatAPassWaitsForItsReader) {
+  const FakeClock clock;
+  std::atomic<int> waits = 0;
+  // Three pieces in each of two layers.
+  const auto execute = [](absl::Span<const BatchedRun> runs, BatchObserver& observer) {
+    for (int layer = 1; layer <= 2; ++layer) {
+      for (int i = 0; i < 3; ++i) EXPECT_TRUE(runs[0].sink->Emit(0, 0, {}).ok());
+      EXPECT_TRUE(runs[0].sink->Progress(layer).ok());
+    }
+    observer.Done(0, ExecutionReport{});
+  };
+  BatchScheduler scheduler({.on_wait = [&waits] { ++waits; }}, execute, clock);
+  for (const bool slow : {true, false}) {
+    auto output = std::make_shared<FakeOutput>();
+    output->fits_buffer = false;
+    output->reads_slowly = slow;
+    output->waits_again = true;
+    auto run = MakeRun(slow ? "slow" : "quick", "alice", 1, output);
+    ASSERT_TRUE(scheduler.Enqueue(run).ok());
+    EXPECT_TRUE(output->Wait().status.ok());
+    EXPECT_EQ(waits, 2) << "none of a reader that keeps up";
+  }
+}
+
 TEST_F(WaitingPassTest, OthersComputeWhileAPassWaitsForItsClient) {
   const auto waiting = StartInteractive("a", "alice");
   waiting->asked.WaitForNotification();

@@ -28,8 +28,10 @@ class FakeOutput final : public RunOutput {
   absl::Status Emit(uint32_t, uint64_t, at::Tensor, absl::FunctionRef<void(bool)> waits) override {
     if (!reads_slowly) return absl::OkStatus();
     waits(true);
-    waits_for_reader.Notify();
-    has_read.WaitForNotification();
+    if (!waits_again) {
+      waits_for_reader.Notify();
+      has_read.WaitForNotification();
+    }
     waits(false);
     return absl::OkStatus();
   }
@@ -58,6 +60,8 @@ class FakeOutput final : public RunOutput {
   std::atomic<bool> has_room = true;
   std::atomic<int> asked_for_room = 0;
   bool reads_slowly = false;
+  // Each time, and for no time.
+  bool waits_again = false;
   absl::Notification waits_for_reader, has_read;
   absl::Notification asked, answer;
 
