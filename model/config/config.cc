@@ -391,9 +391,11 @@ absl::StatusOr<Config> ParseConfig(absl::string_view json) {
     return Invalid("use_bidirectional_attention \"all\" (an encoder) is not supported");
   }
   if (!unified) {
+    // 0: there are none.
     config.d_per_layer_input = text.Int("hidden_size_per_layer_input", 256);
-    if (config.d_per_layer_input < 0)
-      return Invalid("hidden_size_per_layer_input must not be negative");
+    if (config.d_per_layer_input != 0) {
+      config.d_per_layer_input = text.PositiveInt("hidden_size_per_layer_input", 256);
+    }
     if (config.has_per_layer_inputs()) {
       config.d_vocab_per_layer_input = text.PositiveInt("vocab_size_per_layer_input", 262'144);
     }

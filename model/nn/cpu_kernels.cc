@@ -206,6 +206,25 @@ at::Tensor CpuApplyRotary(const at::Tensor& x, const at::Tensor& cos, const at::
   return out;
 }
 
+at::Tensor CpuScaledEmbedding(const at::Tensor& weight, const at::Tensor& ids,
+                              const at::Tensor& scale) {
+  const int64_t width = weight.size(1);
+  at::Tensor out = at::empty({ids.size(0), width}, weight.options());
+  const at::Tensor words = ids.contiguous();
+  const auto* const word = words.const_data_ptr<int64_t>();
+  const auto factor = static_cast<float>(scale.item<double>());
+  const int64_t grain = std::max<int64_t>(1, kGrainElements / std::max<int64_t>(1, width));
+  at::parallel_for(0, ids.size(0), grain, [&](int64_t begin, int64_t end) {
+    Rows rows(weight, width);
+    OutRows out_rows(out, width);
+    for (int64_t row = begin; row < end; ++row) {
+      ScaleRow(rows.Read(word[row]), nullptr, factor, out_rows.Row(row), width);
+      out_rows.Finish(row);
+    }
+  });
+  return out;
+}
+
 at::Tensor CpuGatedGelu(const at::Tensor& gate, const at::Tensor& up) {
   const auto rows_of = [](const at::Tensor& x) { return x.stride(1) == 1 ? x : x.contiguous(); };
   const at::Tensor gates = rows_of(gate);

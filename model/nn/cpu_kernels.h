@@ -20,6 +20,11 @@ at::Tensor CpuRmsNorm(const at::Tensor& x, const at::Tensor& weight, double eps)
 // ApplyRotary; see nn/rotary.h. x [rows, head, d_head], cos and sin [rows, d_head].
 at::Tensor CpuApplyRotary(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin);
 
+// weight[ids] × scale: weight [word, d], ids int64 [rows], checked; scale 0-d, in the weight's
+// dtype. The bits are those of the two operators, one after the other.
+at::Tensor CpuScaledEmbedding(const at::Tensor& weight, const at::Tensor& ids,
+                              const at::Tensor& scale);
+
 // GatedGelu, rounded once; see nn/gelu.h. gate and up [rows, d]; their rows may be apart.
 at::Tensor CpuGatedGelu(const at::Tensor& gate, const at::Tensor& up);
 

@@ -15,6 +15,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "model/guard.h"
+#include "model/nn/cpu_kernels.h"
 #include "model/nn/rms_norm.h"
 #include "model/nn/rotary.h"
 #include "model/text/decoder_layer.h"
@@ -49,6 +50,13 @@ Ragged ToParts(const Layout& layout, const std::vector<std::vector<int64_t>>& li
   for (const std::vector<int64_t>& list : lists)
     tensors.push_back(at::tensor(list, at::kLong).to(device));
   return layout.Join(std::move(tensors));
+}
+
+// [rows] -> [rows, d]: the embeddings of the words, each × scale.
+at::Tensor ScaledEmbedding(const at::Tensor& weight, const at::Tensor& scale,
+                           const at::Tensor& ids) {
+  if (HasCpuKernels(weight)) return CpuScaledEmbedding(weight, ids, scale);
+  return at::embedding(weight, ids).mul_(scale);
 }
 
 // The sites of one layer type's rotary factors.
@@ -199,7 +207,7 @@ Ragged TextModel::Impl::PerLayerInputs(const Ragged& ids, const Ragged& embedded
                               config.d_per_layer_input});  // [rows, n_layers, d_per_layer_input]
     };
     const at::Tensor token =
-        by_layer(at::embedding(weights.per_layer_embed, part_ids) * weights.per_layer_embed_scale);
+        by_layer(ScaledEmbedding(weights.per_layer_embed, weights.per_layer_embed_scale, part_ids));
     const at::Tensor context = RmsNorm(by_layer(part * projection_scale),
                                        weights.per_layer_projection_norm, config.eps, numerics);
     if (numerics == Numerics::kReference) return (context + token) * mix_scale;
@@ -346,7 +354,7 @@ absl::StatusOr<PassState> TextModel::Begin(std::vector<std::vector<int64_t>> seq
     const Ragged ids = probe.Visit(Site::kEmbedIn, -1, ToParts(state.layout, sequences, device));
     const TextWeights& weights = model.weights;
     Ragged embedded = Map(ids, [&weights](const at::Tensor& part) {
-      return at::embedding(weights.embed, part).mul_(weights.embed_scale);  // [rows, d_model]
+      return ScaledEmbedding(weights.embed, weights.embed_scale, part);  // [rows, d_model]
     });
     state.hidden = probe.Visit(Site::kEmbedOut, -1, std::move(embedded));
     if (model.config.has_per_layer_inputs()) {

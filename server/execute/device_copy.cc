@@ -4,12 +4,12 @@
 #include <c10/core/StreamGuard.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 
-#include <exception>
 #include <map>
 #include <utility>
 
 #include "absl/base/const_init.h"
 #include "absl/synchronization/mutex.h"
+#include "model/guard.h"
 
 namespace hookwire::server {
 namespace {
@@ -17,13 +17,13 @@ namespace {
 // The same on every call.
 c10::Stream CopyStream(at::Device device) {
   static absl::Mutex mutex(absl::kConstInit);
-  static auto* const streams = new std::map<c10::DeviceIndex, c10::Stream>();
+  static auto* const kStreams = new std::map<c10::DeviceIndex, c10::Stream>();
   const absl::MutexLock lock(&mutex);
-  const auto known = streams->find(device.index());
-  if (known != streams->end()) return known->second;
+  const auto known = kStreams->find(device.index());
+  if (known != kStreams->end()) return known->second;
   const c10::Stream made =
       c10::impl::VirtualGuardImpl(device.type()).getStreamFromGlobalPool(device, false);
-  return streams->emplace(device.index(), made).first->second;
+  return kStreams->emplace(device.index(), made).first->second;
 }
 
 }  // namespace
@@ -45,11 +45,11 @@ DeviceCopy::DeviceCopy(at::Tensor source)
 
 DeviceCopy::~DeviceCopy() {
   if (!source_.defined()) return;
-  try {
+  // Where it fails the device is beyond use, and whoever asks it next is told.
+  model::Guarded<absl::Status>([this] {
     arrived_.synchronize();
-  } catch (const std::exception&) {
-    // The device is beyond use, and whoever asks it next is told.
-  }
+    return absl::OkStatus();
+  }).IgnoreError();
 }
 
 at::Tensor DeviceCopy::Take() {

@@ -176,8 +176,9 @@ Slice RunTap::WithoutLeft(const model::HookPoint& point, const Slice& slice,
                           const std::vector<int64_t>& left) const {
   const int64_t gone = left[static_cast<size_t>(pass_.place(slice))];
   Slice moved = slice;
-  if (gone == 0) return moved;
-  AxisPick& pick = moved.picks[*PositionAxis(point)];
+  const std::optional<size_t> axis = PositionAxis(point);
+  if (gone == 0 || !axis.has_value()) return moved;
+  AxisPick& pick = moved.picks[*axis];
   if (pick.IsRange()) {
     pick.start -= gone;
   } else {

@@ -51,6 +51,9 @@ constexpr auto kFake = c10::DeviceType::PrivateUse1;
 // What memory holds while nothing right is there: NaN, read as a number of any dtype.
 constexpr int kWrong = 0xFF;
 
+// Of a device, among arrays.
+size_t Slot(c10::DeviceIndex device) { return static_cast<uint8_t>(device); }
+
 // A stream's work: copies that nobody has waited for.
 struct Queue {
   std::deque<std::function<void()>> waiting;
@@ -76,13 +79,13 @@ struct Event {
 };
 
 std::mutex& Mutex() {
-  static auto* const mutex = new std::mutex();
-  return *mutex;
+  static auto* const kMutex = new std::mutex();
+  return *kMutex;
 }
 // Under the mutex.
 Queue& QueueOf(c10::DeviceIndex device, c10::StreamId stream) {
-  static auto* const queues = new std::map<std::pair<c10::DeviceIndex, c10::StreamId>, Queue>();
-  return (*queues)[{device, stream}];
+  static auto* const kQueues = new std::map<std::pair<c10::DeviceIndex, c10::StreamId>, Queue>();
+  return (*kQueues)[{device, stream}];
 }
 
 // Of this thread.
@@ -111,7 +114,7 @@ class Memory final : public c10::DeviceAllocator {
   c10::DataPtr allocate(size_t bytes) override {
     const std::lock_guard<std::mutex> lock(Mutex());
     const c10::DeviceIndex device = current_device;
-    size_t& used = used_[static_cast<size_t>(device)];
+    size_t& used = used_[Slot(device)];
     if (used + bytes > Total(device)) {
       C10_THROW_ERROR(OutOfMemoryError, c10::str("fake:", int{device}, " has only ",
                                                  Total(device) - used, " bytes left, not ", bytes));
@@ -133,35 +136,33 @@ class Memory final : public c10::DeviceAllocator {
   void resetPeakStats(c10::DeviceIndex) override {}
   std::pair<size_t, size_t> getMemoryInfo(c10::DeviceIndex device) override {
     const std::lock_guard<std::mutex> lock(Mutex());
-    return {Total(device) - used_[static_cast<size_t>(device)], Total(device)};
+    return {Total(device) - used_[Slot(device)], Total(device)};
   }
 
  private:
-  static size_t Total(c10::DeviceIndex device) {
-    return (Megabytes() << 20) * static_cast<size_t>(device + 1);
-  }
+  static size_t Total(c10::DeviceIndex device) { return (Megabytes() << 20) * (Slot(device) + 1); }
   static void Free(void* held);
 
   std::array<size_t, kDevices> used_ = {};
 };
 
 Memory& TheMemory() {
-  static auto* const memory = new Memory();
-  return *memory;
+  static auto* const kMemory = new Memory();
+  return *kMemory;
 }
 
 void Memory::Free(void* held) {
   auto* const block = static_cast<Block*>(held);
   std::memset(block->data, kWrong, block->bytes);
   const std::lock_guard<std::mutex> lock(Mutex());
-  TheMemory().used_[static_cast<size_t>(block->device)] -= block->bytes;
+  TheMemory().used_[Slot(block->device)] -= block->bytes;
   // Late copies may still read it: given back when others have been.
-  static auto* const old = new std::deque<Block*>();
-  old->push_back(block);
-  if (old->size() < 4096) return;
-  std::free(old->front()->data);
-  delete old->front();
-  old->pop_front();
+  static auto* const kOld = new std::deque<Block*>();
+  kOld->push_back(block);
+  if (kOld->size() < 4096) return;
+  std::free(kOld->front()->data);
+  delete kOld->front();
+  kOld->pop_front();
 }
 
 // Pinned memory of the host.
@@ -192,8 +193,8 @@ class PinnedMemory final : public c10::Allocator {
 };
 
 PinnedMemory& ThePinnedMemory() {
-  static auto* const memory = new PinnedMemory();
-  return *memory;
+  static auto* const kMemory = new PinnedMemory();
+  return *kMemory;
 }
 
 void PinnedMemory::Free(void* held) {
@@ -228,8 +229,7 @@ class Guard final : public c10::impl::DeviceGuardImplInterface {
   c10::DeviceIndex deviceCount() const noexcept override { return kDevices; }
 
   c10::Stream getStream(c10::Device device) const override {
-    return c10::Stream(c10::Stream::UNSAFE, device,
-                       current_stream[static_cast<size_t>(device.index())]);
+    return c10::Stream(c10::Stream::UNSAFE, device, current_stream[Slot(device.index())]);
   }
   c10::Stream getDefaultStream(c10::Device device) const override {
     return c10::Stream(c10::Stream::UNSAFE, device, 0);
@@ -239,7 +239,7 @@ class Guard final : public c10::impl::DeviceGuardImplInterface {
     return c10::Stream(c10::Stream::UNSAFE, device, next++);
   }
   c10::Stream exchangeStream(c10::Stream stream) const override {
-    c10::StreamId& current = current_stream[static_cast<size_t>(stream.device_index())];
+    c10::StreamId& current = current_stream[Slot(stream.device_index())];
     return c10::Stream(c10::Stream::UNSAFE, stream.device(), std::exchange(current, stream.id()));
   }
 
@@ -247,11 +247,10 @@ class Guard final : public c10::impl::DeviceGuardImplInterface {
               c10::EventFlag) const override {
     if (*event == nullptr) *event = new Event();
     const std::lock_guard<std::mutex> lock(Mutex());
-    *static_cast<Event*>(*event) = {
-        .device = stream.device_index(),
-        .stream = stream.id(),
-        .ticket = QueueOf(stream.device_index(), stream.id()).asked,
-        .computed = computed[static_cast<size_t>(stream.device_index())]};
+    *static_cast<Event*>(*event) = {.device = stream.device_index(),
+                                    .stream = stream.id(),
+                                    .ticket = QueueOf(stream.device_index(), stream.id()).asked,
+                                    .computed = computed[Slot(stream.device_index())]};
   }
   void block(void* held, const c10::Stream& stream) const override {
     const auto* const event = static_cast<Event*>(held);
@@ -321,7 +320,7 @@ at::Tensor EmptyStrided(at::IntArrayRef size, at::IntArrayRef stride,
 at::Tensor CopyFrom(const at::Tensor& from, const at::Tensor& to, bool non_blocking) {
   const at::Tensor source = AsCpu(from);
   const c10::Device device = from.is_cpu() ? to.device() : from.device();
-  const auto index = static_cast<size_t>(device.index());
+  const auto index = Slot(device.index());
   const c10::StreamId stream = current_stream[index];
   if (stream != 0) {
     TORCH_CHECK((awaited[{device.index(), stream}]) == computed[index],
@@ -335,7 +334,7 @@ at::Tensor CopyFrom(const at::Tensor& from, const at::Tensor& to, bool non_block
       std::memset(to.data_ptr(), kWrong, to.nbytes());
       ++queue.asked;
       const at::Tensor later = at::from_blob(to.data_ptr(), to.sizes(), to.options());
-      queue.waiting.push_back(
+      queue.waiting.emplace_back(
           [source, to = later]() mutable { at::native::copy_(to, source, false); });
       return to;
     }
@@ -343,7 +342,7 @@ at::Tensor CopyFrom(const at::Tensor& from, const at::Tensor& to, bool non_block
   }
   at::Tensor target = AsCpu(to);
   at::native::copy_(target, source, false);
-  if (!to.is_cpu()) ++computed[static_cast<size_t>(to.device().index())];
+  if (!to.is_cpu()) ++computed[Slot(to.device().index())];
   return to;
 }
 
@@ -389,7 +388,7 @@ void OnTheCpu(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
   CheckOneDevice(op, *stack, device);
   const c10::OptionalDeviceGuard guard(device);
   at::native::cpu_fallback(op, stack);
-  if (device.has_value() && !device->is_cpu()) ++computed[static_cast<size_t>(device->index())];
+  if (device.has_value() && !device->is_cpu()) ++computed[Slot(device->index())];
 }
 
 int64_t AttentionInSteps(const at::Tensor&, const at::Tensor&, const at::Tensor&,
