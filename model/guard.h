@@ -9,9 +9,18 @@
 #include <utility>
 
 #include "absl/status/status.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
 
 namespace hookwire::model {
+
+// Whether an error of libtorch is that memory ran out, on the CPU, of the host for a device, or of
+// a device's libraries: these have no type of their own, only words.
+inline bool SaysOutOfMemory(absl::string_view what) {
+  return absl::StrContains(what, "DefaultCPUAllocator") ||
+         absl::StrContains(what, "out of memory") || absl::StrContains(what, "ALLOC_FAILED");
+}
 
 // Carries a status from deep inside a pass to its edge. Never leaves model/.
 class PassEnded : public std::exception {
@@ -40,6 +49,9 @@ T Guarded(F&& body) {
     return absl::ResourceExhaustedError(
         absl::StrCat("out of device memory: ", error.what_without_backtrace()));
   } catch (const c10::Error& error) {
+    if (SaysOutOfMemory(error.what_without_backtrace())) {
+      return absl::ResourceExhaustedError(error.what_without_backtrace());
+    }
     return absl::InternalError(absl::StrCat("libtorch: ", error.what_without_backtrace()));
   } catch (const std::bad_alloc&) {
     return absl::ResourceExhaustedError("out of memory");

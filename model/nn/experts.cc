@@ -39,6 +39,9 @@ Routing ChooseExperts(const at::Tensor& probabilities, const RouterWeights& weig
 
 namespace {
 
+// Of what libtorch allocates.
+constexpr uintptr_t kAlignment = 64;
+
 // Each expert's rows of x, which end at ends[expert], times the transposed weight of that expert:
 // x [rows, in], weights [expert, out, in] -> [rows, out].
 at::Tensor Products(const at::Tensor& x, const at::Tensor& weights,
@@ -51,7 +54,11 @@ at::Tensor Products(const at::Tensor& x, const at::Tensor& weights,
     const int64_t end = host_ends.const_data_ptr<int32_t>()[expert];
     if (end == first) continue;
     const Linear linear{.weight = weights.select(0, expert), .bias = {}, .tiles = tiles};
-    out.narrow(0, first, end - first).copy_(linear(x.narrow(0, first, end - first)));
+    // The bits of a product depend on how its rows are aligned, and tiles are found on aligned
+    // ones.
+    at::Tensor rows = x.narrow(0, first, end - first);
+    if (reinterpret_cast<uintptr_t>(rows.const_data_ptr()) % kAlignment != 0) rows = rows.clone();
+    out.narrow(0, first, end - first).copy_(linear(rows));
     first = end;
   }
   return out;

@@ -52,6 +52,17 @@ class BatchPass {
   }
 
   absl::Status Run(model::Numerics numerics) {
+    const absl::Status status = RunMembers(numerics);
+    if (status.ok()) return status;
+    // The pass's failure is none of theirs.
+    for (Active& run : active_) {
+      if (!run.status.ok()) Leave(run);
+    }
+    return status;
+  }
+
+ private:
+  absl::Status RunMembers(model::Numerics numerics) {
     HOOKWIRE_RETURN_IF_ERROR(Step([&](BatchTap& tap) -> absl::Status {
       HOOKWIRE_ASSIGN_OR_RETURN(state_, model_.Begin(Sequences(), numerics, tap));
       return absl::OkStatus();
@@ -74,7 +85,6 @@ class BatchPass {
     return absl::OkStatus();
   }
 
- private:
   std::vector<std::vector<int64_t>> Sequences() const {
     std::vector<std::vector<int64_t>> sequences;
     for (const Active& run : active_) {
@@ -108,7 +118,7 @@ class BatchPass {
     for (Active& run : active_) {
       const int n = run.n_sequences();
       if (run.EndsAfter(layers)) {
-        EmitResidual(run, first);
+        HOOKWIRE_RETURN_IF_ERROR(EmitResidual(run, first));
       } else {
         for (int s = 0; s < n; ++s) staying.push_back(first + s);
       }
@@ -126,10 +136,10 @@ class BatchPass {
 
   // The residual stream where the pass ends, if the run wants it; its first sequence is number
   // `first` of the pass.
-  void EmitResidual(Active& run, int first) {
+  absl::Status EmitResidual(Active& run, int first) {
     const OutputPlan* const plan = FindOutput(*run.member->plan, v1::TensorGroup::SOURCE_RESIDUAL);
-    if (!run.status.ok() || plan == nullptr) return;
-    run.status = model::Guarded<absl::Status>([&] {
+    if (!run.status.ok() || plan == nullptr) return absl::OkStatus();
+    return Own(run, [&] {
       const std::vector<at::Tensor> residual = model::TextModel::Residual(state_);
       for (int s = 0; s < run.n_sequences(); ++s) {
         const auto planned =
@@ -175,19 +185,29 @@ class BatchPass {
           state_, rows, tap, [&](int sequence, int64_t first, const at::Tensor& logits) {
             calls_.between_steps();
             const auto [r, s] = places[static_cast<size_t>(sequence)];
-            absl::Status& status = active_[r].status;
-            if (status.ok()) {
-              status = model::Guarded<absl::Status>(
-                  [&, s = s, r = r] { return active_[r].outputs->Take(s, first, logits); });
+            Active& run = active_[r];
+            if (run.status.ok()) {
+              HOOKWIRE_RETURN_IF_ERROR(
+                  Own(run, [&, s = s] { return run.outputs->Take(s, first, logits); }));
             }
-            return tap.any_left() ? absl::OkStatus() : status;
+            return tap.any_left() ? absl::OkStatus() : run.status;
           });
     }));
     for (Active& run : active_) {
       if (run.status.ok()) {
-        run.status = model::Guarded<absl::Status>([&run] { return run.outputs->Finish(); });
+        HOOKWIRE_RETURN_IF_ERROR(Own(run, [&run] { return run.outputs->Finish(); }));
       }
     }
+    return absl::OkStatus();
+  }
+
+  // What one run does by itself: where it fails, that is its own failure, but that memory has run
+  // out is the pass's.
+  template <typename F>
+  static absl::Status Own(Active& run, F&& work) {
+    absl::Status status = model::Guarded<absl::Status>(std::forward<F>(work));
+    if (IsWithoutMemory(status)) return status;
+    run.status = std::move(status);
     return absl::OkStatus();
   }
 

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "model/guard.h"
+#include "server/errors/errors.h"
 
 namespace hookwire::server {
 
@@ -13,6 +14,10 @@ BatchTap::BatchTap(std::vector<Member> members, absl::FunctionRef<void()> betwee
   for (const Member& member : members_) {
     for (int s = 0; s < member.n_sequences; ++s) places_.push_back({member.tap, s});
   }
+}
+
+bool IsWithoutMemory(const absl::Status& status) {
+  return status.code() == absl::StatusCode::kResourceExhausted && !HasReason(status);
 }
 
 bool BatchTap::Wants(model::HookId hook) const {
@@ -30,9 +35,10 @@ absl::Status BatchTap::Visit(model::HookId hook, absl::Span<at::Tensor> values) 
   for (const Member& member : members_) {
     const auto count = static_cast<size_t>(member.n_sequences);
     if (member.status->ok() && member.tap->Wants(hook)) {
-      // What one run's change throws is that run's failure.
-      *member.status = model::Guarded<absl::Status>(
+      absl::Status status = model::Guarded<absl::Status>(
           [&] { return member.tap->Visit(hook, values.subspan(first, count)); });
+      if (IsWithoutMemory(status)) return status;
+      *member.status = std::move(status);
     }
     first += count;
   }

@@ -14,9 +14,13 @@
 
 namespace hookwire::server {
 
+// Whether memory has run out, and no sink says so: the failure of all that share a pass, whoever
+// came to ask for the last of it.
+bool IsWithoutMemory(const absl::Status& status);
+
 // Sequences of the pass are those of the first run, then those of the second, and so on. A run that
 // fails at a hook point takes no further part, and the others go on: the pass ends early only where
-// all have failed.
+// all have failed, or memory has run out.
 class BatchTap final : public model::Tap {
  public:
   // One run: its tap, and what became of it.

@@ -16,7 +16,8 @@ namespace {
 
 // A large tensor leaves in parts, so that the reader of the first need not wait for the last.
 constexpr int64_t kPartBytes = 4 << 20;
-// On their way from devices, of one run. Enough for the copies to go on while a layer is computed.
+// On their way from devices, of one batch. Enough for the copies to go on while a layer is
+// computed.
 constexpr uint64_t kMaxOnTheWay = 128 << 20;
 
 absl::Status Internal(const std::string& message) {
@@ -87,9 +88,11 @@ absl::Status Emitter::Give(const TensorPlan& tensor, at::ScalarType dtype, const
   const uint64_t offset =
       first == 0 ? 0
                  : static_cast<uint64_t>(first) * (bytes / static_cast<uint64_t>(selected.size(0)));
-  report_.bytes += bytes;
   if (!selected.is_cpu()) {
-    return Send(tensor, hook, first, offset, selected.to(dtype).contiguous(), n_masked);
+    HOOKWIRE_RETURN_IF_ERROR(
+        Send(tensor, hook, first, offset, selected.to(dtype).contiguous(), n_masked));
+    report_.bytes += bytes;
+    return absl::OkStatus();
   }
   NonFiniteElements found;
   absl::Status given;
@@ -101,6 +104,7 @@ absl::Status Emitter::Give(const TensorPlan& tensor, at::ScalarType dtype, const
     found = CountNonFinite(own);
     given = sink_.Emit(tensor.index, offset, std::move(own));
   }
+  report_.bytes += bytes;
   if (n_masked.defined()) {
     found.inf -= std::min(found.inf, static_cast<uint64_t>(n_masked.item<int64_t>()));
   }

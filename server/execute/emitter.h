@@ -26,8 +26,18 @@ namespace hookwire::server {
 
 class Emitter {
  public:
-  // Both must outlive the emitter.
-  Emitter(const RunPlan& plan, TensorSink& sink) : sink_(sink), emitted_(plan.n_tensors) {}
+  // All must outlive the emitter. `bytes_on_the_way`: of all emitters of a batch together, which
+  // are used by one thread; null: of this one.
+  Emitter(const RunPlan& plan, TensorSink& sink, uint64_t* bytes_on_the_way = nullptr)
+      : sink_(sink),
+        emitted_(plan.n_tensors),
+        bytes_on_the_way_(bytes_on_the_way == nullptr ? own_bytes_on_the_way_ : *bytes_on_the_way) {
+  }
+  ~Emitter() {
+    for (const OnTheWay& rows : on_the_way_) bytes_on_the_way_ -= rows.bytes;
+  }
+  Emitter(const Emitter&) = delete;
+  Emitter& operator=(const Emitter&) = delete;
 
   // A pass begins, of whatever number. What an earlier one has given to the sink is not given
   // again: a pass that failed may be run once more.
@@ -87,8 +97,8 @@ class Emitter {
   // The same, for what is not on the CPU.
   absl::Status Send(const TensorPlan& tensor, const std::string& hook, int64_t first,
                     uint64_t offset, const at::Tensor& selected, const at::Tensor& n_masked);
-  // Gives the sink what has arrived, and waits for more until at most `in_all` bytes are on their
-  // way; nothing remains where that is 0.
+  // Gives the sink what has arrived, and waits for more while more than `in_all` bytes are on their
+  // way, its own and others'; nothing of its own remains where that is 0.
   absl::Status Deliver(uint64_t in_all);
   absl::Status DeliverFirst();
   // Gives `selected`, which begins at byte `offset` of its tensor, as a copy at `place`.
@@ -103,7 +113,8 @@ class Emitter {
   absl::Status sink_status_;
   ExecutionReport report_;
   std::deque<OnTheWay> on_the_way_;
-  uint64_t bytes_on_the_way_ = 0;
+  uint64_t own_bytes_on_the_way_ = 0;
+  uint64_t& bytes_on_the_way_;
 };
 
 }  // namespace hookwire::server

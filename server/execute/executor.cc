@@ -9,7 +9,6 @@
 #include <utility>
 #include <vector>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "model/guard.h"
 #include "server/errors/errors.h"
@@ -28,13 +27,7 @@ absl::Status OutOfMemory(const std::string& what) {
                    {v1::ERROR_REASON_OUT_OF_MEMORY, "", {}});
 }
 
-// libtorch's CPU allocator says so in words alone.
-bool IsAllocationFailure(const std::string& what) {
-  return absl::StrContains(what, "DefaultCPUAllocator");
-}
-
 absl::Status FromException(const std::string& what) {
-  if (IsAllocationFailure(what)) return OutOfMemory(what);
   return MakeError(absl::StrCat("the forward pass failed: ", Shorten(what, 300)),
                    {v1::ERROR_REASON_INTERNAL, "", {}});
 }
@@ -59,7 +52,7 @@ class Batch {
         absl::Span<const BatchedRun> runs, BatchObserver& observer)
       : model_(model), options_(options), runs_(runs), observer_(observer) {
     for (const BatchedRun& run : runs) {
-      emitters_.push_back(std::make_unique<Emitter>(*run.plan, *run.sink));
+      emitters_.push_back(std::make_unique<Emitter>(*run.plan, *run.sink, &bytes_on_the_way_));
     }
   }
 
@@ -108,6 +101,15 @@ class Batch {
     });
   }
 
+  // What runs have made so far leaves its device before more is made there.
+  void Flush() {
+    for (const size_t run : Going()) {
+      const absl::Status status =
+          model::Guarded<absl::Status>([&] { return emitters_[run]->Flush(); });
+      if (!status.ok()) End(run, status);
+    }
+  }
+
   void End(size_t run, const absl::Status& status) {
     const std::unique_ptr<Emitter> emitter = std::move(emitters_[run]);
     const absl::Status flushed =
@@ -147,6 +149,8 @@ class Batch {
   const Executor::Options& options_;
   const absl::Span<const BatchedRun> runs_;
   BatchObserver& observer_;
+  // From devices, of all runs.
+  uint64_t bytes_on_the_way_ = 0;
   // Null once the run has ended.
   std::vector<std::unique_ptr<Emitter>> emitters_;
 };
@@ -172,6 +176,7 @@ void Executor::Execute(absl::Span<const BatchedRun> runs, BatchObserver& observe
     if (status.ok()) return;
     if (!IsOutOfMemory(status)) break;
     batch.End(batch.Largest(), status);
+    batch.Flush();
   }
   for (const size_t run : batch.Going()) batch.RunAlone(run);
 }

@@ -31,10 +31,10 @@ from transformers import (
 from tests.parity.daemon import started
 
 # One period of the layers: five sliding ones and a full one.
-LAYERS = 6
+PERIOD = ["sliding_attention"] * 5 + ["full_attention"]
 COMMON: dict[str, Any] = {
-    "num_hidden_layers": LAYERS,
-    "layer_types": ["sliding_attention"] * (LAYERS - 1) + ["full_attention"],
+    "num_hidden_layers": len(PERIOD),
+    "layer_types": PERIOD,
     "vocab_size": 32768,
     "vocab_size_per_layer_input": 32768,
     "head_dim": 256,
@@ -46,6 +46,9 @@ COMMON: dict[str, Any] = {
 SHAPES: dict[str, dict[str, Any]] = {
     "E4B": {
         "hidden_size": 2560,
+        "num_hidden_layers": 2 * len(PERIOD),
+        "layer_types": PERIOD * 2,
+        "num_kv_shared_layers": 6,
         "intermediate_size": 10240,
         "num_attention_heads": 8,
         "num_key_value_heads": 2,
@@ -130,8 +133,9 @@ def measure(text: dict[str, Any], device: str, tokens: torch.Tensor, rounds: int
     """Both sides, one after the other: they share the device's memory."""
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name) / "checkpoint"
-        write(text, directory, device)
-        theirs = seconds(transformers_pass(directory, device, tokens), rounds)
+        first = device.split(",")[0]
+        write(text, directory, first)
+        theirs = seconds(transformers_pass(directory, first, tokens), rounds)
         if device.startswith("cuda"):
             torch.cuda.empty_cache()
         flags = ("--max-batch-tokens", str(tokens.numel()), "--digest-cache", "")
@@ -183,7 +187,8 @@ def main() -> None:
     parser.add_argument("--small", action="store_true", help="small shapes, to see that it works")
     arguments = parser.parse_args()
     rows, n_pos = (2, 16) if arguments.small else (8, 512)
-    device = torch.device(arguments.device)
+    first = arguments.device.split(",")[0]  # Transformers' side has one
+    device = torch.device(first)
     if device.type == "cuda":
         print(torch.cuda.get_device_name(device))
     figures = {}

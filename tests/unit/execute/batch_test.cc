@@ -222,6 +222,26 @@ TEST(Batch, OutOfMemoryEndsTheLargestRunAndRunsTheOthersAgain) {
   }
 }
 
+// Whoever asks for the last of it: at a hook point, for logits, or where a run ends.
+TEST(Batch, MemoryThatRunsOutInASmallRunsOwnWorkEndsTheLargest) {
+  for (const uint32_t at : {0u, 2u, 4u}) {
+    BatchOf batch({Tokens(4) + "captures { hook: 'hook_embed' } captures { hook: "
+                               "'blocks.1.hook_out' } captures { hook: 'blocks.2.hook_out' } "
+                               "captures { hook: 'blocks.3.hook_out' } outputs { logits {} }",
+                   Tokens(40) + "captures { hook: 'blocks.5.hook_out' } outputs { logits {} }"});
+    bool thrown = false;
+    batch.sinks[0].on_emit = [&thrown, at](uint32_t index) -> absl::Status {
+      if (index == at && !std::exchange(thrown, true)) throw std::bad_alloc();
+      return absl::OkStatus();
+    };
+    batch.Execute();
+    EXPECT_TRUE(thrown);
+    EXPECT_TRUE(batch.StatusOf(0).ok()) << batch.StatusOf(0);
+    EXPECT_EQ(DetailsOf(batch.StatusOf(1)).reason, v1::ERROR_REASON_OUT_OF_MEMORY);
+    EXPECT_EQ(batch.recorder.reports.at(0)->bytes, batch.plans[0]->total_bytes);
+  }
+}
+
 TEST(Batch, WhatBreaksThePassOfOneRunDoesNotBreakTheOthers) {
   BatchOf batch({Tokens(4) + "captures { hook: '**.hook_out' } outputs { logits {} }",
                  Tokens(6) + "captures { hook: '**.hook_out' } outputs { logits {} }"});
