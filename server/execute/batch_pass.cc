@@ -187,8 +187,9 @@ class BatchPass {
             const auto [r, s] = places[static_cast<size_t>(sequence)];
             Active& run = active_[r];
             if (run.status.ok()) {
-              HOOKWIRE_RETURN_IF_ERROR(
-                  Own(run, [&, s = s] { return run.outputs->Take(s, first, logits); }));
+              absl::Status memory =
+                  Own(run, [&, s = s] { return run.outputs->Take(s, first, logits); });
+              if (!memory.ok()) return memory;
             }
             return tap.any_left() ? absl::OkStatus() : run.status;
           });
