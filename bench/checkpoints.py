@@ -88,6 +88,16 @@ class Checkpoint:
         return sorted(self.directory().glob("*.safetensors"))
 
 
+# Of all that are made here.
+_COMMON: dict[str, Any] = {
+    "max_position_embeddings": 32768,
+    "bos_token_id": BOS,
+    "eos_token_id": SPECIAL.index("<eos>"),
+    "pad_token_id": SPECIAL.index("<pad>"),
+    "tie_word_embeddings": True,
+}
+
+
 def _e_type(layers: int, vocab: int, width: int, mlp: int, heads: int, ple: int) -> dict[str, Any]:
     """Two sliding layers, one full one, and so on; the last third reuses keys and values."""
     return {
@@ -105,12 +115,8 @@ def _e_type(layers: int, vocab: int, width: int, mlp: int, heads: int, ple: int)
         "num_kv_shared_layers": layers // 3,
         "use_double_wide_mlp": True,
         "sliding_window": 512,
-        "max_position_embeddings": 32768,
         "final_logit_softcapping": 30.0,
-        "bos_token_id": BOS,
-        "eos_token_id": SPECIAL.index("<eos>"),
-        "pad_token_id": SPECIAL.index("<pad>"),
-        "tie_word_embeddings": True,
+        **_COMMON,
     }
 
 
@@ -142,12 +148,8 @@ EXPERTS = Checkpoint(
         "top_k_experts": 4,
         "moe_intermediate_size": 256,
         "sliding_window": 512,
-        "max_position_embeddings": 32768,
         "final_logit_softcapping": 30.0,
-        "bos_token_id": BOS,
-        "eos_token_id": SPECIAL.index("<eos>"),
-        "pad_token_id": SPECIAL.index("<pad>"),
-        "tie_word_embeddings": True,
+        **_COMMON,
     },
 )
 CHECKPOINTS = (TOY, MID, WIDE)
@@ -168,11 +170,7 @@ BROAD = Checkpoint(
         "num_key_value_heads": 1,
         "head_dim": 64,
         "global_head_dim": 64,
-        "max_position_embeddings": 32768,
-        "bos_token_id": BOS,
-        "eos_token_id": SPECIAL.index("<eos>"),
-        "pad_token_id": SPECIAL.index("<pad>"),
-        "tie_word_embeddings": True,
+        **_COMMON,
     },
 )
 

@@ -12,6 +12,7 @@ function does. On `mid`, in float32:
 from __future__ import annotations
 
 import collections
+import concurrent.futures
 import re
 import shutil
 import subprocess
@@ -56,7 +57,7 @@ def classify(library: str, function: str) -> str:
     return "other"
 
 
-def sample(pid: int, busy: Callable[[], None]) -> collections.Counter[str]:
+def sample(pid: int, busy: Callable[[], object]) -> collections.Counter[str]:
     """Counts samples by kind while `busy` is called over and over."""
     stop = threading.Event()
 
@@ -89,7 +90,7 @@ def sample(pid: int, busy: Callable[[], None]) -> collections.Counter[str]:
     return counts
 
 
-def workloads(model: hookwire.RemoteModel, address: str) -> dict[str, Callable[[], None]]:
+def workloads(model: hookwire.RemoteModel, address: str) -> dict[str, Callable[[], object]]:
     """What keeps the daemon busy, by name."""
     last = f"blocks.{MID.n_layers - 1}.hook_out"
     prompt, long_prompt = MID.prompt(16), MID.prompt(128)
@@ -101,22 +102,15 @@ def workloads(model: hookwire.RemoteModel, address: str) -> dict[str, Callable[[
                     tokens = MID.prompt(32, 100 * number + round_)
                     own.run_with_cache(tokens, names_filter=last, return_type=None)
 
-        threads = [threading.Thread(target=ask, args=(number,)) for number in range(32)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        with concurrent.futures.ThreadPoolExecutor(32) as pool:
+            list(pool.map(ask, range(32)))
 
     return {
-        "prompt": lambda: _drop(model.run_with_cache(prompt, names_filter=last, return_type=None)),
+        "prompt": lambda: model.run_with_cache(prompt, names_filter=last, return_type=None),
         "batch": clients,
-        "logits": lambda: _drop(model(MID.prompt(32))),
-        "everything": lambda: _drop(model.run_with_cache(long_prompt, names_filter=None)),
+        "logits": lambda: model(MID.prompt(32)),
+        "everything": lambda: model.run_with_cache(long_prompt, names_filter=None),
     }
-
-
-def _drop(_: object) -> None:
-    pass
 
 
 def main() -> None:

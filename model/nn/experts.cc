@@ -20,23 +20,6 @@
 #include "model/nn/rms_norm.h"
 
 namespace hookwire::model {
-
-at::Tensor RouterScores(const at::Tensor& x, const RouterWeights& weights, double eps,
-                        Numerics numerics) {
-  const double shrink = std::pow(static_cast<double>(x.size(-1)), -0.5);
-  return at::linear(RmsNorm(x, {}, eps, numerics) * weights.scale * shrink, weights.projection);
-}
-
-at::Tensor RouterProbabilities(const at::Tensor& scores) {
-  return at::softmax(scores, -1, at::kFloat);
-}
-
-Routing ChooseExperts(const at::Tensor& probabilities, const RouterWeights& weights, int64_t k) {
-  const auto [largest, indices] = at::topk(probabilities, k, -1);
-  const at::Tensor shares = largest / largest.sum(-1, /*keepdim=*/true);
-  return {shares * weights.per_expert_scale.index({indices}), indices};
-}
-
 namespace {
 
 // Of what libtorch allocates.
@@ -65,6 +48,22 @@ at::Tensor Products(const at::Tensor& x, const at::Tensor& weights,
 }
 
 }  // namespace
+
+at::Tensor RouterScores(const at::Tensor& x, const RouterWeights& weights, double eps,
+                        Numerics numerics) {
+  const double shrink = std::pow(static_cast<double>(x.size(-1)), -0.5);
+  return at::linear(RmsNorm(x, {}, eps, numerics) * weights.scale * shrink, weights.projection);
+}
+
+at::Tensor RouterProbabilities(const at::Tensor& scores) {
+  return at::softmax(scores, -1, at::kFloat);
+}
+
+Routing ChooseExperts(const at::Tensor& probabilities, const RouterWeights& weights, int64_t k) {
+  const auto [largest, indices] = at::topk(probabilities, k, -1);
+  const at::Tensor shares = largest / largest.sum(-1, /*keepdim=*/true);
+  return {shares * weights.per_expert_scale.index({indices}), indices};
+}
 
 at::Tensor RunExperts(const at::Tensor& x, const Routing& routing, const ExpertWeights& weights,
                       Numerics numerics) {

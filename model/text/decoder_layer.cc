@@ -1,7 +1,6 @@
 #include "model/text/decoder_layer.h"
 
 #include <ATen/TensorOperators.h>
-#include <ATen/ops/cat.h>
 
 #include <utility>
 
@@ -59,11 +58,8 @@ Ragged Mixture(const Config& config, const MixtureWeights& weights, int layer, c
       x[i] = RunExperts(x[i], {routing_weights[i], routing_indices[i]}, weights.experts, numerics);
     }
   } else {
-    const auto all = [](const Ragged& parts) {
-      return at::cat(at::TensorList(parts.data(), parts.size()), 0);
-    };
-    x = SplitLike(x, RunExperts(all(x), {all(routing_weights), all(routing_indices)},
-                                weights.experts, numerics));
+    const Routing routing = {AllRows(routing_weights), AllRows(routing_indices)};
+    x = SplitLike(x, RunExperts(AllRows(x), routing, weights.experts, numerics));
   }
   x = probe.Visit(Site::kExpertsOut, layer, std::move(x));
   return HookedNorm(config, weights.post_norm_2, Site::kPostFf2In, layer, std::move(x), probe);

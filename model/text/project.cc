@@ -8,8 +8,10 @@ namespace hookwire::model {
 
 Ragged Project(const Ragged& x, const Linear& linear) {
   if (linear.tiles.empty() || x.size() == 1) return Map(x, linear);
-  return SplitLike(x, linear(at::cat(at::TensorList(x.data(), x.size()), 0)));
+  return SplitLike(x, linear(AllRows(x)));
 }
+
+at::Tensor AllRows(const Ragged& x) { return at::cat(at::TensorList(x.data(), x.size()), 0); }
 
 Ragged SplitLike(const Ragged& x, const at::Tensor& rows) {
   Ragged out;

@@ -11,7 +11,9 @@ namespace hookwire::model {
 // share a product (Linear::tiles), all parts at once.
 Ragged Project(const Ragged& x, const Linear& linear);
 
-// All parts' rows, one after another, as parts of as many rows as x has.
+// The rows of all parts, one after another.
+at::Tensor AllRows(const Ragged& x);
+// The inverse: such rows as parts of as many as x has.
 Ragged SplitLike(const Ragged& x, const at::Tensor& rows);
 
 }  // namespace hookwire::model

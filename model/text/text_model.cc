@@ -90,8 +90,18 @@ at::Tensor SelectRows(const at::Tensor& x, const std::vector<int64_t>& rows) {
   return x.index_select(0, at::tensor(rows, at::kLong).to(x.device()));
 }
 
-// Whatever has rows in the state, but for keys and values: of these sequences, those that the spans
-// name by their position and length.
+// Calls `f` with all that has rows in the state, but for keys and values.
+template <typename F>
+void ForEachRagged(PassState& state, F&& f) {
+  f(state.hidden);
+  f(state.per_layer_inputs);
+  for (RotaryTable& table : state.rotary) {
+    f(table.cos);
+    f(table.sin);
+  }
+}
+
+// Keeps, of these sequences, the rows that the spans name by their position and length.
 void KeepRows(PassState& state, const std::vector<int>& sequences, const std::vector<Span>& spans) {
   std::vector<int64_t> lengths;
   std::vector<int64_t> positions;
@@ -100,7 +110,7 @@ void KeepRows(PassState& state, const std::vector<int>& sequences, const std::ve
     positions.push_back(span.position);
   }
   Layout layout(lengths, state.layout.numerics(), positions);
-  const auto keep = [&](Ragged& ragged) {
+  ForEachRagged(state, [&](Ragged& ragged) {
     if (ragged.empty()) return;
     std::vector<at::Tensor> rows;
     rows.reserve(sequences.size());
@@ -109,13 +119,7 @@ void KeepRows(PassState& state, const std::vector<int>& sequences, const std::ve
       rows.push_back(state.layout.Rows(ragged, sequences[i]).narrow(0, first, lengths[i]));
     }
     ragged = layout.Join(std::move(rows));
-  };
-  keep(state.hidden);
-  keep(state.per_layer_inputs);
-  for (RotaryTable& table : state.rotary) {
-    keep(table.cos);
-    keep(table.sin);
-  }
+  });
   state.layout = std::move(layout);
 }
 
@@ -125,15 +129,8 @@ void MoveTo(PassState& state, at::Device device) {
   const auto move = [device](at::Tensor& tensor) {
     tensor = tensor.to(tensor.options().device(device), /*non_blocking=*/true);
   };
-  const auto move_all = [&move](Ragged& ragged) {
-    std::for_each(ragged.begin(), ragged.end(), move);
-  };
-  move_all(state.hidden);
-  move_all(state.per_layer_inputs);
-  for (RotaryTable& table : state.rotary) {
-    move_all(table.cos);
-    move_all(table.sin);
-  }
+  ForEachRagged(state,
+                [&move](Ragged& ragged) { std::for_each(ragged.begin(), ragged.end(), move); });
   for (std::vector<KeyValues>& shared : state.shared_key_values) {
     for (KeyValues& sequence : shared) {
       move(sequence.keys);

@@ -159,19 +159,16 @@ bool HasTiedUnembedding(const Checkpoint& checkpoint) {
          !checkpoint.Has(absl::StrCat(ModulePath(Component::kUnembed, config, -1), ".weight"));
 }
 
-// As PlacePieces takes them; vision and audio weights count for nothing.
+// As PlacePieces takes them.
 std::vector<uint64_t> BytesOfPieces(const Checkpoint& checkpoint, at::ScalarType dtype) {
   const Config& config = checkpoint.config();
-  const std::vector<std::string> names = checkpoint.names();
-  const auto bytes_under = [&](const std::vector<std::string>& prefixes) {
+  const std::vector<std::string> names = checkpoint.names();  // sorted
+  const auto bytes_under = [&](const std::string& module) {
+    const std::string prefix = absl::StrCat(module, ".");
     uint64_t bytes = 0;
-    for (const std::string& name : names) {
-      const bool is_under =
-          std::any_of(prefixes.begin(), prefixes.end(), [&](const std::string& prefix) {
-            return absl::StartsWith(name, absl::StrCat(prefix, "."));
-          });
-      if (!is_under) continue;
-      auto tensor = checkpoint.Get(name);
+    for (auto name = std::lower_bound(names.begin(), names.end(), prefix);
+         name != names.end() && absl::StartsWith(*name, prefix); ++name) {
+      auto tensor = checkpoint.Get(*name);
       ThrowIfError(tensor.status());
       bytes += static_cast<uint64_t>(tensor->numel()) * at::elementSize(dtype);
     }
@@ -179,14 +176,24 @@ std::vector<uint64_t> BytesOfPieces(const Checkpoint& checkpoint, at::ScalarType
   };
   const std::string embed = ModulePath(Component::kEmbed, config, -1);
   const std::string model = ModulePath(Component::kModel, config, -1);
-  std::vector<uint64_t> bytes = {bytes_under({embed, absl::StrCat(model, ".embed_tokens_per_layer"),
-                                              absl::StrCat(model, ".per_layer_model_projection")})};
+  std::vector<uint64_t> bytes = {bytes_under(embed) +
+                                 bytes_under(absl::StrCat(model, ".embed_tokens_per_layer")) +
+                                 bytes_under(absl::StrCat(model, ".per_layer_model_projection"))};
   for (int i = 0; i < config.n_layers(); ++i) {
-    bytes.push_back(bytes_under({ModulePath(Component::kBlock, config, i)}));
+    bytes.push_back(bytes_under(ModulePath(Component::kBlock, config, i)));
   }
   bytes.push_back(bytes_under(
-      {HasTiedUnembedding(checkpoint) ? embed : ModulePath(Component::kUnembed, config, -1)}));
+      HasTiedUnembedding(checkpoint) ? embed : ModulePath(Component::kUnembed, config, -1)));
   return bytes;
+}
+
+Placement Place(const Checkpoint& checkpoint, at::ScalarType dtype,
+                absl::Span<const DeviceRoom> devices) {
+  if (devices.size() > 1) return PlacePieces(BytesOfPieces(checkpoint, dtype), devices);
+  const at::Device one = devices.front().device;
+  return {.before = one,
+          .layers = std::vector<at::Device>(checkpoint.config().layers.size(), one),
+          .after = one};
 }
 
 // libtorch's grouped products take rows of a multiple of 16 bytes, and say so only when they run.
@@ -212,7 +219,7 @@ absl::StatusOr<TextWeights> LoadWeights(const Checkpoint& checkpoint, at::Scalar
     const Config& config = checkpoint.config();
     ThrowIfError(CheckExpertWidths(config, dtype));
     TextWeights weights;
-    weights.placement = PlacePieces(BytesOfPieces(checkpoint, dtype), devices);
+    weights.placement = Place(checkpoint, dtype, devices);
     Loader load(checkpoint, dtype);
     load.To(weights.placement.before);
     weights.embed = load.Weight(Component::kEmbed, -1, {config.d_vocab, config.d_model});

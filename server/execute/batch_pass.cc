@@ -6,7 +6,6 @@
 #include <utility>
 #include <vector>
 
-#include "model/guard.h"
 #include "server/errors/status_macros.h"
 #include "server/execute/batch_tap.h"
 #include "server/execute/outputs.h"
@@ -73,8 +72,7 @@ class BatchPass {
       if (state_.next_layer == model_.config().n_layers()) break;
       if (state_.next_layer > 0) calls_.between_layers();
       if (state_.next_layer == model_.first_sharing_layer()) {
-        HOOKWIRE_RETURN_IF_ERROR(
-            Step([&](BatchTap&) { return model_.DropUnread(state_, FirstRead()); }));
+        HOOKWIRE_RETURN_IF_ERROR(model_.DropUnread(state_, FirstRead()));
       }
       HOOKWIRE_RETURN_IF_ERROR(Step(
           [&](BatchTap& tap) { return model_.RunLayers(state_, state_.next_layer + 1, tap); }));
@@ -139,7 +137,7 @@ class BatchPass {
   absl::Status EmitResidual(Active& run, int first) {
     const OutputPlan* const plan = FindOutput(*run.member->plan, v1::TensorGroup::SOURCE_RESIDUAL);
     if (!run.status.ok() || plan == nullptr) return absl::OkStatus();
-    return Own(run, [&] {
+    return DoOwn(run.status, [&] {
       const std::vector<at::Tensor> residual = model::TextModel::Residual(state_);
       for (int s = 0; s < run.n_sequences(); ++s) {
         const auto planned =
@@ -188,7 +186,7 @@ class BatchPass {
             Active& run = active_[r];
             if (run.status.ok()) {
               absl::Status memory =
-                  Own(run, [&, s = s] { return run.outputs->Take(s, first, logits); });
+                  DoOwn(run.status, [&, s = s] { return run.outputs->Take(s, first, logits); });
               if (!memory.ok()) return memory;
             }
             return tap.any_left() ? absl::OkStatus() : run.status;
@@ -196,19 +194,9 @@ class BatchPass {
     }));
     for (Active& run : active_) {
       if (run.status.ok()) {
-        HOOKWIRE_RETURN_IF_ERROR(Own(run, [&run] { return run.outputs->Finish(); }));
+        HOOKWIRE_RETURN_IF_ERROR(DoOwn(run.status, [&run] { return run.outputs->Finish(); }));
       }
     }
-    return absl::OkStatus();
-  }
-
-  // What one run does by itself: where it fails, that is its own failure, but that memory has run
-  // out is the pass's.
-  template <typename F>
-  static absl::Status Own(Active& run, F&& work) {
-    absl::Status status = model::Guarded<absl::Status>(std::forward<F>(work));
-    if (IsWithoutMemory(status)) return status;
-    run.status = std::move(status);
     return absl::OkStatus();
   }
 

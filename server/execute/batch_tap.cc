@@ -4,7 +4,6 @@
 #include <cstddef>
 #include <utility>
 
-#include "model/guard.h"
 #include "server/errors/errors.h"
 
 namespace hookwire::server {
@@ -35,10 +34,9 @@ absl::Status BatchTap::Visit(model::HookId hook, absl::Span<at::Tensor> values) 
   for (const Member& member : members_) {
     const auto count = static_cast<size_t>(member.n_sequences);
     if (member.status->ok() && member.tap->Wants(hook)) {
-      absl::Status status = model::Guarded<absl::Status>(
-          [&] { return member.tap->Visit(hook, values.subspan(first, count)); });
-      if (IsWithoutMemory(status)) return status;
-      *member.status = std::move(status);
+      absl::Status memory = DoOwn(
+          *member.status, [&] { return member.tap->Visit(hook, values.subspan(first, count)); });
+      if (!memory.ok()) return memory;
     }
     first += count;
   }

@@ -4,19 +4,30 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <utility>
 #include <vector>
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/types/span.h"
+#include "model/guard.h"
 #include "model/tap/tap.h"
 #include "server/execute/run_tap.h"
 
 namespace hookwire::server {
 
-// Whether memory has run out, and no sink says so: the failure of all that share a pass, whoever
-// came to ask for the last of it.
+// Whether memory has run out, and no sink says so.
 bool IsWithoutMemory(const absl::Status& status);
+
+// Does what one run of a pass does by itself. Where that fails, `own` says so; but that memory has
+// run out is the failure of all, whoever came to ask for the last of it, and is returned.
+template <typename F>
+absl::Status DoOwn(absl::Status& own, F&& work) {
+  absl::Status status = model::Guarded<absl::Status>(std::forward<F>(work));
+  if (IsWithoutMemory(status)) return status;
+  own = std::move(status);
+  return absl::OkStatus();
+}
 
 // Sequences of the pass are those of the first run, then those of the second, and so on. A run that
 // fails at a hook point takes no further part, and the others go on: the pass ends early only where

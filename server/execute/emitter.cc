@@ -36,6 +36,23 @@ at::Tensor Detach(const at::Tensor& selected, at::ScalarType dtype) {
   return own;
 }
 
+// Calls `give` with the rows of the tensor, kPartBytes in `dtype` of them at a time, and with the
+// number of the first; once where there are none.
+template <typename F>
+absl::Status InParts(const at::Tensor& tensor, at::ScalarType dtype, F&& give) {
+  const at::Tensor rows = tensor.dim() == 0 ? tensor.unsqueeze(0) : tensor;
+  const int64_t n_rows = rows.size(0);
+  const int64_t row_bytes =
+      static_cast<int64_t>(c10::elementSize(dtype)) * rows.numel() / std::max<int64_t>(1, n_rows);
+  const int64_t step = std::max<int64_t>(1, kPartBytes / std::max<int64_t>(1, row_bytes));
+  int64_t row = 0;
+  do {
+    HOOKWIRE_RETURN_IF_ERROR(give(rows.narrow(0, row, std::min(step, n_rows - row)), row));
+    row += step;
+  } while (row < n_rows);
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::Status Emitter::FromSink(absl::Status status) {
@@ -117,13 +134,9 @@ absl::Status Emitter::Give(const TensorPlan& tensor, at::ScalarType dtype, const
 absl::Status Emitter::GiveAt(uint8_t* place, const TensorPlan& tensor, at::ScalarType dtype,
                              uint64_t offset, const at::Tensor& selected,
                              NonFiniteElements& found) {
-  const at::Tensor rows = selected.dim() == 0 ? selected.unsqueeze(0) : selected;
-  const auto row_bytes =
-      static_cast<int64_t>(c10::elementSize(dtype)) * rows.numel() / rows.size(0);
-  const bool as_it_is = rows.is_cpu() && rows.is_contiguous() && rows.scalar_type() == dtype;
-  const int64_t step = std::max<int64_t>(1, kPartBytes / row_bytes);
-  for (int64_t first = 0; first < rows.size(0); first += step) {
-    const at::Tensor source = rows.narrow(0, first, std::min(step, rows.size(0) - first));
+  const bool as_it_is =
+      selected.is_cpu() && selected.is_contiguous() && selected.scalar_type() == dtype;
+  return InParts(selected, dtype, [&](const at::Tensor& source, int64_t) {
     at::Tensor part = at::from_blob(place, source.sizes(), at::TensorOptions().dtype(dtype));
     if (as_it_is) {
       found += CopyAndCountNonFinite(source, place);
@@ -132,26 +145,21 @@ absl::Status Emitter::GiveAt(uint8_t* place, const TensorPlan& tensor, at::Scala
       found += CountNonFinite(part);
     }
     const uint64_t bytes = part.nbytes();
-    HOOKWIRE_RETURN_IF_ERROR(sink_.Emit(tensor.index, offset, std::move(part)));
+    absl::Status given = sink_.Emit(tensor.index, offset, std::move(part));
     place += bytes;
     offset += bytes;
-  }
-  return absl::OkStatus();
+    return given;
+  });
 }
 
 absl::Status Emitter::Send(const TensorPlan& tensor, const std::string& hook, int64_t first,
                            uint64_t offset, const at::Tensor& selected,
                            const at::Tensor& n_masked) {
-  const at::Tensor rows = selected.dim() == 0 ? selected.unsqueeze(0) : selected;
   std::optional<DeviceCopy> counts;
-  if (rows.is_floating_point()) counts.emplace(CountNonFiniteThere(rows, n_masked));
-  const int64_t row_bytes = std::max<int64_t>(
-      1, static_cast<int64_t>(rows.nbytes()) / std::max<int64_t>(1, rows.size(0)));
-  const int64_t step = std::max<int64_t>(1, kPartBytes / row_bytes);
-  int64_t row = 0;
-  do {
-    const at::Tensor part = rows.narrow(0, row, std::min(step, rows.size(0) - row));
-    HOOKWIRE_RETURN_IF_ERROR(Deliver(kMaxOnTheWay));
+  if (selected.is_floating_point()) counts.emplace(CountNonFiniteThere(selected, n_masked));
+  return InParts(selected, selected.scalar_type(), [&](const at::Tensor& part, int64_t row) {
+    absl::Status delivered = Deliver(kMaxOnTheWay);
+    if (!delivered.ok()) return delivered;
     on_the_way_.push_back({.tensor = tensor.index,
                            .sequence = static_cast<uint32_t>(tensor.slice.sequence),
                            .hook = hook,
@@ -162,9 +170,8 @@ absl::Status Emitter::Send(const TensorPlan& tensor, const std::string& hook, in
                            .counts = std::exchange(counts, std::nullopt)});
     bytes_on_the_way_ += part.nbytes();
     offset += part.nbytes();
-    row += step;
-  } while (row < rows.size(0));
-  return absl::OkStatus();
+    return absl::OkStatus();
+  });
 }
 
 absl::Status Emitter::Deliver(uint64_t in_all) {

@@ -93,6 +93,10 @@ absl::Status RunTap::Visit(model::HookId hook, absl::Span<at::Tensor> values) {
   if (work.visited) return Internal(absl::StrCat("the pass came to ", point.name, " twice"));
   work.visited = true;
   HOOKWIRE_ASSIGN_OR_RETURN(const std::vector<int64_t> left, CheckValues(point, work, values));
+  const bool is_whole =
+      std::all_of(left.begin(), left.end(), [](int64_t rows) { return rows == 0; });
+  const WorkOnRest rest = is_whole ? WorkOnRest{} : OnRest(point, work, left);
+  const Work& todo = is_whole ? work : rest.work;
 
   std::vector<at::Tensor> masks;  // [head, pos, key_pos] a wanted sequence
   if (point.site == model::Site::kAttnScores) {
@@ -101,9 +105,9 @@ absl::Status RunTap::Visit(model::HookId hook, absl::Span<at::Tensor> values) {
       if (work.wanted[s]) masks[s] = at::isneginf(values[s]);
     }
   }
-  HOOKWIRE_RETURN_IF_ERROR(EmitCaptures(point, work, /*before=*/true, values, masks, left));
-  HOOKWIRE_RETURN_IF_ERROR(Apply(point, work, masks, left, values));
-  return EmitCaptures(point, work, /*before=*/false, values, masks, left);
+  HOOKWIRE_RETURN_IF_ERROR(EmitCaptures(point, todo, /*before=*/true, values, masks));
+  HOOKWIRE_RETURN_IF_ERROR(Apply(point, todo, masks, values));
+  return EmitCaptures(point, todo, /*before=*/false, values, masks);
 }
 
 absl::StatusOr<std::vector<int64_t>> RunTap::CheckValues(
@@ -172,63 +176,57 @@ std::vector<int64_t> RunTap::FirstRead(int layers) const {
   return first;
 }
 
-Slice RunTap::WithoutLeft(const model::HookPoint& point, const Slice& slice,
-                          const std::vector<int64_t>& left) const {
-  const int64_t gone = left[static_cast<size_t>(pass_.place(slice))];
-  Slice moved = slice;
+RunTap::WorkOnRest RunTap::OnRest(const model::HookPoint& point, const Work& work,
+                                  const std::vector<int64_t>& left) const {
   const std::optional<size_t> axis = PositionAxis(point);
-  if (gone == 0 || !axis.has_value()) return moved;
-  AxisPick& pick = moved.picks[*axis];
-  if (pick.IsRange()) {
-    pick.start -= gone;
-  } else {
-    pick.indices = pick.indices.sub(gone);
+  const auto move = [&](Slice& slice) {
+    if (!axis.has_value() || !pass_.Has(slice)) return;
+    const int64_t gone = left[static_cast<size_t>(pass_.place(slice))];
+    AxisPick& pick = slice.picks[*axis];
+    if (pick.IsRange()) {
+      pick.start -= gone;
+    } else {
+      pick.indices = pick.indices.sub(gone);
+    }
+  };
+  WorkOnRest rest;
+  rest.work = work;
+  for (const CapturePlan* capture : work.captures) rest.captures.push_back(*capture);
+  for (const OpPlan* op : work.ops) rest.ops.push_back(*op);
+  for (size_t i = 0; i < rest.captures.size(); ++i) {
+    for (TensorPlan& tensor : rest.captures[i].tensors) move(tensor.slice);
+    rest.work.captures[i] = &rest.captures[i];
   }
-  return moved;
+  for (size_t i = 0; i < rest.ops.size(); ++i) {
+    OpPlan& op = rest.ops[i];
+    std::for_each(op.targets.begin(), op.targets.end(), move);
+    std::for_each(op.sources.begin(), op.sources.end(), move);
+    for (TensorPlan& tensor : op.tensors) move(tensor.slice);
+    rest.work.ops[i] = &op;
+  }
+  return rest;
 }
 
 absl::Status RunTap::EmitCaptures(const model::HookPoint& point, const Work& work, bool before,
                                   absl::Span<const at::Tensor> values,
-                                  const std::vector<at::Tensor>& masks,
-                                  const std::vector<int64_t>& left) {
+                                  const std::vector<at::Tensor>& masks) {
   for (const CapturePlan* capture : work.captures) {
     if (capture->before_interventions != before) continue;
     for (const TensorPlan& tensor : capture->tensors) {
       if (!pass_.Has(tensor.slice)) continue;
       const auto s = static_cast<size_t>(pass_.place(tensor.slice));
-      Slice moved;
-      if (left[s] > 0) moved = WithoutLeft(point, tensor.slice, left);
-      const Slice& slice = left[s] > 0 ? moved : tensor.slice;
       HOOKWIRE_RETURN_IF_ERROR(emitter_.Emit(tensor, capture->dtype, point.name,
-                                             ReadSlice(values[s], slice.picks),
-                                             CountMasked(masks, s, slice)));
+                                             ReadSlice(values[s], tensor.slice.picks),
+                                             CountMasked(masks, s, tensor.slice)));
     }
   }
   return absl::OkStatus();
 }
 
-OpPlan RunTap::OnWhatIsLeft(const model::HookPoint& point, const OpPlan& op,
-                            const std::vector<int64_t>& left) const {
-  OpPlan moved = op;
-  const auto move = [&](Slice& slice) {
-    if (pass_.Has(slice)) slice = WithoutLeft(point, slice, left);
-  };
-  for (Slice& target : moved.targets) move(target);
-  for (Slice& source : moved.sources) move(source);
-  for (TensorPlan& tensor : moved.tensors) move(tensor.slice);
-  return moved;
-}
-
 absl::Status RunTap::Apply(const model::HookPoint& point, const Work& work,
-                           const std::vector<at::Tensor>& masks, const std::vector<int64_t>& left,
-                           absl::Span<at::Tensor> values) {
-  const bool any_left =
-      std::any_of(left.begin(), left.end(), [](int64_t rows) { return rows > 0; });
+                           const std::vector<at::Tensor>& masks, absl::Span<at::Tensor> values) {
   std::vector<bool> own(values.size(), false);
-  for (const OpPlan* planned : work.ops) {
-    OpPlan moved;
-    if (any_left) moved = OnWhatIsLeft(point, *planned, left);
-    const OpPlan* const op = any_left ? &moved : planned;
+  for (const OpPlan* op : work.ops) {
     const bool is_callback = op->kind == OpKind::kCallback;
     std::vector<at::Tensor> answers;
     if (is_callback) {

@@ -65,6 +65,13 @@ class RunTap final : public model::Tap {
     bool visited = false;
   };
 
+  // Work, and what it points at.
+  struct WorkOnRest {
+    std::vector<CapturePlan> captures;
+    std::vector<OpPlan> ops;
+    Work work;
+  };
+
   Work& WorkAt(model::HookId hook);
   // By sequence of the pass: how many of its first rows have left it. Internal error where a value
   // has not the axes that the catalogue gives, or something that has left is to be read.
@@ -73,18 +80,15 @@ class RunTap final : public model::Tap {
   // Lowers `first` to the first position that is read or changed at this hook point, by sequence.
   void LowerToFirstRead(const model::HookPoint& point, const Work& work,
                         std::vector<int64_t>& first) const;
-  // An op, or a slice of the plan, on what is left of the sequences.
-  OpPlan OnWhatIsLeft(const model::HookPoint& point, const OpPlan& op,
-                      const std::vector<int64_t>& left) const;
-  Slice WithoutLeft(const model::HookPoint& point, const Slice& slice,
+  // The same work on sequences of which `left[s]` first rows have left.
+  WorkOnRest OnRest(const model::HookPoint& point, const Work& work,
                     const std::vector<int64_t>& left) const;
   // `masks` are the masked elements of the values before any change; empty where nothing is masked.
   absl::Status EmitCaptures(const model::HookPoint& point, const Work& work, bool before,
                             absl::Span<const at::Tensor> values,
-                            const std::vector<at::Tensor>& masks, const std::vector<int64_t>& left);
+                            const std::vector<at::Tensor>& masks);
   absl::Status Apply(const model::HookPoint& point, const Work& work,
-                     const std::vector<at::Tensor>& masks, const std::vector<int64_t>& left,
-                     absl::Span<at::Tensor> values);
+                     const std::vector<at::Tensor>& masks, absl::Span<at::Tensor> values);
   // Shows a callback's selection to the client; the answers, one a target, undefined where nothing
   // changes.
   absl::StatusOr<std::vector<at::Tensor>> Ask(const model::HookPoint& point, const OpPlan& op,

@@ -480,9 +480,7 @@ class RemoteModel(Session):
             self._execute(run)
         finally:
             self._after_hooks(fwd_hooks, reset_hooks_end, clear_contexts, run)
-        cache = run.cache(remove_batch_dim)
-        if device is not None:
-            cache = cache.to(device)
+        cache = run.cache(remove_batch_dim, device)
         return run.output(), cache if return_cache_object else cache.cache_dict
 
     def plan(

@@ -240,8 +240,13 @@ class Run:
             mask = mask[:, self.request.columns]
         return self._session.tensor(mask)
 
-    def cache(self, remove_batch_dim: bool) -> ActivationCache:
-        """What was captured."""
+    def cache(self, remove_batch_dim: bool, device: Any = None) -> ActivationCache:
+        """What was captured.
+
+        Args:
+            remove_batch_dim: as in `hookwire.RemoteModel.run_with_cache`, as is `device`.
+            device: where its tensors go; None: where they are.
+        """
         session, made = self._session, self.request
         tensors: dict[str, Any] = {}
         for entry in self.assembly.entries:
@@ -257,7 +262,9 @@ class Run:
             receipt=self.assembly.receipt,
             batch=len(made.batch),
         )
-        return cache.remove_batch_dim() if remove_batch_dim else cache
+        if remove_batch_dim:
+            cache = cache.remove_batch_dim()
+        return cache if device is None else cache.to(device)
 
 
 def _warn_of_non_finite(receipt: config.Receipt) -> None:
