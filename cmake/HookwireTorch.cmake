@@ -56,4 +56,16 @@ target_compile_options(
 )
 target_link_libraries(hookwire::torch INTERFACE hookwire::torch_cpu hookwire::c10)
 
+# hookwire::torch_openmp: for code of our own that runs on libtorch's threads. at::parallel_for is a template, which is compiled where it
+# is used, and without OpenMP it is a plain loop. The runtime is the wheel's own, so that a process has one; its name may have a hash
+# in it. ThreadSanitizer does not see through its barriers: there the plain loop it is.
+add_library(hookwire::torch_openmp INTERFACE IMPORTED GLOBAL)
+file(GLOB _hookwire_gomp "${HOOKWIRE_TORCH_ROOT}/lib/libgomp*.so*" "${HOOKWIRE_TORCH_ROOT}/../torch.libs/libgomp*.so*")
+if(_hookwire_gomp AND NOT HOOKWIRE_SANITIZE MATCHES thread)
+  list(GET _hookwire_gomp 0 _hookwire_gomp)
+  target_compile_options(hookwire::torch_openmp INTERFACE -fopenmp)
+  target_link_libraries(hookwire::torch_openmp INTERFACE "${_hookwire_gomp}")
+  message(STATUS "OpenMP runtime ${_hookwire_gomp}")
+endif()
+
 message(STATUS "torch ${HOOKWIRE_TORCH_VERSION} at ${HOOKWIRE_TORCH_ROOT}")

@@ -1,6 +1,7 @@
 #include "model/nn/experts.h"
 
 #include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
 #include <ATen/ops/_grouped_mm.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/cumsum.h>
@@ -15,6 +16,7 @@
 #include <cmath>
 #include <tuple>
 
+#include "model/nn/cpu_linear.h"
 #include "model/nn/gelu.h"
 #include "model/nn/linear.h"
 #include "model/nn/rms_norm.h"
@@ -28,8 +30,13 @@ constexpr uintptr_t kAlignment = 64;
 // Each expert's rows of x, which end at ends[expert], times the transposed weight of that expert:
 // x [rows, in], weights [expert, out, in] -> [rows, out].
 at::Tensor Products(const at::Tensor& x, const at::Tensor& weights,
-                    const std::vector<int64_t>& tiles, const at::Tensor& ends) {
-  if (tiles.empty()) return at::_grouped_mm(x, weights.transpose(-2, -1), ends);
+                    const std::vector<int64_t>& tiles, const at::Tensor& ends, Numerics numerics) {
+  if (numerics != Numerics::kReference && HasCpuLinear(weights) && !at::GradMode::is_enabled()) {
+    return CpuGroupedLinear(x, weights, ends);
+  }
+  if (numerics != Numerics::kInvariant) {
+    return at::_grouped_mm(x, weights.transpose(-2, -1), ends);
+  }
   const at::Tensor host_ends = ends.cpu();
   at::Tensor out = at::empty({x.size(0), weights.size(1)}, x.options());
   int64_t first = 0;
@@ -41,7 +48,7 @@ at::Tensor Products(const at::Tensor& x, const at::Tensor& weights,
     // ones.
     at::Tensor rows = x.narrow(0, first, end - first);
     if (reinterpret_cast<uintptr_t>(rows.const_data_ptr()) % kAlignment != 0) rows = rows.clone();
-    out.narrow(0, first, end - first).copy_(linear(rows));
+    out.narrow(0, first, end - first).copy_(linear(rows, numerics));
     first = end;
   }
   return out;
@@ -52,7 +59,8 @@ at::Tensor Products(const at::Tensor& x, const at::Tensor& weights,
 at::Tensor RouterScores(const at::Tensor& x, const RouterWeights& weights, double eps,
                         Numerics numerics) {
   const double shrink = std::pow(static_cast<double>(x.size(-1)), -0.5);
-  return at::linear(RmsNorm(x, {}, eps, numerics) * weights.scale * shrink, weights.projection);
+  const Linear projection{.weight = weights.projection, .bias = {}};
+  return projection(RmsNorm(x, {}, eps, numerics) * weights.scale * shrink, numerics);
 }
 
 at::Tensor RouterProbabilities(const at::Tensor& scores) {
@@ -80,19 +88,19 @@ at::Tensor RunExperts(const at::Tensor& x, const Routing& routing, const ExpertW
   const at::Tensor ends =
       at::cumsum(counts, 0, at::kInt);  // [expert]: where each expert's rows end
 
-  const at::Tensor gate_up = Products(inputs, weights.gate_up, weights.gate_up_tiles,
-                                      ends);  // [rows × k, 2 × d_expert]
+  const at::Tensor gate_up = Products(inputs, weights.gate_up, weights.gate_up_tiles, ends,
+                                      numerics);  // [rows × k, 2 × d_expert]
   const auto halves = gate_up.chunk(2, -1);
   const at::Tensor activated = GatedGelu(halves[0], halves[1], numerics);  // [rows × k, d_expert]
   const at::Tensor outputs =
-      Products(activated, weights.down, weights.down_tiles, ends);  // [rows × k, d_model]
+      Products(activated, weights.down, weights.down_tiles, ends, numerics);  // [rows × k, d_model]
 
   const at::Tensor weighted =
       outputs * routing.weights.reshape(-1).index_select(0, order).unsqueeze(-1);
   at::Tensor back = at::empty_like(order);
   back.index_put_({order}, at::arange(order.size(0), order.options()));
   const at::Tensor by_row = weighted.index_select(0, back).view({rows, k, x.size(1)});
-  if (weights.down_tiles.empty()) return by_row.sum(1).to(x.scalar_type());
+  if (numerics != Numerics::kInvariant) return by_row.sum(1).to(x.scalar_type());
   at::Tensor sum = by_row.select(1, 0);
   for (int64_t i = 1; i < k; ++i) sum = sum + by_row.select(1, i);
   return sum.to(x.scalar_type());

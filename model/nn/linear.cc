@@ -1,6 +1,7 @@
 #include "model/nn/linear.h"
 
 #include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/constant_pad_nd.h>
@@ -12,6 +13,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "model/nn/cpu_linear.h"
 
 namespace hookwire::model {
 namespace {
@@ -19,6 +21,7 @@ namespace {
 constexpr int64_t kLeastTile = 16;
 constexpr int64_t kTiles[] = {256, 128, 64, 32};
 
+// libtorch's.
 at::Tensor Product(const Linear& linear, const at::Tensor& x) {
   return linear.bias.defined() ? at::linear(x, linear.weight, linear.bias)
                                : at::linear(x, linear.weight);
@@ -35,8 +38,12 @@ at::Tensor Probes(const Linear& linear, int64_t rows) {
 
 }  // namespace
 
-at::Tensor Linear::operator()(const at::Tensor& x) const {
-  if (tiles.empty()) return Product(*this, x);
+at::Tensor Linear::operator()(const at::Tensor& x, Numerics numerics) const {
+  if (numerics != Numerics::kReference && HasCpuLinear(weight) && !at::GradMode::is_enabled()) {
+    const at::Tensor y = CpuLinear(x, weight);
+    return bias.defined() ? y + bias : y;
+  }
+  if (numerics != Numerics::kInvariant || tiles.empty()) return Product(*this, x);
   std::vector<at::Tensor> parts;
   const int64_t rows = x.size(0);
   for (int64_t row = 0; row < rows;) {

@@ -1,4 +1,4 @@
-// y = x Wᵀ + b, as it comes or in tiles of verified row counts.
+// y = x Wᵀ + b, in each of the numerics.
 #ifndef HOOKWIRE_MODEL_NN_LINEAR_H_
 #define HOOKWIRE_MODEL_NN_LINEAR_H_
 
@@ -8,18 +8,22 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "model/numerics.h"
 
 namespace hookwire::model {
 
 struct Linear {
   at::Tensor weight;  // [out, in]
   at::Tensor bias;    // [out]; undefined where the checkpoint has none
-  // Empty: one product for all rows, whose bits may depend on how many they are. Else products of
-  // these row counts alone, largest first, the last one filled up with zeros (FindRowTiles).
-  std::vector<int64_t> tiles;
+  // For `invariant` where CpuLinear has no products of this weight (FindRowTiles).
+  std::vector<int64_t> tiles = {};
 
-  // x [rows, in] -> [rows, out]. Without tiles x may have more axes before its last.
-  at::Tensor operator()(const at::Tensor& x) const;
+  // x [rows, in] -> [rows, out]; without tiles x may have more axes before its last. `reference`:
+  // libtorch's product, whose bits may depend on how many rows there are. `fast` and `invariant`:
+  // CpuLinear's, whose bits do not, where there are such and no gradients are recorded; else
+  // libtorch's, which `invariant` makes of the row counts in `tiles` alone, largest first, the last
+  // one filled up with zeros.
+  at::Tensor operator()(const at::Tensor& x, Numerics numerics) const;
 };
 
 // The row counts, out of 256, 128, 64, 32 and 16, at which products with this weight give a row the

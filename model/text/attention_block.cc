@@ -63,10 +63,10 @@ class Attention {
   }
 
   Ragged Queries(const Ragged& x, const std::optional<HeadInput>& input) const {
-    Ragged q = SplitHeads(Project(Visit(Site::kQIn, x), weights_.q));  // [rows, head, d_head]
-    if (input)
-      q = ProjectHeadInput(config_, weights_.ln1, weights_.q, *input, q,
-                           probe_.layout().numerics());
+    const Numerics numerics = probe_.layout().numerics();
+    Ragged q =
+        SplitHeads(Project(Visit(Site::kQIn, x), weights_.q, numerics));  // [rows, head, d_head]
+    if (input) q = ProjectHeadInput(config_, weights_.ln1, weights_.q, *input, q, numerics);
     q = Visit(Site::kQOut, std::move(q));
     return Visit(Site::kRotQ, Rotate(Norm(weights_.q_norm, Site::kQNormIn, std::move(q))));
   }
@@ -74,14 +74,14 @@ class Attention {
   // [rows, key_value_head, d_head] each.
   void OwnKeyValues(const Ragged& x, const HeadInputs& inputs, Ragged& keys, Ragged& values) {
     const Numerics numerics = probe_.layout().numerics();
-    keys = SplitHeads(Project(Visit(Site::kKIn, x), weights_.k));
+    keys = SplitHeads(Project(Visit(Site::kKIn, x), weights_.k, numerics));
     if (inputs.k)
       keys = ProjectHeadInput(config_, weights_.ln1, weights_.k, *inputs.k, keys, numerics);
     keys = Visit(Site::kKOut, std::move(keys));
     if (at_.key_is_value) {
       values = keys;
     } else {
-      values = SplitHeads(Project(Visit(Site::kVIn, x), weights_.v));
+      values = SplitHeads(Project(Visit(Site::kVIn, x), weights_.v, numerics));
       if (inputs.v)
         values = ProjectHeadInput(config_, weights_.ln1, weights_.v, *inputs.v, values, numerics);
       values = Visit(Site::kVOut, std::move(values));
@@ -190,8 +190,8 @@ class Attention {
   // [rows, head, d_head] -> [rows, d_model].
   Ragged Output(Ragged z) const {
     z = Visit(Site::kOIn, std::move(z));
-    Ragged out =
-        Project(Map(z, [](const at::Tensor& part) { return part.flatten(1); }), weights_.o);
+    Ragged out = Project(Map(z, [](const at::Tensor& part) { return part.flatten(1); }), weights_.o,
+                         probe_.layout().numerics());
     if (probe_.Wants(Site::kResult, layer_))
       out = VisitHeadResults(weights_.o, layer_, z, std::move(out), probe_);
     return Visit(Site::kAttnOut, Visit(Site::kOOut, std::move(out)));

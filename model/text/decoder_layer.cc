@@ -15,17 +15,17 @@ at::Tensor Add(const at::Tensor& a, const at::Tensor& b) { return a + b; }
 
 // x [rows, d_model] -> [rows, d_model].
 Ragged GatedMlp(const LayerWeights& weights, int layer, Ragged x, const Probe& probe) {
-  x = probe.Visit(Site::kMlpIn, layer, std::move(x));
-  const Ragged gate = probe.Visit(Site::kGateOut, layer,
-                                  Project(probe.Visit(Site::kGateIn, layer, x), weights.gate));
-  const Ragged up =
-      probe.Visit(Site::kUpOut, layer, Project(probe.Visit(Site::kUpIn, layer, x), weights.up));
   const Numerics numerics = probe.layout().numerics();
+  x = probe.Visit(Site::kMlpIn, layer, std::move(x));
+  const Ragged gate = probe.Visit(
+      Site::kGateOut, layer, Project(probe.Visit(Site::kGateIn, layer, x), weights.gate, numerics));
+  const Ragged up = probe.Visit(Site::kUpOut, layer,
+                                Project(probe.Visit(Site::kUpIn, layer, x), weights.up, numerics));
   Ragged inner = Map(gate, up, [numerics](const at::Tensor& g, const at::Tensor& u) {
     return GatedGelu(g, u, numerics);
   });
   inner = probe.Visit(Site::kDownIn, layer, std::move(inner));  // [rows, d_mlp]
-  Ragged out = probe.Visit(Site::kDownOut, layer, Project(inner, weights.down));
+  Ragged out = probe.Visit(Site::kDownOut, layer, Project(inner, weights.down, numerics));
   return probe.Visit(Site::kMlpOut, layer, std::move(out));
 }
 
@@ -53,7 +53,7 @@ Ragged Mixture(const Config& config, const MixtureWeights& weights, int layer, c
 
   Ragged x = HookedNorm(config, weights.pre_norm_2, Site::kPreFf2In, layer, stream, probe);
   x = probe.Visit(Site::kExpertsIn, layer, std::move(x));
-  if (weights.experts.down_tiles.empty()) {
+  if (numerics != Numerics::kInvariant) {
     for (size_t i = 0; i < x.size(); ++i) {
       x[i] = RunExperts(x[i], {routing_weights[i], routing_indices[i]}, weights.experts, numerics);
     }
@@ -68,18 +68,19 @@ Ragged Mixture(const Config& config, const MixtureWeights& weights, int layer, c
 // What the per-layer embeddings add: the residual stream [rows, d_model] -> [rows, d_model].
 Ragged PerLayerInput(const Config& config, const PerLayerWeights& weights, int layer,
                      const Ragged& stream, const PassState& state, const Probe& probe) {
+  const Numerics numerics = probe.layout().numerics();
   const Ragged gate_in = probe.Visit(Site::kPleGateIn, layer, stream);
-  const Ragged gate = probe.Visit(Site::kPleGateOut, layer,
-                                  Project(gate_in, weights.gate));  // [rows, d_per_layer_input]
+  const Ragged gate =
+      probe.Visit(Site::kPleGateOut, layer,
+                  Project(gate_in, weights.gate, numerics));  // [rows, d_per_layer_input]
   const Ragged signal = probe.Visit(
       Site::kPerLayerInput, layer,
       Map(state.per_layer_inputs, [layer](const at::Tensor& x) { return x.select(1, layer); }));
-  const Numerics numerics = probe.layout().numerics();
   Ragged x = Map(gate, signal, [numerics](const at::Tensor& g, const at::Tensor& s) {
     return GatedGelu(g, s, numerics);
   });
   x = probe.Visit(Site::kPleProjectionIn, layer, std::move(x));
-  x = probe.Visit(Site::kPleProjectionOut, layer, Project(x, weights.projection));
+  x = probe.Visit(Site::kPleProjectionOut, layer, Project(x, weights.projection, numerics));
   return HookedNorm(config, weights.post_norm, Site::kPleNormIn, layer, std::move(x), probe);
 }
 

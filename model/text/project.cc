@@ -6,9 +6,11 @@
 
 namespace hookwire::model {
 
-Ragged Project(const Ragged& x, const Linear& linear) {
-  if (linear.tiles.empty() || x.size() == 1) return Map(x, linear);
-  return SplitLike(x, linear(AllRows(x)));
+Ragged Project(const Ragged& x, const Linear& linear, Numerics numerics) {
+  if (numerics != Numerics::kInvariant || x.size() == 1) {
+    return Map(x, [&](const at::Tensor& part) { return linear(part, numerics); });
+  }
+  return SplitLike(x, linear(AllRows(x), numerics));
 }
 
 at::Tensor AllRows(const Ragged& x) { return at::cat(at::TensorList(x.data(), x.size()), 0); }

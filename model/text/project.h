@@ -3,13 +3,14 @@
 #define HOOKWIRE_MODEL_TEXT_PROJECT_H_
 
 #include "model/nn/linear.h"
+#include "model/numerics.h"
 #include "model/text/ragged.h"
 
 namespace hookwire::model {
 
-// [rows, in] -> [rows, out], part by part; where the projection's bits do not depend on which rows
-// share a product (Linear::tiles), all parts at once.
-Ragged Project(const Ragged& x, const Linear& linear);
+// [rows, in] -> [rows, out], part by part; in `invariant`, where a row's bits do not depend on
+// which others share its product, all parts at once.
+Ragged Project(const Ragged& x, const Linear& linear, Numerics numerics);
 
 // The rows of all parts, one after another.
 at::Tensor AllRows(const Ragged& x);

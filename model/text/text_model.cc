@@ -2,6 +2,7 @@
 
 #include <ATen/ScalarOps.h>
 #include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/embedding.h>
@@ -159,6 +160,7 @@ struct TextModel::Impl {
         parameters(config, weights.parameters),
         dtype(dtype_in),
         devices(DevicesOf(weights.placement)),
+        invariant(options.invariant),
         max_logits_bytes(options.max_logits_bytes) {
     for (const LayerConfig& layer : config.layers) {
       at::Tensor& frequencies = inverse_frequencies[static_cast<size_t>(layer.type)];
@@ -185,6 +187,7 @@ struct TextModel::Impl {
   const Parameters parameters;
   const at::ScalarType dtype;
   const std::vector<at::Device> devices;
+  const bool invariant;
   const int64_t max_logits_bytes;
   // By layer type: float32 [d_head / 2].
   std::array<at::Tensor, kNumLayerTypes> inverse_frequencies;
@@ -197,7 +200,7 @@ Ragged TextModel::Impl::PerLayerInputs(const Ragged& ids, const Ragged& embedded
                                        Numerics numerics) const {
   const double projection_scale = std::pow(static_cast<double>(config.d_model), -0.5);
   const double mix_scale = std::pow(2.0, -0.5);
-  const Ragged projected = Project(embedded, weights.per_layer_projection);
+  const Ragged projected = Project(embedded, weights.per_layer_projection, numerics);
   return Map(ids, projected, [&](const at::Tensor& part_ids, const at::Tensor& part) {
     const auto by_layer = [this](const at::Tensor& x) {
       return x.unflatten(-1, {config.n_layers(),
@@ -247,14 +250,15 @@ at::Tensor TextModel::Impl::SoftCap(at::Tensor raw, Numerics numerics) const {
 
 // x [rows, d_model] -> [rows, d_vocab], where every step is shown.
 Ragged TextModel::Impl::VisitLogits(const Ragged& x, const Probe& probe) const {
-  Ragged logits = probe.Visit(Site::kUnembedOut, -1, Project(x, weights.unembed));
-  for (at::Tensor& part : logits) part = SoftCap(std::move(part), probe.layout().numerics());
+  const Numerics numerics = probe.layout().numerics();
+  Ragged logits = probe.Visit(Site::kUnembedOut, -1, Project(x, weights.unembed, numerics));
+  for (at::Tensor& part : logits) part = SoftCap(std::move(part), numerics);
   return probe.Visit(Site::kLogits, -1, std::move(logits));
 }
 
 // The same where nobody looks.
 at::Tensor TextModel::Impl::Logits(const at::Tensor& x, Numerics numerics) const {
-  return SoftCap(weights.unembed(x), numerics);
+  return SoftCap(weights.unembed(x, numerics), numerics);
 }
 
 // Sequences that are short share a block, so that the unembedding is read once for them all; a long
@@ -329,9 +333,12 @@ absl::StatusOr<PassState> TextModel::Begin(std::vector<std::vector<int64_t>> seq
                                            Numerics numerics, Tap& tap) const {
   return Guarded<absl::StatusOr<PassState>>([&]() -> absl::StatusOr<PassState> {
     const Impl& model = *impl_;
-    if ((numerics == Numerics::kInvariant) == model.weights.unembed.tiles.empty()) {
+    if ((numerics == Numerics::kInvariant) != model.invariant) {
       return absl::FailedPreconditionError(
           "a model that was loaded as invariant runs invariant passes, and no other");
+    }
+    if (model.invariant && at::GradMode::is_enabled()) {
+      return absl::FailedPreconditionError("an invariant pass records no gradients");
     }
     const at::Device device = model.weights.placement.before;
     std::vector<int64_t> lengths;

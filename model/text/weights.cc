@@ -16,6 +16,7 @@
 #include "absl/strings/str_join.h"
 #include "model/adapter/components.h"
 #include "model/guard.h"
+#include "model/nn/cpu_linear.h"
 
 namespace hookwire::model {
 namespace {
@@ -265,14 +266,17 @@ absl::Status FindRowTiles(TextWeights& weights) {
       const auto [at, is_new] = known.try_emplace(
           {weight.device().str(), weight.size(0), weight.size(1), bias.defined(), alignment});
       if (is_new) {
-        auto tiles = FindRowTiles(Linear{.weight = weight, .bias = bias, .tiles = {}});
+        auto tiles = FindRowTiles(Linear{.weight = weight, .bias = bias});
         ThrowIfError(tiles.status());
         at->second = *std::move(tiles);
       }
       return at->second;
     };
-    const auto find_linear = [&find](Linear& linear) {
-      if (linear.weight.defined()) linear.tiles = find(linear.weight, linear.bias);
+    const auto needs_tiles = [](const at::Tensor& weight) {
+      return weight.defined() && !HasCpuLinear(weight);
+    };
+    const auto find_linear = [&](Linear& linear) {
+      if (needs_tiles(linear.weight)) linear.tiles = find(linear.weight, linear.bias);
     };
     // Those that all experts have.
     const auto find_experts = [&find](const at::Tensor& weights) {
@@ -296,9 +300,8 @@ absl::Status FindRowTiles(TextWeights& weights) {
         find_linear(*linear);
       }
       ExpertWeights& experts = layer.mixture.experts;
-      if (!experts.gate_up.defined()) continue;
-      experts.gate_up_tiles = find_experts(experts.gate_up);
-      experts.down_tiles = find_experts(experts.down);
+      if (needs_tiles(experts.gate_up)) experts.gate_up_tiles = find_experts(experts.gate_up);
+      if (needs_tiles(experts.down)) experts.down_tiles = find_experts(experts.down);
     }
     return absl::OkStatus();
   });

@@ -72,7 +72,8 @@ struct TextWeights {
 absl::StatusOr<TextWeights> LoadWeights(const Checkpoint& checkpoint, at::ScalarType dtype,
                                         absl::Span<const DeviceRoom> devices);
 
-// Sets the tiles of all projections, as FindRowTiles(Linear) finds them for each shape.
+// Sets the tiles of all projections that need them, as FindRowTiles(Linear) finds them for each
+// shape.
 absl::Status FindRowTiles(TextWeights& weights);
 
 }  // namespace hookwire::model

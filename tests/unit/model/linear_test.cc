@@ -1,5 +1,6 @@
 #include "model/nn/linear.h"
 
+#include <ATen/core/grad_mode.h>
 #include <ATen/ops/equal.h>
 #include <ATen/ops/linear.h>
 
@@ -8,6 +9,8 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "model/nn/cpu_linear.h"
+#include "model/numerics.h"
 #include "model/text/project.h"
 #include "tests/unit/model/random_tensor.h"
 
@@ -17,8 +20,12 @@ namespace {
 using ::hookwire::testing::MaxDifference;
 using ::hookwire::testing::RandomTensor;
 
+constexpr Numerics kInvariant = Numerics::kInvariant;
+
+// Of float32, rows with gaps inside, which CpuLinear does not take.
 Linear Tiled(int64_t out, int64_t in, at::ScalarType dtype, bool bias) {
-  Linear linear{RandomTensor({out, in}, 1).to(dtype), {}, {}};
+  Linear linear{.weight = RandomTensor({in, out}, 1).to(dtype).t(), .bias = {}};
+  EXPECT_FALSE(HasCpuLinear(linear.weight));
   if (bias) linear.bias = RandomTensor({out}, 2).to(dtype);
   auto tiles = FindRowTiles(linear);
   EXPECT_TRUE(tiles.ok()) << tiles.status();
@@ -38,11 +45,12 @@ TEST(RowTiles, ARowsBitsDependOnNothingButTheRow) {
     for (const bool bias : {false, true}) {
       const Linear linear = Tiled(96, 64, dtype, bias);
       const at::Tensor x = RandomTensor({600, 64}, 3).to(dtype);
-      const at::Tensor all = linear(x);
+      const at::Tensor all = linear(x, kInvariant);
       ASSERT_EQ(all.sizes(), (std::vector<int64_t>{600, 96}));
       for (const int64_t rows : {1, 2, 3, 15, 16, 17, 31, 33, 64, 100, 255, 257, 599}) {
         for (const int64_t first : {int64_t{0}, int64_t{1}, 600 - rows}) {
-          EXPECT_TRUE(at::equal(linear(x.narrow(0, first, rows)), all.narrow(0, first, rows)))
+          EXPECT_TRUE(
+              at::equal(linear(x.narrow(0, first, rows), kInvariant), all.narrow(0, first, rows)))
               << rows << " rows from " << first;
         }
       }
@@ -55,8 +63,22 @@ TEST(RowTiles, GiveTheProduct) {
   const at::Tensor x = RandomTensor({83, 64}, 3);
   const at::Tensor expected =
       at::linear(x.to(at::kDouble), linear.weight.to(at::kDouble), linear.bias.to(at::kDouble));
-  EXPECT_LT(MaxDifference(linear(x), expected), 1e-4);
-  EXPECT_EQ(linear(x.narrow(0, 0, 0)).sizes(), (std::vector<int64_t>{0, 96}));
+  EXPECT_LT(MaxDifference(linear(x, kInvariant), expected), 1e-4);
+  EXPECT_EQ(linear(x.narrow(0, 0, 0), kInvariant).sizes(), (std::vector<int64_t>{0, 96}));
+}
+
+TEST(Linear, IsLibtorchsInReference) {
+  const Linear linear{.weight = RandomTensor({96, 1024}, 1), .bias = RandomTensor({96}, 2)};
+  const at::Tensor x = RandomTensor({37, 1024}, 3);
+  const at::Tensor expected = at::linear(x, linear.weight, linear.bias);
+  EXPECT_TRUE(at::equal(linear(x, Numerics::kReference), expected));
+  EXPECT_LT(MaxDifference(linear(x, Numerics::kFast), expected), 1e-3);
+}
+
+TEST(Linear, HasGradientsWhereTheyAreRecorded) {
+  const at::AutoGradMode recording(true);
+  const Linear linear{.weight = RandomTensor({8, 16}, 1).requires_grad_(), .bias = {}};
+  EXPECT_TRUE(linear(RandomTensor({3, 16}, 3), Numerics::kFast).requires_grad());
 }
 
 TEST(RowTiles, ProjectTakesAllPartsAtOnce) {
@@ -65,9 +87,9 @@ TEST(RowTiles, ProjectTakesAllPartsAtOnce) {
   for (const int64_t rows : {3, 0, 40, 1}) {
     x.push_back(RandomTensor({rows, 32}, static_cast<unsigned>(rows + 5)));
   }
-  const Ragged y = Project(x, linear);
+  const Ragged y = Project(x, linear, kInvariant);
   ASSERT_EQ(y.size(), x.size());
-  for (size_t i = 0; i < x.size(); ++i) EXPECT_TRUE(at::equal(y[i], linear(x[i]))) << i;
+  for (size_t i = 0; i < x.size(); ++i) EXPECT_TRUE(at::equal(y[i], linear(x[i], kInvariant))) << i;
 }
 
 }  // namespace

@@ -1,0 +1,134 @@
+#include "model/nn/cpu_linear.h"
+
+#include <ATen/Parallel.h>
+#include <ATen/ops/empty.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "model/nn/dot_kernel.h"
+
+namespace hookwire::model {
+namespace {
+
+// Rows of a weight that stay in the second-level cache while the rows of x go by.
+constexpr int64_t kBlockColumns = 64;
+// A multiple of every kernel's rows in a tile.
+constexpr int64_t kRowStep = 24;
+// Blocks for each thread, so that none waits long for another.
+constexpr int64_t kBlocksPerThread = 4;
+// Fewer multiplications than this are not worth a second thread.
+constexpr int64_t kGrainProducts = int64_t{1} << 19;
+
+constexpr int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+// Null where this processor has none.
+DotKernel ChooseKernel() {
+#if defined(__x86_64__)
+  if (__builtin_cpu_supports("avx512f")) return DotBlockAvx512;
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return DotBlockAvx2;
+#endif
+  return nullptr;
+}
+
+DotKernel Kernel() {
+  static const DotKernel kernel = ChooseKernel();
+  return kernel;
+}
+
+int64_t ThreadsFor(int64_t products) {
+  return std::clamp<int64_t>(products / kGrainProducts, 1, at::get_num_threads());
+}
+
+// Cuts a product into blocks: by columns, and by rows where that would make too few.
+void AddBlocks(const DotBlock& product, int64_t threads, std::vector<DotBlock>& blocks) {
+  const int64_t across = CeilDiv(product.columns, kBlockColumns);
+  const int64_t down = threads == 1 ? 1 : CeilDiv(kBlocksPerThread * threads, across);
+  const int64_t rows_each = CeilDiv(CeilDiv(product.rows, down), kRowStep) * kRowStep;
+  for (int64_t column = 0; column < product.columns; column += kBlockColumns) {
+    for (int64_t row = 0; row < product.rows; row += rows_each) {
+      DotBlock block = product;
+      block.x += row * product.x_stride;
+      block.rows = std::min(rows_each, product.rows - row);
+      block.w += column * product.w_stride;
+      block.columns = std::min(kBlockColumns, product.columns - column);
+      block.y += row * product.y_stride + column;
+      blocks.push_back(block);
+    }
+  }
+}
+
+void RunBlocks(const std::vector<DotBlock>& blocks, int64_t threads) {
+  const DotKernel kernel = Kernel();
+  std::atomic<size_t> next = 0;
+  at::parallel_for(0, threads, 1, [&](int64_t /*begin*/, int64_t /*end*/) {
+    for (size_t i = next++; i < blocks.size(); i = next++) kernel(blocks[i]);
+  });
+}
+
+at::Tensor WithoutGaps(const at::Tensor& x) { return x.stride(1) == 1 ? x : x.contiguous(); }
+
+}  // namespace
+
+bool HasCpuLinear(const at::Tensor& weight) {
+  return weight.is_cpu() && weight.scalar_type() == at::kFloat && weight.stride(-1) == 1 &&
+         Kernel() != nullptr;
+}
+
+at::Tensor CpuLinear(const at::Tensor& x, const at::Tensor& weight) {
+  const int64_t in = weight.size(1);
+  const int64_t out = weight.size(0);
+  const at::Tensor rows = WithoutGaps(x.dim() == 2 ? x : x.reshape({-1, in}));
+  at::Tensor y = at::empty({rows.size(0), out}, x.options());
+  const int64_t threads = ThreadsFor(rows.size(0) * in * out);
+  std::vector<DotBlock> blocks;
+  AddBlocks({.x = rows.const_data_ptr<float>(),
+             .x_stride = rows.stride(0),
+             .rows = rows.size(0),
+             .w = weight.const_data_ptr<float>(),
+             .w_stride = weight.stride(0),
+             .columns = out,
+             .in = in,
+             .y = y.mutable_data_ptr<float>(),
+             .y_stride = out},
+            threads, blocks);
+  RunBlocks(blocks, threads);
+  if (x.dim() == 2) return y;
+  std::vector<int64_t> sizes = x.sizes().vec();
+  sizes.back() = out;
+  return y.view(sizes);
+}
+
+at::Tensor CpuGroupedLinear(const at::Tensor& x, const at::Tensor& weights,
+                            const at::Tensor& ends) {
+  const int64_t in = weights.size(2);
+  const int64_t out = weights.size(1);
+  const at::Tensor rows = WithoutGaps(x);
+  at::Tensor y = at::empty({rows.size(0), out}, x.options());
+  const int64_t threads = ThreadsFor(rows.size(0) * in * out);
+  const auto* const group_ends = ends.const_data_ptr<int32_t>();
+  std::vector<DotBlock> blocks;
+  int64_t first = 0;
+  for (int64_t group = 0; group < weights.size(0); ++group) {
+    const int64_t end = group_ends[group];
+    if (end == first) continue;
+    AddBlocks({.x = rows.const_data_ptr<float>() + first * rows.stride(0),
+               .x_stride = rows.stride(0),
+               .rows = end - first,
+               .w = weights.const_data_ptr<float>() + group * weights.stride(0),
+               .w_stride = weights.stride(1),
+               .columns = out,
+               .in = in,
+               .y = y.mutable_data_ptr<float>() + first * out,
+               .y_stride = out},
+              threads, blocks);
+    first = end;
+  }
+  RunBlocks(blocks, threads);
+  return y;
+}
+
+}  // namespace hookwire::model

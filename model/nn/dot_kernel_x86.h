@@ -1,0 +1,124 @@
+// The kernel itself, for the two sources that are compiled for one instruction set each. It
+// includes nothing whose inline functions other sources share: the linker might keep those of this
+// one.
+#ifndef HOOKWIRE_MODEL_NN_DOT_KERNEL_X86_H_
+#define HOOKWIRE_MODEL_NN_DOT_KERNEL_X86_H_
+
+#include <immintrin.h>
+
+#include <cstdint>
+
+#include "model/nn/dot_kernel.h"
+
+namespace hookwire::model {
+namespace {
+
+// [a0 + a4 … a3 + a7, b0 + b4 … b3 + b7].
+inline __m256 FoldToFour(__m256 a, __m256 b) {
+  return _mm256_add_ps(_mm256_permute2f128_ps(a, b, 0x20), _mm256_permute2f128_ps(a, b, 0x31));
+}
+
+// The sums of a's, b's, c's and d's eight elements.
+inline __m128 FoldToOne(__m256 a, __m256 b, __m256 c, __m256 d) {
+  const __m256 ab = FoldToFour(a, b);
+  const __m256 cd = FoldToFour(c, d);
+  // [a a c c, b b d d], then [a c …, b d …].
+  const __m256 pairs = _mm256_add_ps(_mm256_shuffle_ps(ab, cd, _MM_SHUFFLE(1, 0, 1, 0)),
+                                     _mm256_shuffle_ps(ab, cd, _MM_SHUFFLE(3, 2, 3, 2)));
+  const __m256 sums = _mm256_add_ps(_mm256_shuffle_ps(pairs, pairs, _MM_SHUFFLE(2, 0, 2, 0)),
+                                    _mm256_shuffle_ps(pairs, pairs, _MM_SHUFFLE(3, 1, 3, 1)));
+  return _mm_unpacklo_ps(_mm256_castps256_ps128(sums), _mm256_extractf128_ps(sums, 1));
+}
+
+// Lanes: 16 lanes in what registers the processor has, with
+//   kRows, kColumns      how many rows of x, and of W, a tile has: their products stay in registers
+//   Zero(), Load(p), LoadSome(p, n) (zeros after n), MultiplyAdd(a, b, sum), Halves(v) (lane l +
+//   lane l + 8)
+
+// kRows × kColumns dot products over `in` elements, added to y where it has the chunks before.
+// Columns after `columns` repeat the last one, and are not written. The rows of W after these are
+// fetched beforehand if kFetch: processors look ahead within a page, and a row may be one.
+template <class Lanes, int kRows, bool kFetch>
+inline void Tile(const float* x, int64_t x_stride, const float* w, int64_t w_stride,
+                 int64_t columns, int64_t in, bool add, float* y, int64_t y_stride) {
+  constexpr int kColumns = Lanes::kColumns;
+  typename Lanes::Vector sums[kRows][kColumns];
+  for (auto& row : sums) {
+    for (auto& sum : row) sum = Lanes::Zero();
+  }
+  const float* columns_of_w[kColumns];
+  for (int n = 0; n < kColumns; ++n) {
+    columns_of_w[n] = w + (n < columns ? n : columns - 1) * w_stride;
+  }
+  const int64_t ahead = kColumns * w_stride;
+  const auto step = [&](const auto& load, int64_t i) __attribute__((always_inline)) {
+    typename Lanes::Vector of_w[kColumns];
+    for (int n = 0; n < kColumns; ++n) of_w[n] = load(columns_of_w[n] + i);
+    for (int m = 0; m < kRows; ++m) {
+      const typename Lanes::Vector of_x = load(x + m * x_stride + i);
+      for (int n = 0; n < kColumns; ++n) {
+        sums[m][n] = Lanes::MultiplyAdd(of_x, of_w[n], sums[m][n]);
+      }
+    }
+  };
+  int64_t i = 0;
+  for (; i + kDotLanes <= in; i += kDotLanes) {
+    if constexpr (kFetch) {
+      for (int n = 0; n < kColumns; ++n) __builtin_prefetch(columns_of_w[n] + ahead + i);
+    }
+    step(
+        [](const float* p) __attribute__((always_inline)) { return Lanes::Load(p); }, i);
+  }
+  if (i < in) {
+    const int64_t left = in - i;
+    step([left](const float* p) { return Lanes::LoadSome(p, left); }, i);
+  }
+  for (int m = 0; m < kRows; ++m) {
+    // As many as FoldToOne takes; there are two or four.
+    __m256 halves[4];
+    for (int n = 0; n < 4; ++n) halves[n] = Lanes::Halves(sums[m][n % kColumns]);
+    float values[4];
+    _mm_storeu_ps(values, FoldToOne(halves[0], halves[1], halves[2], halves[3]));
+    float* const out = y + m * y_stride;
+    for (int n = 0; n < kColumns; ++n) {
+      if (n < columns) out[n] = add ? out[n] + values[n] : values[n];
+    }
+  }
+}
+
+// The tiles of kRows rows, or of as many fewer as are there.
+template <class Lanes, int kRows, bool kFetch>
+void Strip(const DotBlock& block, int64_t row, int64_t rows, int64_t first, int64_t in) {
+  if constexpr (kRows > 1) {
+    if (rows < kRows) return Strip<Lanes, kRows - 1, kFetch>(block, row, rows, first, in);
+  }
+  for (int64_t n = 0; n < block.columns; n += Lanes::kColumns) {
+    Tile<Lanes, kRows, kFetch>(block.x + row * block.x_stride + first, block.x_stride,
+                               block.w + n * block.w_stride + first, block.w_stride,
+                               block.columns - n, in, first > 0, block.y + row * block.y_stride + n,
+                               block.y_stride);
+  }
+}
+
+template <class Lanes>
+void RunDotBlock(const DotBlock& block) {
+  int64_t first = 0;
+  do {
+    const int64_t left = block.in - first;
+    const int64_t in = left < kDotChunk ? left : kDotChunk;
+    for (int64_t row = 0; row < block.rows; row += Lanes::kRows) {
+      const int64_t rows = block.rows - row;
+      if (row == 0) {
+        Strip<Lanes, Lanes::kRows, true>(block, row, rows, first, in);
+      } else {
+        Strip<Lanes, Lanes::kRows, false>(block, row, rows, first, in);
+      }
+    }
+    first += in;
+  } while (first < block.in);
+}
+
+}  // namespace
+}  // namespace hookwire::model
+
+#endif  // HOOKWIRE_MODEL_NN_DOT_KERNEL_X86_H_
