@@ -12,11 +12,17 @@
 #include <optional>
 #include <vector>
 
+#include "model/nn/one_thread.h"
+
 namespace hookwire::model {
 namespace {
 
 // Smaller blocks of queries are not worth their calls.
 constexpr int64_t kLeastBlock = 128;
+
+// Fewer multiplications than this are not worth a second thread: libtorch's fused attention takes
+// all threads for any size.
+constexpr int64_t kGrainProducts = int64_t{1} << 19;
 
 // [rows, head, d_head] -> [1, head, rows, d_head], with each key-value head repeated for the query
 // heads that share it.
@@ -86,6 +92,7 @@ at::Tensor FusedAttention(const at::Tensor& q, const at::Tensor& k, const at::Te
   const at::Tensor heads_k = heads(k);
   const at::Tensor heads_v = heads(v);
   const int64_t queries = heads_q.size(2);
+  const OneThread small(q.numel() * heads_k.size(2) < kGrainProducts);
   const int64_t window = visibility.window;
   const int64_t block = std::max(window, kLeastBlock);
   if (window == 0 || (queries < 2 * block && visibility.first_query == 0)) {

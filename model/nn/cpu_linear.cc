@@ -35,8 +35,8 @@ DotKernel ChooseKernel() {
 }
 
 DotKernel Kernel() {
-  static const DotKernel kernel = ChooseKernel();
-  return kernel;
+  static const DotKernel kChosen = ChooseKernel();
+  return kChosen;
 }
 
 int64_t ThreadsFor(int64_t products) {

@@ -1,6 +1,6 @@
-// The kernel itself, for the two sources that are compiled for one instruction set each. It
-// includes nothing whose inline functions other sources share: the linker might keep those of this
-// one.
+// The kernel itself, for the two sources that are compiled for one instruction set each. All of it
+// is templates of a type that each source has for itself, and it includes nothing whose inline
+// functions others share: the linker keeps one of each, which might be for another instruction set.
 #ifndef HOOKWIRE_MODEL_NN_DOT_KERNEL_X86_H_
 #define HOOKWIRE_MODEL_NN_DOT_KERNEL_X86_H_
 
@@ -11,17 +11,23 @@
 #include "model/nn/dot_kernel.h"
 
 namespace hookwire::model {
-namespace {
+
+// Lanes: 16 lanes in what registers the processor has, with
+//   kRows, kColumns      how many rows of x, and of W, a tile has: their products stay in registers
+//   Zero(), Load(p), LoadSome(p, n) (zeros after n), MultiplyAdd(a, b, sum), Halves(v) (lane l +
+//   lane l + 8)
 
 // [a0 + a4 … a3 + a7, b0 + b4 … b3 + b7].
-inline __m256 FoldToFour(__m256 a, __m256 b) {
+template <class Lanes>
+__m256 FoldToFour(__m256 a, __m256 b) {
   return _mm256_add_ps(_mm256_permute2f128_ps(a, b, 0x20), _mm256_permute2f128_ps(a, b, 0x31));
 }
 
 // The sums of a's, b's, c's and d's eight elements.
-inline __m128 FoldToOne(__m256 a, __m256 b, __m256 c, __m256 d) {
-  const __m256 ab = FoldToFour(a, b);
-  const __m256 cd = FoldToFour(c, d);
+template <class Lanes>
+__m128 FoldToOne(__m256 a, __m256 b, __m256 c, __m256 d) {
+  const __m256 ab = FoldToFour<Lanes>(a, b);
+  const __m256 cd = FoldToFour<Lanes>(c, d);
   // [a a c c, b b d d], then [a c …, b d …].
   const __m256 pairs = _mm256_add_ps(_mm256_shuffle_ps(ab, cd, _MM_SHUFFLE(1, 0, 1, 0)),
                                      _mm256_shuffle_ps(ab, cd, _MM_SHUFFLE(3, 2, 3, 2)));
@@ -30,17 +36,12 @@ inline __m128 FoldToOne(__m256 a, __m256 b, __m256 c, __m256 d) {
   return _mm_unpacklo_ps(_mm256_castps256_ps128(sums), _mm256_extractf128_ps(sums, 1));
 }
 
-// Lanes: 16 lanes in what registers the processor has, with
-//   kRows, kColumns      how many rows of x, and of W, a tile has: their products stay in registers
-//   Zero(), Load(p), LoadSome(p, n) (zeros after n), MultiplyAdd(a, b, sum), Halves(v) (lane l +
-//   lane l + 8)
-
 // kRows × kColumns dot products over `in` elements, added to y where it has the chunks before.
 // Columns after `columns` repeat the last one, and are not written. The rows of W after these are
 // fetched beforehand if kFetch: processors look ahead within a page, and a row may be one.
 template <class Lanes, int kRows, bool kFetch>
-inline void Tile(const float* x, int64_t x_stride, const float* w, int64_t w_stride,
-                 int64_t columns, int64_t in, bool add, float* y, int64_t y_stride) {
+void Tile(const float* x, int64_t x_stride, const float* w, int64_t w_stride, int64_t columns,
+          int64_t in, bool add, float* y, int64_t y_stride) {
   constexpr int kColumns = Lanes::kColumns;
   typename Lanes::Vector sums[kRows][kColumns];
   for (auto& row : sums) {
@@ -78,7 +79,7 @@ inline void Tile(const float* x, int64_t x_stride, const float* w, int64_t w_str
     __m256 halves[4];
     for (int n = 0; n < 4; ++n) halves[n] = Lanes::Halves(sums[m][n % kColumns]);
     float values[4];
-    _mm_storeu_ps(values, FoldToOne(halves[0], halves[1], halves[2], halves[3]));
+    _mm_storeu_ps(values, FoldToOne<Lanes>(halves[0], halves[1], halves[2], halves[3]));
     float* const out = y + m * y_stride;
     for (int n = 0; n < kColumns; ++n) {
       if (n < columns) out[n] = add ? out[n] + values[n] : values[n];
@@ -118,7 +119,6 @@ void RunDotBlock(const DotBlock& block) {
   } while (first < block.in);
 }
 
-}  // namespace
 }  // namespace hookwire::model
 
 #endif  // HOOKWIRE_MODEL_NN_DOT_KERNEL_X86_H_

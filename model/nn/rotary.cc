@@ -7,8 +7,15 @@
 #include <ATen/ops/zeros.h>
 
 #include "model/nn/cpu_kernels.h"
+#include "model/nn/one_thread.h"
 
 namespace hookwire::model {
+namespace {
+
+// Fewer angles than this are not worth a second thread.
+constexpr int64_t kGrainAngles = int64_t{1} << 15;
+
+}  // namespace
 
 at::Tensor InverseFrequencies(const RopeConfig& rope, int64_t d_head) {
   const int64_t pairs = d_head / 2;
@@ -26,10 +33,12 @@ at::Tensor InverseFrequencies(const RopeConfig& rope, int64_t d_head) {
 
 std::pair<at::Tensor, at::Tensor> RotaryFactors(const at::Tensor& positions,
                                                 const at::Tensor& inverse_frequencies,
-                                                at::ScalarType dtype) {
+                                                at::ScalarType dtype, Numerics numerics) {
   const at::Tensor half =
       positions.unsqueeze(-1).to(at::kFloat) * inverse_frequencies;  // [rows, d_head / 2]
   const at::Tensor angles = at::cat({half, half}, -1);               // [rows, d_head]
+  // libtorch takes all threads for any number of angles.
+  const OneThread small(numerics != Numerics::kReference && angles.numel() < kGrainAngles);
   return {angles.cos().to(dtype), angles.sin().to(dtype)};
 }
 

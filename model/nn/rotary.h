@@ -19,7 +19,7 @@ at::Tensor InverseFrequencies(const RopeConfig& rope, int64_t d_head);
 // each, in `dtype`.
 std::pair<at::Tensor, at::Tensor> RotaryFactors(const at::Tensor& positions,
                                                 const at::Tensor& inverse_frequencies,
-                                                at::ScalarType dtype);
+                                                at::ScalarType dtype, Numerics numerics);
 
 // Turns x [rows, head, d_head] by the angles whose cos and sin are [rows, d_head].
 at::Tensor ApplyRotary(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin,

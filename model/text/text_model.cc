@@ -223,8 +223,8 @@ void TextModel::Impl::VisitRotary(const Ragged& positions, PassState& state,
     probe.Visit(sites.in, -1, state.hidden);
     RotaryTable& table = state.rotary[static_cast<size_t>(sites.type)];
     for (const at::Tensor& part : positions) {
-      auto [cos, sin] =
-          RotaryFactors(part, inverse_frequencies[static_cast<size_t>(sites.type)], dtype);
+      auto [cos, sin] = RotaryFactors(part, inverse_frequencies[static_cast<size_t>(sites.type)],
+                                      dtype, probe.layout().numerics());
       table.cos.push_back(std::move(cos));
       table.sin.push_back(std::move(sin));
     }

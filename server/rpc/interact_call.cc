@@ -8,6 +8,7 @@
 #include "server/errors/errors.h"
 #include "server/errors/status_macros.h"
 #include "server/rpc/codec.h"
+#include "server/rpc/handover.h"
 #include "server/rpc/status.h"
 
 namespace hookwire::server {
@@ -35,17 +36,23 @@ InteractCall* InteractCall::Start(const Backend& backend, std::string id,
                                   grpc::CallbackServerContext& context) {
   const std::shared_ptr<InteractCall> call(new InteractCall(backend, std::move(id), context));
   call->self_ = call;
-  call->StartRead(&call->received_);
+  call->ReadNext();
   // gRPC calls nothing before it has been given the reactor, so that the call is still there.
   return call.get();
 }
 
+void InteractCall::ReadNext() {
+  HandOver(this);
+  StartRead(&received_);
+}
+
 void InteractCall::OnReadDone(bool ok) {
+  TakeOver(this);
   const absl::Status status = ok ? Take(received_) : TakeEnd();
   if (!status.ok()) return End(status);
   if (!ok) return;
   received_.Clear();
-  StartRead(&received_);
+  ReadNext();
 }
 
 absl::Status InteractCall::Take(const grpc::ByteBuffer& bytes) {

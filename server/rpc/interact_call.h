@@ -32,6 +32,7 @@ class InteractCall final
   InteractCall(const Backend& backend, std::string id, grpc::CallbackServerContext& context)
       : RunReactor(backend, std::move(id), context), backend_(backend) {}
 
+  void ReadNext();
   // What the client sends. An error ends the call.
   absl::Status Take(const grpc::ByteBuffer& bytes);
   absl::Status TakeSpec(v1::RunSpec& spec);

@@ -62,7 +62,8 @@ TEST_P(Rotary, TurnsPairsByTheirAngles) {
   const std::vector<int64_t> positions = {0, 1, 2, 17, 1000};
   const int64_t rows = static_cast<int64_t>(positions.size());
   const auto [cos, sin] =
-      RotaryFactors(at::tensor(positions, at::kLong), InverseFrequencies(rope, d_head), at::kFloat);
+      RotaryFactors(at::tensor(positions, at::kLong), InverseFrequencies(rope, d_head), at::kFloat,
+                    Numerics::kFast);
   EXPECT_THAT(cos.sizes(), ElementsAre(rows, d_head));
   EXPECT_THAT(sin.sizes(), ElementsAre(rows, d_head));
   const at::Tensor x = RandomTensor({rows, 3, d_head}, 1);
@@ -89,7 +90,8 @@ INSTANTIATE_TEST_SUITE_P(Kinds, Rotary, ::testing::ValuesIn(kCases));
 
 TEST(ApplyRotary, KeepsTheDtypeAndTheFirstPosition) {
   const auto [cos, sin] =
-      RotaryFactors(at::arange(3, at::kLong), InverseFrequencies({.theta = 1e4}, 8), at::kBFloat16);
+      RotaryFactors(at::arange(3, at::kLong), InverseFrequencies({.theta = 1e4}, 8), at::kBFloat16,
+                    Numerics::kFast);
   EXPECT_EQ(cos.scalar_type(), at::kBFloat16);
   EXPECT_EQ(sin.scalar_type(), at::kBFloat16);
   const at::Tensor x = RandomTensor({3, 2, 8}, 2, at::kBFloat16);
@@ -107,8 +109,8 @@ TEST(ApplyRotary, ScoresDependOnDistanceAlone) {
   const RopeConfig rope = {.theta = 1e4};
   const at::Tensor q = RandomTensor({1, 1, 32}, 3).expand({12, 1, 32}).contiguous();
   const at::Tensor k = RandomTensor({1, 1, 32}, 4).expand({12, 1, 32}).contiguous();
-  const auto [cos, sin] =
-      RotaryFactors(at::arange(12, at::kLong), InverseFrequencies(rope, 32), at::kFloat);
+  const auto [cos, sin] = RotaryFactors(at::arange(12, at::kLong), InverseFrequencies(rope, 32),
+                                        at::kFloat, Numerics::kFast);
   for (const Numerics numerics : {Numerics::kFast, Numerics::kReference}) {
     const at::Tensor turned_q = ApplyRotary(q, cos, sin, numerics).squeeze(1);
     const at::Tensor turned_k = ApplyRotary(k, cos, sin, numerics).squeeze(1);

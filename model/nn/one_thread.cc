@@ -1,0 +1,48 @@
+#include "model/nn/one_thread.h"
+
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+
+// MKL's, where libtorch is built with it: the threads of the caller's products. Returns what was
+// set before; 0: as many as all have.
+// NOLINTNEXTLINE(readability-identifier-naming): the library's own name.
+extern "C" int MKL_Set_Num_Threads_Local(int n_threads) __attribute__((weak));
+
+namespace hookwire::model {
+namespace {
+
+int MaxThreads() {
+#ifdef _OPENMP
+  return omp_get_max_threads();
+#else
+  return 1;
+#endif
+}
+
+void SetThreads([[maybe_unused]] int n_threads) {
+#ifdef _OPENMP
+  omp_set_num_threads(n_threads);
+#endif
+}
+
+int SetMklThreads(int n_threads) {
+  return MKL_Set_Num_Threads_Local != nullptr ? MKL_Set_Num_Threads_Local(n_threads) : 0;
+}
+
+}  // namespace
+
+OneThread::OneThread(bool wanted) {
+  if (!wanted) return;
+  openmp_ = MaxThreads();
+  SetThreads(1);
+  mkl_ = SetMklThreads(1);
+}
+
+OneThread::~OneThread() {
+  if (openmp_ == 0) return;
+  SetThreads(openmp_);
+  SetMklThreads(mkl_);
+}
+
+}  // namespace hookwire::model
