@@ -7,9 +7,11 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-# Both sides compute in float32, in another order: single elements of an activation differ by some
-# 1e-6 of its size after a dozen layers. A wrong computation differs by about the size itself.
-RMS = 1e-4
+# Both sides compute in float32, in another order. After the dozen layers of `mid`, whose random
+# weights make more of an error than trained ones, one position's logits lie up to 9e-5 of their
+# size from those in float64, on either side, and up to 1.3e-4 from each other. A wrong computation
+# differs by about the size itself.
+RMS = 3e-4
 LARGEST = 1e-3
 
 

@@ -61,11 +61,15 @@ target_link_libraries(hookwire::torch INTERFACE hookwire::torch_cpu hookwire::c1
 # in it. ThreadSanitizer does not see through its barriers: there the plain loop it is.
 add_library(hookwire::torch_openmp INTERFACE IMPORTED GLOBAL)
 file(GLOB _hookwire_gomp "${HOOKWIRE_TORCH_ROOT}/lib/libgomp*.so*" "${HOOKWIRE_TORCH_ROOT}/../torch.libs/libgomp*.so*")
-if(_hookwire_gomp AND NOT HOOKWIRE_SANITIZE MATCHES thread)
+if(HOOKWIRE_SANITIZE MATCHES thread)
+  message(STATUS "ThreadSanitizer: loops of our own run on one thread")
+elseif(_hookwire_gomp AND CMAKE_CXX_COMPILER_ID STREQUAL GNU)
   list(GET _hookwire_gomp 0 _hookwire_gomp)
   target_compile_options(hookwire::torch_openmp INTERFACE -fopenmp)
   target_link_libraries(hookwire::torch_openmp INTERFACE "${_hookwire_gomp}")
   message(STATUS "OpenMP runtime ${_hookwire_gomp}")
+else()
+  message(WARNING "No g++, or no libgomp in the torch wheel: products of float32 on the CPU will be computed on one thread.")
 endif()
 
 message(STATUS "torch ${HOOKWIRE_TORCH_VERSION} at ${HOOKWIRE_TORCH_ROOT}")

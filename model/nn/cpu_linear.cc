@@ -2,6 +2,7 @@
 
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
+#include <c10/util/Exception.h>
 
 #include <algorithm>
 #include <atomic>
@@ -69,6 +70,12 @@ void RunBlocks(const std::vector<DotBlock>& blocks, int64_t threads) {
   });
 }
 
+// The errors that libtorch's products would have given.
+void Check(const at::Tensor& x, int64_t in) {
+  TORCH_CHECK(x.is_cpu() && x.dim() >= 1 && x.size(-1) == in, "CpuLinear: x ", x.sizes(), " on ",
+              x.device(), " for a weight of ", in, " inputs on the CPU");
+}
+
 at::Tensor WithoutGaps(const at::Tensor& x) { return x.stride(1) == 1 ? x : x.contiguous(); }
 
 }  // namespace
@@ -81,6 +88,7 @@ bool HasCpuLinear(const at::Tensor& weight) {
 at::Tensor CpuLinear(const at::Tensor& x, const at::Tensor& weight) {
   const int64_t in = weight.size(1);
   const int64_t out = weight.size(0);
+  Check(x, in);
   const at::Tensor rows = WithoutGaps(x.dim() == 2 ? x : x.reshape({-1, in}));
   at::Tensor y = at::empty({rows.size(0), out}, x.options());
   const int64_t threads = ThreadsFor(rows.size(0) * in * out);
@@ -106,6 +114,7 @@ at::Tensor CpuGroupedLinear(const at::Tensor& x, const at::Tensor& weights,
                             const at::Tensor& ends) {
   const int64_t in = weights.size(2);
   const int64_t out = weights.size(1);
+  Check(x, in);
   const at::Tensor rows = WithoutGaps(x);
   at::Tensor y = at::empty({rows.size(0), out}, x.options());
   const int64_t threads = ThreadsFor(rows.size(0) * in * out);
@@ -114,6 +123,8 @@ at::Tensor CpuGroupedLinear(const at::Tensor& x, const at::Tensor& weights,
   int64_t first = 0;
   for (int64_t group = 0; group < weights.size(0); ++group) {
     const int64_t end = group_ends[group];
+    TORCH_CHECK(end >= first && end <= rows.size(0), "CpuGroupedLinear: group ", group, " ends at ",
+                end, ", of ", rows.size(0), " rows");
     if (end == first) continue;
     AddBlocks({.x = rows.const_data_ptr<float>() + first * rows.stride(0),
                .x_stride = rows.stride(0),
@@ -127,6 +138,7 @@ at::Tensor CpuGroupedLinear(const at::Tensor& x, const at::Tensor& weights,
               threads, blocks);
     first = end;
   }
+  TORCH_CHECK(first == rows.size(0), "CpuGroupedLinear: no group has the rows from ", first);
   RunBlocks(blocks, threads);
   return y;
 }

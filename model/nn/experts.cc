@@ -1,14 +1,12 @@
 #include "model/nn/experts.h"
 
 #include <ATen/TensorOperators.h>
-#include <ATen/core/grad_mode.h>
 #include <ATen/ops/_grouped_mm.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/cumsum.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/histc.h>
-#include <ATen/ops/linear.h>
 #include <ATen/ops/softmax.h>
 #include <ATen/ops/sort.h>
 #include <ATen/ops/topk.h>
@@ -31,9 +29,7 @@ constexpr uintptr_t kAlignment = 64;
 // x [rows, in], weights [expert, out, in] -> [rows, out].
 at::Tensor Products(const at::Tensor& x, const at::Tensor& weights,
                     const std::vector<int64_t>& tiles, const at::Tensor& ends, Numerics numerics) {
-  if (numerics != Numerics::kReference && HasCpuLinear(weights) && !at::GradMode::is_enabled()) {
-    return CpuGroupedLinear(x, weights, ends);
-  }
+  if (UsesCpuLinear(weights, numerics)) return CpuGroupedLinear(x, weights, ends);
   if (numerics != Numerics::kInvariant) {
     return at::_grouped_mm(x, weights.transpose(-2, -1), ends);
   }

@@ -21,7 +21,7 @@ struct RouterWeights {
 struct ExpertWeights {
   at::Tensor gate_up;  // [expert, 2 × d_expert, d_model]: gates first
   at::Tensor down;     // [expert, d_model, d_expert]
-  // As Linear::tiles, of every expert's two products.
+  // As Linear::tiles, of every expert's two products; empty where CpuGroupedLinear makes them.
   std::vector<int64_t> gate_up_tiles = {};
   std::vector<int64_t> down_tiles = {};
 };
@@ -39,8 +39,8 @@ struct Routing {
 };
 Routing ChooseExperts(const at::Tensor& probabilities, const RouterWeights& weights, int64_t k);
 
-// x [rows, d_model] -> [rows, d_model]: the weighted sum of the chosen experts' outputs. With tiles
-// a row's bits do not depend on the others.
+// x [rows, d_model] -> [rows, d_model]: the weighted sum of the chosen experts' outputs. In
+// `invariant` a row's bits do not depend on the others.
 at::Tensor RunExperts(const at::Tensor& x, const Routing& routing, const ExpertWeights& weights,
                       Numerics numerics);
 

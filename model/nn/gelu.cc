@@ -8,8 +8,7 @@
 namespace hookwire::model {
 
 at::Tensor GatedGelu(const at::Tensor& gate, const at::Tensor& up, Numerics numerics) {
-  // libtorch's vectors have a tail, whose bits are others.
-  if (numerics == Numerics::kInvariant && HasCpuKernels(gate)) return CpuGatedGelu(gate, up);
+  if (numerics != Numerics::kReference && HasCpuKernels(gate)) return CpuGatedGelu(gate, up);
   if (numerics != Numerics::kReference && gate.scalar_type() == at::kBFloat16) {
     return (at::gelu(gate.to(at::kFloat), "tanh") * up).to(at::kBFloat16);
   }

@@ -38,10 +38,16 @@ at::Tensor Probes(const Linear& linear, int64_t rows) {
 
 }  // namespace
 
+bool UsesCpuLinear(const at::Tensor& weight, Numerics numerics) {
+  const bool wanted = numerics == Numerics::kInvariant ||
+                      (numerics == Numerics::kFast && !at::GradMode::is_enabled());
+  return wanted && HasCpuLinear(weight);
+}
+
 at::Tensor Linear::operator()(const at::Tensor& x, Numerics numerics) const {
-  if (numerics != Numerics::kReference && HasCpuLinear(weight) && !at::GradMode::is_enabled()) {
-    const at::Tensor y = CpuLinear(x, weight);
-    return bias.defined() ? y + bias : y;
+  if (UsesCpuLinear(weight, numerics)) {
+    at::Tensor y = CpuLinear(x, weight);
+    return bias.defined() ? y.add_(bias) : y;
   }
   if (numerics != Numerics::kInvariant || tiles.empty()) return Product(*this, x);
   std::vector<at::Tensor> parts;

@@ -12,6 +12,10 @@
 
 namespace hookwire::model {
 
+// Whether CpuLinear computes with this weight [out, in] or [group, out, in]: where it can, in
+// `invariant`, and in `fast` while no gradients are recorded.
+bool UsesCpuLinear(const at::Tensor& weight, Numerics numerics);
+
 struct Linear {
   at::Tensor weight;  // [out, in]
   at::Tensor bias;    // [out]; undefined where the checkpoint has none
@@ -20,9 +24,8 @@ struct Linear {
 
   // x [rows, in] -> [rows, out]; without tiles x may have more axes before its last. `reference`:
   // libtorch's product, whose bits may depend on how many rows there are. `fast` and `invariant`:
-  // CpuLinear's, whose bits do not, where there are such and no gradients are recorded; else
-  // libtorch's, which `invariant` makes of the row counts in `tiles` alone, largest first, the last
-  // one filled up with zeros.
+  // CpuLinear's (UsesCpuLinear), whose bits do not; else libtorch's, which `invariant` makes of the
+  // row counts in `tiles` alone, largest first, the last one filled up with zeros.
   at::Tensor operator()(const at::Tensor& x, Numerics numerics) const;
 };
 

@@ -1,5 +1,7 @@
 #include "model/nn/one_thread.h"
 
+#include <ATen/Parallel.h>
+
 #ifdef _OPENMP
 #include <omp.h>
 #endif
@@ -11,14 +13,6 @@ extern "C" int MKL_Set_Num_Threads_Local(int n_threads) __attribute__((weak));
 
 namespace hookwire::model {
 namespace {
-
-int MaxThreads() {
-#ifdef _OPENMP
-  return omp_get_max_threads();
-#else
-  return 1;
-#endif
-}
 
 void SetThreads([[maybe_unused]] int n_threads) {
 #ifdef _OPENMP
@@ -34,7 +28,8 @@ int SetMklThreads(int n_threads) {
 
 OneThread::OneThread(bool wanted) {
   if (!wanted) return;
-  openmp_ = MaxThreads();
+  // Asked of libtorch, which sets a thread's number when it is asked first.
+  openmp_ = at::get_num_threads();
   SetThreads(1);
   mkl_ = SetMklThreads(1);
 }

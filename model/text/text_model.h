@@ -33,8 +33,8 @@ class TextModel {
     // Where the weights are put: on several devices whole layers on each, in this order
     // (placement.h). Weights on the CPU whose dtype fits stay in the mapped file.
     std::vector<DeviceRoom> devices = {DeviceRoom{}};
-    // For passes in Numerics::kInvariant, and no others. FailedPrecondition where this machine's
-    // products cannot be made so (FindRowTiles).
+    // For passes in Numerics::kInvariant, and no others; they record no gradients.
+    // FailedPrecondition where this machine's products cannot be made so (CpuLinear, FindRowTiles).
     bool invariant = false;
     // The most bytes of logits that Finish makes at once.
     int64_t max_logits_bytes = int64_t{64} << 20;

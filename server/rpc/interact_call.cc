@@ -3,6 +3,7 @@
 #include <memory>
 #include <utility>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "server/errors/errors.h"
@@ -48,6 +49,7 @@ void InteractCall::ReadNext() {
 
 void InteractCall::OnReadDone(bool ok) {
   TakeOver(this);
+  const absl::Cleanup hand_over = [this] { HandOver(this); };
   const absl::Status status = ok ? Take(received_) : TakeEnd();
   if (!status.ok()) return End(status);
   if (!ok) return;

@@ -12,6 +12,7 @@
 
 #include "absl/status/status.h"
 #include "server/rpc/backend.h"
+#include "server/rpc/handover.h"
 #include "server/rpc/run_session.h"
 #include "server/rpc/status.h"
 #include "server/stream/message_writer.h"
@@ -37,9 +38,15 @@ class RunReactor : public Reactor, private MessageWriter {
   void OnWriteDone(bool ok) override {
     message_.Clear();
     session_.OnWritten(ok);
+    HandOver(this);
   }
-  void OnCancel() override { session_.Cancel(ClientGone()); }
+  void OnCancel() override {
+    session_.Cancel(ClientGone());
+    HandOver(this);
+  }
+  // After every other callback has returned.
   void OnDone() override {
+    TakeOver(this);
     session_.Detach();
     // Often the last reference.
     const std::shared_ptr<RunReactor> self = std::move(self_);

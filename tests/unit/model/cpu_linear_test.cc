@@ -1,4 +1,4 @@
-// The products are those of x86-64 processors with AVX2 and FMA, which all since 2015 have.
+// The products are those of x86-64 processors with AVX2 and FMA, which these tests ask for.
 #if defined(__x86_64__)
 #include "model/nn/cpu_linear.h"
 
@@ -147,6 +147,16 @@ TEST(CpuLinear, CarriesWhatIsNotFinite) {
   EXPECT_TRUE(y[0].isnan().all().item<bool>());
   EXPECT_TRUE(y[1].isinf().all().item<bool>());
   EXPECT_TRUE(y[2].isfinite().all().item<bool>());
+}
+
+TEST(CpuLinear, RefusesWhatDoesNotFit) {
+  const at::Tensor w = RandomTensor({9, 21}, 1);
+  EXPECT_THROW(CpuLinear(RandomTensor({3, 20}, 2), w), c10::Error);
+  EXPECT_THROW(CpuLinear(RandomTensor({3, 21}, 2).to(at::kDouble), w), c10::Error);
+  const at::Tensor weights = RandomTensor({2, 9, 21}, 1);
+  for (const std::vector<int32_t>& ends : {std::vector<int32_t>{2, 1}, {1, 2}, {1, 4}}) {
+    EXPECT_THROW(CpuGroupedLinear(RandomTensor({3, 21}, 2), weights, at::tensor(ends)), c10::Error);
+  }
 }
 
 TEST(CpuLinear, IsNotForOthers) {

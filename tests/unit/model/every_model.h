@@ -2,6 +2,8 @@
 #ifndef HOOKWIRE_TESTS_UNIT_MODEL_EVERY_MODEL_H_
 #define HOOKWIRE_TESTS_UNIT_MODEL_EVERY_MODEL_H_
 
+#include <ATen/core/grad_mode.h>
+
 #include <string>
 #include <tuple>
 
@@ -22,6 +24,10 @@ class EveryModel : public ::testing::TestWithParam<std::tuple<TinyVariant, model
     return TinyModel(variant(), dtype);
   }
   const model::Catalogue& catalogue() const { return Model().catalogue(); }
+
+ private:
+  // As the server runs passes.
+  const at::NoGradGuard no_gradients_;
 };
 
 inline auto AllModels() {

@@ -1,5 +1,6 @@
 #include "model/nn/experts.h"
 
+#include <ATen/core/grad_mode.h>
 #include <ATen/ops/equal.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/tensor.h>
@@ -105,16 +106,34 @@ class RunExpertsWith : public ::testing::TestWithParam<int64_t> {};
 TEST_P(RunExpertsWith, ChosenExpertsIsTheNaiveLoop) {
   const RouterWeights router = Router();
   const ExpertWeights experts = Experts();
+  const at::NoGradGuard no_gradients;
   for (const int64_t rows : {1, 2, 13}) {
     const at::Tensor x = RandomTensor({rows, kModel}, 3);
     const Routing routing =
         ChooseExperts(RouterProbabilities(RouterScores(x, router, 1e-6, Numerics::kReference)),
                       router, GetParam());
     const at::Tensor before = x.clone();
-    const at::Tensor out = RunExperts(x, routing, experts, Numerics::kReference);
-    EXPECT_EQ(out.scalar_type(), at::kFloat);
-    EXPECT_LT(MaxDifference(out, Oracle(x, routing, experts)), 1e-5) << rows;
-    EXPECT_TRUE(at::equal(x, before));
+    for (const Numerics numerics : {Numerics::kReference, Numerics::kFast, Numerics::kInvariant}) {
+      const at::Tensor out = RunExperts(x, routing, experts, numerics);
+      EXPECT_EQ(out.scalar_type(), at::kFloat);
+      EXPECT_LT(MaxDifference(out, Oracle(x, routing, experts)), 1e-5) << rows;
+      EXPECT_TRUE(at::equal(x, before));
+    }
+  }
+}
+
+TEST_P(RunExpertsWith, InvariantARowIsTheSameByItself) {
+  const at::NoGradGuard no_gradients;
+  const ExpertWeights experts = Experts();
+  const at::Tensor x = RandomTensor({29, kModel}, 3);
+  const Routing routing =
+      ChooseExperts(RandomTensor({29, kExperts}, 7).softmax(-1), Router(), GetParam());
+  const at::Tensor all = RunExperts(x, routing, experts, Numerics::kInvariant);
+  for (int64_t row = 0; row < x.size(0); ++row) {
+    const Routing own = {routing.weights.narrow(0, row, 1), routing.indices.narrow(0, row, 1)};
+    EXPECT_TRUE(at::equal(RunExperts(x.narrow(0, row, 1), own, experts, Numerics::kInvariant),
+                          all.narrow(0, row, 1)))
+        << row;
   }
 }
 

@@ -67,18 +67,37 @@ TEST(RowTiles, GiveTheProduct) {
   EXPECT_EQ(linear(x.narrow(0, 0, 0), kInvariant).sizes(), (std::vector<int64_t>{0, 96}));
 }
 
-TEST(Linear, IsLibtorchsInReference) {
+TEST(Linear, IsLibtorchsInReferenceAndOurOwnElse) {
   const Linear linear{.weight = RandomTensor({96, 1024}, 1), .bias = RandomTensor({96}, 2)};
   const at::Tensor x = RandomTensor({37, 1024}, 3);
   const at::Tensor expected = at::linear(x, linear.weight, linear.bias);
+  const at::NoGradGuard no_gradients;
   EXPECT_TRUE(at::equal(linear(x, Numerics::kReference), expected));
-  EXPECT_LT(MaxDifference(linear(x, Numerics::kFast), expected), 1e-3);
+  const at::Tensor own = CpuLinear(x, linear.weight) + linear.bias;
+  EXPECT_FALSE(at::equal(own, expected));
+  EXPECT_LT(MaxDifference(own, expected), 1e-3);
+  for (const Numerics numerics : {Numerics::kFast, Numerics::kInvariant}) {
+    EXPECT_TRUE(at::equal(linear(x, numerics), own));
+  }
 }
 
 TEST(Linear, HasGradientsWhereTheyAreRecorded) {
   const at::AutoGradMode recording(true);
   const Linear linear{.weight = RandomTensor({8, 16}, 1).requires_grad_(), .bias = {}};
   EXPECT_TRUE(linear(RandomTensor({3, 16}, 3), Numerics::kFast).requires_grad());
+}
+
+TEST(Linear, ProjectsAllPartsAsEachByItself) {
+  const Linear linear{.weight = RandomTensor({24, 32}, 1), .bias = {}};
+  Ragged x;
+  for (const int64_t rows : {3, 0, 40, 1}) {
+    x.push_back(RandomTensor({rows, 32}, static_cast<unsigned>(rows + 5)));
+  }
+  const Ragged y = Project(x, linear, kInvariant);
+  ASSERT_EQ(y.size(), x.size());
+  for (size_t i = 0; i < x.size(); ++i) {
+    EXPECT_TRUE(at::equal(y[i], CpuLinear(x[i], linear.weight))) << i;
+  }
 }
 
 TEST(RowTiles, ProjectTakesAllPartsAtOnce) {

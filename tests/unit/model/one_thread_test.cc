@@ -45,6 +45,23 @@ TEST(OneThread, IsOneWhileItLives) {
   EXPECT_EQ(ThreadsOfALoop(), 2U);
 }
 
+TEST(OneThread, LeavesAThreadThatIsNewItsNumber) {
+  const int before = at::get_num_threads();
+  const absl::Cleanup restore = [before] { at::set_num_threads(before); };
+  at::set_num_threads(3);
+  int within = 0;
+  int after = 0;
+  std::thread([&] {
+    {
+      const OneThread one(true);
+      within = at::get_num_threads();
+    }
+    after = at::get_num_threads();
+  }).join();
+  EXPECT_EQ(within, 1);
+  EXPECT_EQ(after, 3);
+}
+
 }  // namespace
 }  // namespace hookwire::model
 #endif
