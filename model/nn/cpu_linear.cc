@@ -44,6 +44,19 @@ int64_t ThreadsFor(int64_t products) {
   return std::clamp<int64_t>(products / kGrainProducts, 1, at::get_num_threads());
 }
 
+// All of y = x Wᵀ: x [rows, in], weight [columns, in], y [rows, columns].
+DotBlock Whole(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& y) {
+  return {.x = x.const_data_ptr<float>(),
+          .x_stride = x.stride(0),
+          .rows = x.size(0),
+          .w = weight.const_data_ptr<float>(),
+          .w_stride = weight.stride(0),
+          .columns = weight.size(0),
+          .in = weight.size(1),
+          .y = y.mutable_data_ptr<float>(),
+          .y_stride = y.stride(0)};
+}
+
 // Cuts a product into blocks: by columns, and by rows where that would make too few.
 void AddBlocks(const DotBlock& product, int64_t threads, std::vector<DotBlock>& blocks) {
   const int64_t across = CeilDiv(product.columns, kBlockColumns);
@@ -93,16 +106,7 @@ at::Tensor CpuLinear(const at::Tensor& x, const at::Tensor& weight) {
   at::Tensor y = at::empty({rows.size(0), out}, x.options());
   const int64_t threads = ThreadsFor(rows.size(0) * in * out);
   std::vector<DotBlock> blocks;
-  AddBlocks({.x = rows.const_data_ptr<float>(),
-             .x_stride = rows.stride(0),
-             .rows = rows.size(0),
-             .w = weight.const_data_ptr<float>(),
-             .w_stride = weight.stride(0),
-             .columns = out,
-             .in = in,
-             .y = y.mutable_data_ptr<float>(),
-             .y_stride = out},
-            threads, blocks);
+  AddBlocks(Whole(rows, weight, y), threads, blocks);
   RunBlocks(blocks, threads);
   if (x.dim() == 2) return y;
   std::vector<int64_t> sizes = x.sizes().vec();
@@ -126,16 +130,10 @@ at::Tensor CpuGroupedLinear(const at::Tensor& x, const at::Tensor& weights,
     TORCH_CHECK(end >= first && end <= rows.size(0), "CpuGroupedLinear: group ", group, " ends at ",
                 end, ", of ", rows.size(0), " rows");
     if (end == first) continue;
-    AddBlocks({.x = rows.const_data_ptr<float>() + first * rows.stride(0),
-               .x_stride = rows.stride(0),
-               .rows = end - first,
-               .w = weights.const_data_ptr<float>() + group * weights.stride(0),
-               .w_stride = weights.stride(1),
-               .columns = out,
-               .in = in,
-               .y = y.mutable_data_ptr<float>() + first * out,
-               .y_stride = out},
-              threads, blocks);
+    const int64_t count = end - first;
+    AddBlocks(
+        Whole(rows.narrow(0, first, count), weights.select(0, group), y.narrow(0, first, count)),
+        threads, blocks);
     first = end;
   }
   TORCH_CHECK(first == rows.size(0), "CpuGroupedLinear: no group has the rows from ", first);
