@@ -69,7 +69,10 @@ elseif(_hookwire_gomp AND CMAKE_CXX_COMPILER_ID STREQUAL GNU)
   target_link_libraries(hookwire::torch_openmp INTERFACE "${_hookwire_gomp}")
   message(STATUS "OpenMP runtime ${_hookwire_gomp}")
 else()
-  message(WARNING "No g++, or no libgomp in the torch wheel: products of float32 on the CPU will be computed on one thread.")
+  message(
+    WARNING
+    "No g++, or no libgomp in the torch wheel: products of float32 on the CPU will be computed on one thread."
+  )
 endif()
 
 message(STATUS "torch ${HOOKWIRE_TORCH_VERSION} at ${HOOKWIRE_TORCH_ROOT}")
