@@ -16,6 +16,7 @@
 #include "absl/time/clock.h"
 #include "server/device.h"
 #include "server/errors/errors.h"
+#include "server/memory/block_cache.h"
 #include "server/plan/dtypes.h"
 #include "server/rpc/describe_model.h"
 
@@ -176,8 +177,12 @@ Daemon::Daemon(const Options& options, std::shared_ptr<spdlog::logger> logger,
            .max_paced = options.max_paced,
            .hook_timeout = options.hook_timeout,
            // What a layer has used lies in pieces between tensors that are still to be read, and
-           // the allocator would keep it.
-           .on_wait = [] { malloc_trim(0); },
+           // the C library would keep it.
+           .give_back =
+               [] {
+                 BlockCache::Global().GiveBack();
+                 malloc_trim(0);
+               },
            // The number belongs to the thread that computes, too.
            .on_worker_start = [threads] { at::set_num_threads(threads); }},
           [this](absl::Span<const BatchedRun> runs, BatchObserver& observer) {

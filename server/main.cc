@@ -14,6 +14,7 @@
 
 #include "absl/status/statusor.h"
 #include "server/daemon.h"
+#include "server/memory/block_cache.h"
 #include "server/observe/logging.h"
 #include "server/options.h"
 #include "server/signals.h"
@@ -50,6 +51,7 @@ int Main(const std::vector<std::string>& arguments) {
   const absl::StatusOr<Signals> signals = Signals::Create();
   if (!signals.ok()) return Fail(signals.status());
   signal(SIGPIPE, SIG_IGN);
+  BlockCache::InstallGlobal();
 
   const std::shared_ptr<spdlog::logger> logger =
       MakeLogger(options->log_format, options->log_level);

@@ -32,8 +32,9 @@ struct PassState {
   Ragged hidden;
   // [rows, n_layers, d_per_layer_input]; empty on models without per-layer embeddings.
   Ragged per_layer_inputs;
-  // By layer type.
+  // By layer type; empty until the first layer, or somebody who looks at them, needs them.
   std::array<RotaryTable, kNumLayerTypes> rotary;
+  bool has_rotary = false;
   // By layer type and sequence: what the layers that share keys and values read.
   std::array<std::vector<KeyValues>, kNumLayerTypes> shared_key_values;
   int next_layer = 0;

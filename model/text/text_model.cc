@@ -174,7 +174,8 @@ struct TextModel::Impl {
   }
 
   Ragged PerLayerInputs(const Ragged& ids, const Ragged& embedded, Numerics numerics) const;
-  void VisitRotary(const Ragged& positions, PassState& state, const Probe& probe) const;
+  bool WantsRotary(const Probe& probe) const;
+  void VisitRotary(PassState& state, const Probe& probe) const;
   at::Tensor SoftCap(at::Tensor raw, Numerics numerics) const;
   Ragged VisitLogits(const Ragged& x, const Probe& probe) const;
   at::Tensor Logits(const at::Tensor& x, Numerics numerics) const;
@@ -216,8 +217,23 @@ Ragged TextModel::Impl::PerLayerInputs(const Ragged& ids, const Ragged& embedded
   });
 }
 
-void TextModel::Impl::VisitRotary(const Ragged& positions, PassState& state,
-                                  const Probe& probe) const {
+bool TextModel::Impl::WantsRotary(const Probe& probe) const {
+  return std::any_of(std::begin(kRotarySites), std::end(kRotarySites),
+                     [&](const RotarySites& sites) {
+                       return probe.Wants(sites.in, -1) || probe.Wants(sites.cos, -1) ||
+                              probe.Wants(sites.sin, -1);
+                     });
+}
+
+void TextModel::Impl::VisitRotary(PassState& state, const Probe& probe) const {
+  const auto as_long = at::TensorOptions().dtype(at::kLong).device(weights.placement.before);
+  std::vector<at::Tensor> each;
+  for (int s = 0; s < state.layout.n_sequences(); ++s) {
+    const Span& span = state.layout.span(s);
+    each.push_back(at::arange(span.position, span.position + span.length, as_long));
+  }
+  const Ragged positions = state.layout.Join(std::move(each));
+  state.has_rotary = true;
   for (const RotarySites& sites : kRotarySites) {
     if (!config.has_layer_type(sites.type)) continue;
     probe.Visit(sites.in, -1, state.hidden);
@@ -342,11 +358,8 @@ absl::StatusOr<PassState> TextModel::Begin(std::vector<std::vector<int64_t>> seq
     }
     const at::Device device = model.weights.placement.before;
     std::vector<int64_t> lengths;
-    std::vector<at::Tensor> positions;
     for (std::vector<int64_t>& ids : sequences) {
       lengths.push_back(static_cast<int64_t>(ids.size()));
-      positions.push_back(
-          at::arange(lengths.back(), at::TensorOptions().dtype(at::kLong).device(device)));
       for (const int64_t placeholder : model.config.placeholder_token_ids) {
         std::replace(ids.begin(), ids.end(), placeholder, model.config.pad_token_id.value_or(0));
       }
@@ -364,7 +377,8 @@ absl::StatusOr<PassState> TextModel::Begin(std::vector<std::vector<int64_t>> seq
     if (model.config.has_per_layer_inputs()) {
       state.per_layer_inputs = model.PerLayerInputs(ids, state.hidden, numerics);
     }
-    model.VisitRotary(state.layout.Join(std::move(positions)), state, probe);
+    // Else with the first layer: a pass may end before it.
+    if (model.WantsRotary(probe)) model.VisitRotary(state, probe);
     return state;
   });
 }
@@ -372,6 +386,7 @@ absl::StatusOr<PassState> TextModel::Begin(std::vector<std::vector<int64_t>> seq
 absl::Status TextModel::RunLayers(PassState& state, int end_layer, Tap& tap) const {
   return Guarded<absl::Status>([&] {
     const Probe probe(impl_->catalogue, state.layout, tap);
+    if (state.next_layer < end_layer && !state.has_rotary) impl_->VisitRotary(state, probe);
     while (state.next_layer < end_layer) {
       const int layer = state.next_layer;
       MoveTo(state, impl_->weights.placement.layers[static_cast<size_t>(layer)]);

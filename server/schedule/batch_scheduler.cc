@@ -182,7 +182,10 @@ class BatchScheduler::Pass final : public BatchObserver {
         BatchScheduler& scheduler = pass.scheduler_;
         if (!waits) return scheduler.device_.Acquire();
         scheduler.device_.Release();
-        if (!std::exchange(has_waited, true)) scheduler.options_.on_wait();
+        const absl::Time now = scheduler.clock_.Now();
+        if (now < next_give_back) return;
+        next_give_back = now + scheduler.options_.give_back_interval;
+        scheduler.options_.give_back();
       });
     }
 
@@ -190,7 +193,6 @@ class BatchScheduler::Pass final : public BatchObserver {
       if (pass.scheduler_.clock_.Now() >= waiting.run->deadline) {
         return DeadlinePassed("computed");
       }
-      has_waited = false;
       return waiting.run->output->Progress(layers_done);
     }
 
@@ -205,8 +207,7 @@ class BatchScheduler::Pass final : public BatchObserver {
 
     Pass& pass;
     const WaitingRun waiting;
-    // In this layer.
-    bool has_waited = false;
+    absl::Time next_give_back = absl::InfinitePast();
   };
 
   absl::Status KeepWaiting(const OpPlan& op, absl::Time since, const std::string& client) {
@@ -377,6 +378,15 @@ void BatchScheduler::Finished(const Pass& pass) {
   running_ -= static_cast<uint32_t>(pass.size());
 }
 
+void BatchScheduler::AwaitWork(absl::FunctionRef<bool()> ready) {
+  const absl::Condition condition(&ready);
+  if (mutex_.AwaitWithTimeout(condition, options_.idle_time)) return;
+  mutex_.Unlock();
+  options_.give_back();
+  mutex_.Lock();
+  mutex_.Await(condition);
+}
+
 void BatchScheduler::WorkShared() {
   options_.on_worker_start();
   const auto ready = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
@@ -388,7 +398,7 @@ void BatchScheduler::WorkShared() {
   while (true) {
     {
       absl::MutexLock lock(&mutex_);
-      mutex_.Await(absl::Condition(&ready));
+      AwaitWork(ready);
       if (stop_) return;
       if (options_.max_batch_delay > absl::ZeroDuration()) {
         const absl::Duration waited = clock_.Now() - queue(Lane::kShared).oldest();
@@ -433,7 +443,7 @@ void BatchScheduler::WorkAlone(Lane lane) {
     std::optional<WaitingRun> next;
     {
       absl::MutexLock lock(&mutex_);
-      mutex_.Await(absl::Condition(&ready));
+      AwaitWork(ready);
       if (stop_) return;
       next = NextAlone(lane);
       if (!next) continue;

@@ -67,9 +67,13 @@ class BatchScheduler final : public Scheduler {
     // another run wants its place: not before, and of clients with equally many places the first to
     // be asked.
     absl::Duration hook_timeout = absl::Seconds(30);
-    // Called on a pass's thread when it begins to wait for a reader, without the device; at most
-    // once a layer. The place to give memory back that the pass has used and is not using.
-    std::function<void()> on_wait = [] {};
+    // Gives memory back that passes have used and nobody uses. Called without the device: on a
+    // pass's thread when it begins to wait for a reader, for each run at most once in
+    // `give_back_interval` (what the next layers need has to be had anew, page by page); and on a
+    // worker's that has had nothing to do for `idle_time`.
+    std::function<void()> give_back = [] {};
+    absl::Duration give_back_interval = absl::Milliseconds(50);
+    absl::Duration idle_time = absl::Seconds(2);
     // Called once on each worker's thread before its first run.
     std::function<void()> on_worker_start = [] {};
   };
@@ -104,6 +108,8 @@ class BatchScheduler final : public Scheduler {
     return lane == Lane::kPaced ? paced_ : interactive_;
   }
 
+  // Blocks until `ready`, and uses the time.
+  void AwaitWork(absl::FunctionRef<bool()> ready) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void WorkShared();
   // Of a lane with places.
   void WorkAlone(Lane lane);

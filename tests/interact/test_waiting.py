@@ -156,6 +156,14 @@ def test_a_pass_is_ended_when_another_wants_its_place(
         assert torch.equal(doubled(one), want)
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """SIGINT means what it does in a terminal, even for tests that a shell runs beside itself."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 CHILD = """
 import sys, time
 import hookwire
@@ -172,6 +180,7 @@ except KeyboardInterrupt:
 """
 
 
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize(("number", "says"), [(signal.SIGKILL, ""), (signal.SIGINT, "interrupted")])
 def test_a_client_that_ends_while_it_is_waited_for_gives_its_place_back(
     patient: str, number: int, says: str
@@ -191,6 +200,7 @@ def test_a_client_that_ends_while_it_is_waited_for_gives_its_place_back(
         within(SOON, lambda: doubled(model))
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_while_a_run_waits_for_a_place_ends_it(
     patient: str, pool: ThreadPoolExecutor
 ) -> None:

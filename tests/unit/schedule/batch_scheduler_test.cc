@@ -421,18 +421,20 @@ class WaitingPassTest : public testing::Test {
       {.max_interactive = 2, .max_paced = 2, .hook_timeout = absl::Seconds(30)}, Execute, clock_};
 };
 
-TEST(BatchScheduler, TellsOnceALayerThatAPassWaitsForItsReader) {
-  const FakeClock clock;
+TEST(BatchScheduler, TellsNowAndThenThatAPassWaitsForItsReader) {
+  FakeClock clock;
   std::atomic<int> waits = 0;
-  // Three pieces in each of two layers.
-  const auto execute = [](absl::Span<const BatchedRun> runs, BatchObserver& observer) {
-    for (int layer = 1; layer <= 2; ++layer) {
+  // Three pieces at once, and three more after a while.
+  const auto execute = [&clock](absl::Span<const BatchedRun> runs, BatchObserver& observer) {
+    for (int round = 0; round < 2; ++round) {
       for (int i = 0; i < 3; ++i) EXPECT_TRUE(runs[0].sink->Emit(0, 0, {}).ok());
-      EXPECT_TRUE(runs[0].sink->Progress(layer).ok());
+      clock.Advance(absl::Milliseconds(20));
     }
     observer.Done(0, ExecutionReport{});
   };
-  BatchScheduler scheduler({.on_wait = [&waits] { ++waits; }}, execute, clock);
+  BatchScheduler scheduler(
+      {.give_back = [&waits] { ++waits; }, .give_back_interval = absl::Milliseconds(20)}, execute,
+      clock);
   for (const bool slow : {true, false}) {
     auto output = std::make_shared<FakeOutput>();
     output->fits_buffer = false;
