@@ -19,6 +19,7 @@
 #include "tests/e2e/support/prompts.h"
 #include "tests/e2e/support/raw_call.h"
 #include "tests/e2e/support/slices.h"
+#include "tests/unit/support/temp_directory.h"
 
 namespace hookwire::e2e {
 namespace {
@@ -29,9 +30,6 @@ using ::testing::HasSubstr;
 class WeightsChange : public ::testing::Test {
  protected:
   WeightsChange() {
-    std::string name = (fs::temp_directory_path() / "hookwire-XXXXXX").string();
-    EXPECT_NE(mkdtemp(name.data()), nullptr);
-    directory_ = name;
     fs::copy(ToyCheckpoint(), directory_);
     weights_ = directory_ / "model.safetensors";
     daemon_ = Daemon::Start({"--model", directory_.string()});
@@ -40,7 +38,6 @@ class WeightsChange : public ::testing::Test {
   ~WeightsChange() override {
     if (HasFailure()) std::cerr << "--- hookwired said\n" << daemon_->process().Errors();
     daemon_.reset();
-    fs::remove_all(directory_);
   }
 
   absl::StatusOr<client::RunResult> Run() const { return client_->Collect(GoodSpec()); }
@@ -95,7 +92,8 @@ class WeightsChange : public ::testing::Test {
     ASSERT_TRUE(file.flush().good());
   }
 
-  fs::path directory_;
+  const hookwire::testing::TempDirectory temp_;
+  const fs::path directory_ = temp_.path();
   fs::path weights_;
   std::unique_ptr<Daemon> daemon_;
   std::unique_ptr<client::Client> client_;
@@ -157,17 +155,15 @@ TEST_F(WeightsChange, ReplacedByRenamingIsNone) {
 }
 
 TEST(DigestCache, TheNextStartKnowsTheDigestAtOnce) {
-  std::string cache = (fs::temp_directory_path() / "hookwire-XXXXXX").string();
-  ASSERT_NE(mkdtemp(cache.data()), nullptr);
+  const hookwire::testing::TempDirectory cache;
   std::string digest = "pending";
   {
-    const auto daemon = Daemon::Start({"--digest-cache", cache});
+    const auto daemon = Daemon::Start({"--digest-cache", cache.path()});
     const auto client = daemon->Connect();
     while (digest == "pending") digest = client->GetModel()->model().weights_digest();
   }
-  const auto daemon = Daemon::Start({"--digest-cache", cache});
+  const auto daemon = Daemon::Start({"--digest-cache", cache.path()});
   EXPECT_EQ(daemon->Connect()->GetModel()->model().weights_digest(), digest);
-  fs::remove_all(cache);
 }
 
 }  // namespace

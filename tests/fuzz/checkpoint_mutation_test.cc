@@ -14,6 +14,7 @@
 #include "model/checkpoint/checkpoint.h"
 #include "model/text/text_model.h"
 #include "tests/fuzz/mutate.h"
+#include "tests/unit/support/temp_directory.h"
 
 namespace hookwire::fuzz {
 namespace {
@@ -105,8 +106,6 @@ std::string MutateJson(const std::string& text, Random& random) {
 class CheckpointMutation : public ::testing::Test {
  protected:
   CheckpointMutation() {
-    std::string pattern = ::testing::TempDir() + "hookwire-XXXXXX";
-    directory_ = mkdtemp(pattern.data());
     config_ = ReadFile(fs::path(HOOKWIRE_TOY_PATH) / "config.json");
     const std::string weights = ReadFile(fs::path(HOOKWIRE_TOY_PATH) / "model.safetensors");
     uint64_t length = 0;
@@ -116,7 +115,6 @@ class CheckpointMutation : public ::testing::Test {
     WriteConfig(config_);
     WriteWeights(header_.size(), header_);
   }
-  ~CheckpointMutation() override { fs::remove_all(directory_); }
 
   void WriteConfig(const std::string& text) const {
     std::ofstream(directory_ / "config.json", std::ios::binary) << text;
@@ -151,7 +149,8 @@ class CheckpointMutation : public ::testing::Test {
     return loaded.ok();
   }
 
-  fs::path directory_;
+  const hookwire::testing::TempDirectory temp_;
+  const fs::path directory_ = temp_.path();
   std::string config_;
   std::string header_;
   uint64_t data_bytes_ = 0;

@@ -18,6 +18,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/notification.h"
 #include "server/local/unix_server.h"
+#include "tests/unit/support/temp_directory.h"
 
 namespace hookwire::server {
 namespace {
@@ -27,12 +28,6 @@ using ::testing::HasSubstr;
 
 class UnixSocketTest : public ::testing::Test {
  protected:
-  UnixSocketTest() {
-    std::string pattern = ::testing::TempDir() + "hookwire-XXXXXX";
-    directory_ = mkdtemp(pattern.data());
-  }
-  ~UnixSocketTest() override { fs::remove_all(directory_); }
-
   UnixAddress Path(const std::string& name = "socket") const {
     return {(directory_ / name).string()};
   }
@@ -68,7 +63,8 @@ class UnixSocketTest : public ::testing::Test {
     fs::rename(address.name, address.name + ".kept");
   }
 
-  fs::path directory_;
+  const hookwire::testing::TempDirectory temp_;
+  const fs::path directory_ = temp_.path();
 };
 
 TEST_F(UnixSocketTest, CanBeConnectedTo) {

@@ -20,6 +20,7 @@
 #include "model/text/weights.h"
 #include "tests/unit/model/safetensors_writer.h"
 #include "tests/unit/model/variant_names.h"
+#include "tests/unit/support/temp_directory.h"
 #include "tests/unit/support/tiny_checkpoint.h"
 
 namespace hookwire::model {

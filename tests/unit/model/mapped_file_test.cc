@@ -22,6 +22,7 @@
 #include "gtest/gtest.h"
 #include "model/checkpoint/checkpoint.h"
 #include "tests/unit/model/safetensors_writer.h"
+#include "tests/unit/support/temp_directory.h"
 #include "tests/unit/support/tiny_checkpoint.h"
 
 namespace hookwire::model {
@@ -159,13 +160,14 @@ TEST_F(MappedFileChange, GoesWithTheFile) {
 }
 
 // Reads a page that is gone and that no MappedFile has mapped. `address`: where, or anywhere.
-void ReadLostPage(const std::string& path, const void* address = nullptr) {
-  Truncate(path, kBytes);
+void ReadLostPage(const TempDirectory& directory, const void* address = nullptr) {
+  const std::string path = directory.Write("other", std::string(kBytes, 'x'));
   const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
   const int fixed = address == nullptr ? 0 : MAP_FIXED;
   const void* const data =
       mmap(const_cast<void*>(address), kBytes, PROT_READ, MAP_PRIVATE | fixed, fd, 0);
   Truncate(path, 0);
+  directory.Remove();
   *static_cast<const volatile char*>(data);
 }
 
@@ -178,13 +180,12 @@ class Sigbus : public ::testing::Test {
 
   const TempDirectory directory_;
   const std::string path_ = directory_.Write("weights", std::string(kBytes, 'x'));
-  const std::string other_ = directory_.Write("other", "");
 };
 
 TEST_F(Sigbus, ElsewhereEndsTheProcess) {
   const auto die = [this] {
     const auto file = Map();
-    ReadLostPage(other_);
+    ReadLostPage(directory_);
   };
   EXPECT_EXIT(die(), ::testing::KilledBySignal(SIGBUS), "");
 }
@@ -192,7 +193,7 @@ TEST_F(Sigbus, ElsewhereEndsTheProcess) {
 TEST_F(Sigbus, WhereAFileWasMappedOnceEndsTheProcess) {
   const auto die = [this] {
     const void* const address = Map()->data();
-    ReadLostPage(other_, address);
+    ReadLostPage(directory_, address);
   };
   EXPECT_EXIT(die(), ::testing::KilledBySignal(SIGBUS), "");
 }
@@ -200,6 +201,7 @@ TEST_F(Sigbus, WhereAFileWasMappedOnceEndsTheProcess) {
 TEST_F(Sigbus, ThatSomebodySendsEndsTheProcess) {
   const auto die = [this] {
     const auto file = Map();
+    directory_.Remove();
     kill(getpid(), SIGBUS);
     pause();
   };
@@ -217,7 +219,7 @@ TEST_F(Sigbus, ElsewhereGoesToTheHandlerThatWasThereBefore) {
     const auto file = Map();
     Truncate(path_, 1);
     IsAll(*file, 'x');
-    ReadLostPage(other_);
+    ReadLostPage(directory_);
   };
   EXPECT_EXIT(die(), ::testing::ExitedWithCode(42), "");
 }

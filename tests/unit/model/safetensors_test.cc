@@ -14,6 +14,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/unit/model/safetensors_writer.h"
+#include "tests/unit/support/temp_directory.h"
 
 namespace hookwire::model {
 namespace {

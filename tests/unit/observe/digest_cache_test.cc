@@ -9,7 +9,7 @@
 #include <optional>
 #include <string>
 
-#include "tests/unit/model/safetensors_writer.h"
+#include "tests/unit/support/temp_directory.h"
 
 namespace hookwire::server {
 namespace {

@@ -16,7 +16,7 @@
 #include <vector>
 
 #include "absl/time/clock.h"
-#include "tests/unit/model/safetensors_writer.h"
+#include "tests/unit/support/temp_directory.h"
 
 namespace hookwire::server {
 namespace {

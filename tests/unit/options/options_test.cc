@@ -3,21 +3,20 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <fstream>
 #include <string>
 #include <vector>
+
+#include "tests/unit/support/temp_directory.h"
 
 namespace hookwire::server {
 namespace {
 
-using testing::ElementsAre;
-using testing::HasSubstr;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 
 std::string WriteConfig(const std::string& text) {
-  const std::string path = testing::TempDir() + "/" +
-                           testing::UnitTest::GetInstance()->current_test_info()->name() + ".toml";
-  std::ofstream(path) << text;
-  return path;
+  static const hookwire::testing::TempDirectory directory;
+  return directory.Write("config.toml", text);
 }
 
 std::string ErrorOf(const std::vector<std::string>& arguments) {
@@ -169,8 +168,9 @@ TEST(Options, DigestsAreKeptUnlessToldOtherwise) {
 }
 
 TEST(Options, AWrongFileIsToldWithItsLine) {
-  EXPECT_THAT(ErrorOf({"--config", WriteConfig("model = \"m\"\nmax-quue = 3\n")}),
-              testing::AllOf(HasSubstr(".toml:2: max-quue"), HasSubstr("did you mean max-queue?")));
+  EXPECT_THAT(
+      ErrorOf({"--config", WriteConfig("model = \"m\"\nmax-quue = 3\n")}),
+      ::testing::AllOf(HasSubstr(".toml:2: max-quue"), HasSubstr("did you mean max-queue?")));
   EXPECT_THAT(ErrorOf({"--config", WriteConfig("threads = 0\n")}), HasSubstr("from 1 to 4096"));
   EXPECT_THAT(ErrorOf({"--config", WriteConfig("threads = [1]\n")}),
               HasSubstr("a string or a number"));

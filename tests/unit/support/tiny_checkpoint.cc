@@ -262,18 +262,8 @@ std::string TinyConfigJson(const TinyOptions& options) {
 }
 
 TinyCheckpoint::TinyCheckpoint(const TinyOptions& options) {
-  std::string directory = (std::filesystem::temp_directory_path() / "hookwire-XXXXXX").string();
-  if (mkdtemp(directory.data()) == nullptr) {
-    throw std::runtime_error("cannot make a temporary directory " + directory);
-  }
-  directory_ = directory;
-  WriteFile(directory_ + "/config.json", TinyConfigJson(options));
-  WriteWeights(options, directory_);
-}
-
-TinyCheckpoint::~TinyCheckpoint() {
-  std::error_code ignored;
-  std::filesystem::remove_all(directory_, ignored);
+  WriteFile(directory() + "/config.json", TinyConfigJson(options));
+  WriteWeights(options, directory());
 }
 
 }  // namespace hookwire::testing

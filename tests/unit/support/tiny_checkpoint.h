@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "tests/unit/support/temp_directory.h"
+
 namespace hookwire::testing {
 
 enum class TinyVariant {
@@ -56,14 +58,11 @@ struct TinyOptions {
 class TinyCheckpoint {
  public:
   explicit TinyCheckpoint(const TinyOptions& options = {});
-  ~TinyCheckpoint();
-  TinyCheckpoint(const TinyCheckpoint&) = delete;
-  TinyCheckpoint& operator=(const TinyCheckpoint&) = delete;
 
-  const std::string& directory() const { return directory_; }
+  const std::string& directory() const { return directory_.path(); }
 
  private:
-  std::string directory_;
+  const TempDirectory directory_;
 };
 
 // The text of config.json.
