@@ -97,6 +97,15 @@ v1::Server DescribeServer(const Options& options, const model::TextModel& model,
   return out;
 }
 
+// What a layer has used lies in pieces between tensors that are still to be read, and the C library
+// would keep it. With a sanitizer the memory is not the C library's.
+void GiveMemoryBack() {
+  BlockCache::Global().GiveBack();
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+  malloc_trim(0);
+#endif
+}
+
 ModelFacts FactsOf(const model::Checkpoint& checkpoint, const model::TextModel& model) {
   return {checkpoint.name(), model.layer_scalars(), model.n_params()};
 }
@@ -176,13 +185,7 @@ Daemon::Daemon(const Options& options, std::shared_ptr<spdlog::logger> logger,
            .max_interactive = options.max_interactive,
            .max_paced = options.max_paced,
            .hook_timeout = options.hook_timeout,
-           // What a layer has used lies in pieces between tensors that are still to be read, and
-           // the C library would keep it.
-           .give_back =
-               [] {
-                 BlockCache::Global().GiveBack();
-                 malloc_trim(0);
-               },
+           .give_back = GiveMemoryBack,
            // The number belongs to the thread that computes, too.
            .on_worker_start = [threads] { at::set_num_threads(threads); }},
           [this](absl::Span<const BatchedRun> runs, BatchObserver& observer) {

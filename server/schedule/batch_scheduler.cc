@@ -367,6 +367,7 @@ std::vector<WaitingRun> BatchScheduler::NextBatch(const Pass* beside) {
       batch.push_back(*std::move(next));
     }
     running_ += static_cast<uint32_t>(batch.size());
+    gave_back_ = false;
     if (beside == nullptr) stuck_ = batch.empty();
   }
   for (const WaitingRun& waiting : late) Drop(waiting, DeadlinePassed("waited for its turn"));
@@ -381,9 +382,11 @@ void BatchScheduler::Finished(const Pass& pass) {
 void BatchScheduler::AwaitWork(absl::FunctionRef<bool()> ready) {
   const absl::Condition condition(&ready);
   if (mutex_.AwaitWithTimeout(condition, options_.idle_time)) return;
-  mutex_.Unlock();
-  options_.give_back();
-  mutex_.Lock();
+  if (running_ == 0 && !std::exchange(gave_back_, true)) {
+    mutex_.Unlock();
+    options_.give_back();
+    mutex_.Lock();
+  }
   mutex_.Await(condition);
 }
 
@@ -448,6 +451,7 @@ void BatchScheduler::WorkAlone(Lane lane) {
       next = NextAlone(lane);
       if (!next) continue;
       ++running_;
+      gave_back_ = false;
       alone_bytes_ += next->run->plan->activation_bytes;
       places(lane).Take(next->run->client);
     }

@@ -69,8 +69,8 @@ class BatchScheduler final : public Scheduler {
     absl::Duration hook_timeout = absl::Seconds(30);
     // Gives memory back that passes have used and nobody uses. Called without the device: on a
     // pass's thread when it begins to wait for a reader, for each run at most once in
-    // `give_back_interval` (what the next layers need has to be had anew, page by page); and on a
-    // worker's that has had nothing to do for `idle_time`.
+    // `give_back_interval` (what the next layers need has to be had anew, page by page); and once
+    // nothing has run for `idle_time`.
     std::function<void()> give_back = [] {};
     absl::Duration give_back_interval = absl::Milliseconds(50);
     absl::Duration idle_time = absl::Seconds(2);
@@ -138,6 +138,8 @@ class BatchScheduler final : public Scheduler {
   Places paced_ ABSL_GUARDED_BY(mutex_);
   Places interactive_ ABSL_GUARDED_BY(mutex_);
   uint32_t running_ ABSL_GUARDED_BY(mutex_) = 0;
+  // Since a run began last.
+  bool gave_back_ ABSL_GUARDED_BY(mutex_) = false;
   // What the passes of the lanes with places work with.
   uint64_t alone_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
   // No run of the shared lane could be taken, and nothing has changed since.

@@ -447,6 +447,29 @@ TEST(BatchScheduler, TellsNowAndThenThatAPassWaitsForItsReader) {
   }
 }
 
+TEST(BatchScheduler, GivesMemoryBackOnceNothingHasRunForAWhile) {
+  const FakeClock clock;
+  std::atomic<int> given_back = 0;
+  const auto execute = [](absl::Span<const BatchedRun>, BatchObserver& observer) {
+    observer.Done(0, ExecutionReport{});
+  };
+  BatchScheduler scheduler(
+      {.give_back = [&given_back] { ++given_back; }, .idle_time = absl::Milliseconds(1)}, execute,
+      clock);
+  const auto await = [&given_back](int times) {
+    const absl::Time deadline = absl::Now() + absl::Seconds(20);
+    while (given_back < times && absl::Now() < deadline) absl::SleepFor(absl::Milliseconds(1));
+    absl::SleepFor(absl::Milliseconds(20));
+    return given_back.load();
+  };
+  EXPECT_EQ(await(1), 1) << "what loading has used";
+  auto output = std::make_shared<FakeOutput>();
+  auto run = MakeRun("a", "alice", 1, output);
+  ASSERT_TRUE(scheduler.Enqueue(run).ok());
+  EXPECT_TRUE(output->Wait().status.ok());
+  EXPECT_EQ(await(2), 2);
+}
+
 TEST_F(WaitingPassTest, OthersComputeWhileAPassWaitsForItsClient) {
   const auto waiting = StartInteractive("a", "alice");
   waiting->asked.WaitForNotification();
