@@ -18,7 +18,7 @@ constexpr uint8_t kPriority = 1;
 
 // Sizes that differ by less share a block: an eighth at most is not used.
 size_t RoundUp(size_t bytes) {
-  const size_t step = std::bit_floor(bytes) / 8;
+  const size_t step = std::max<size_t>(1, std::bit_floor(bytes) / 8);
   return (bytes + step - 1) / step * step;
 }
 

@@ -15,8 +15,8 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 std::string WriteConfig(const std::string& text) {
-  static const hookwire::testing::TempDirectory directory;
-  return directory.Write("config.toml", text);
+  static const hookwire::testing::TempDirectory kDirectory;
+  return kDirectory.Write("config.toml", text);
 }
 
 std::string ErrorOf(const std::vector<std::string>& arguments) {
