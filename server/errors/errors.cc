@@ -48,6 +48,8 @@ absl::StatusCode CodeOf(v1::ErrorReason reason) {
     case v1::ERROR_REASON_NEVER_FIRES:
     // Nothing that the client does helps, nor waiting.
     case v1::ERROR_REASON_WEIGHTS_CHANGED:
+    // Nothing but to connect again.
+    case v1::ERROR_REASON_LOAD_CHANGED:
       return absl::StatusCode::kFailedPrecondition;
     // Wrong whatever the model is.
     case v1::ERROR_REASON_NO_SEQUENCES:
@@ -72,9 +74,13 @@ absl::StatusCode CodeOf(v1::ErrorReason reason) {
     case v1::ERROR_REASON_QUEUE_FULL:
     case v1::ERROR_REASON_QUEUE_TIMEOUT:
     case v1::ERROR_REASON_VALUE_TOO_LARGE:
+    case v1::ERROR_REASON_REQUEST_MEMORY_FULL:
+    case v1::ERROR_REASON_TOO_MANY_ENTRIES:
+    case v1::ERROR_REASON_TOO_MANY_CALLS:
       return absl::StatusCode::kResourceExhausted;
     case v1::ERROR_REASON_HOOK_TIMEOUT:
     case v1::ERROR_REASON_READER_STALLED:
+    case v1::ERROR_REASON_SENDER_STALLED:
       return absl::StatusCode::kDeadlineExceeded;
     case v1::ERROR_REASON_CANCELLED:
       return absl::StatusCode::kCancelled;

@@ -304,6 +304,15 @@ class DecompositionError(HookwireError, ValueError):
     """Parts of the residual stream that do not sum to it."""
 
 
+class LoadChangedError(HookwireError):
+    """The server at the address holds another model, or other settings, than it did at `connect`.
+
+    Nothing was computed. `model.reconnect()` takes what it holds now.
+    """
+
+    default_reason = "LOAD_CHANGED"
+
+
 class UnavailableError(HookwireError, ConnectionError):
     """No server answers at the address, or it went away."""
 
@@ -370,6 +379,30 @@ class ValueTooLargeError(HookwireError, ValueError):
     """The values of one run are more than the server takes."""
 
     default_reason = "VALUE_TOO_LARGE"
+
+
+class RequestMemoryFullError(_TooManyBytesError):
+    """What requests hold on the server is as much as it gives; try again later, or send less."""
+
+    default_reason = "REQUEST_MEMORY_FULL"
+
+
+class SenderStalledError(DeadlineError):
+    """This client sent nothing for so long that its call, which waited for it, was ended."""
+
+    default_reason = "SENDER_STALLED"
+
+
+class TooManyEntriesError(_OverLimitError, ValueError):
+    """More captures or changes than one run may have."""
+
+    default_reason = "TOO_MANY_ENTRIES"
+
+
+class TooManyCallsError(_OverLimitError):
+    """Too many calls of this client at a time; try again later."""
+
+    default_reason = "TOO_MANY_CALLS"
 
 
 class CancelledError(HookwireError):

@@ -61,7 +61,7 @@ class Layer(_message.Message):
     def __init__(self, attention_type: _Optional[_Union[AttentionType, str]] = ..., n_heads: _Optional[int] = ..., n_key_value_heads: _Optional[int] = ..., d_head: _Optional[int] = ..., d_mlp: _Optional[int] = ..., key_value_source: _Optional[int] = ..., key_is_value: bool = ..., layer_scalar: _Optional[float] = ...) -> None: ...
 
 class Model(_message.Message):
-    __slots__ = ("name", "architecture", "variant", "n_layers", "d_model", "n_heads", "n_key_value_heads", "d_head", "d_mlp", "d_vocab", "n_ctx", "eps", "act_fn", "sliding_window", "final_logit_softcap", "d_per_layer_input", "n_key_value_shared_layers", "n_experts", "n_experts_per_token", "d_expert", "tie_word_embeddings", "ropes", "layers", "bos_token_id", "eos_token_ids", "pad_token_id", "n_params", "weights_digest", "d_vocab_per_layer_input")
+    __slots__ = ("name", "architecture", "variant", "n_layers", "d_model", "n_heads", "n_key_value_heads", "d_head", "d_mlp", "d_vocab", "n_ctx", "eps", "act_fn", "sliding_window", "final_logit_softcap", "d_per_layer_input", "n_key_value_shared_layers", "n_experts", "n_experts_per_token", "d_expert", "tie_word_embeddings", "ropes", "layers", "bos_token_id", "eos_token_ids", "pad_token_id", "n_params", "weights_digest", "d_vocab_per_layer_input", "unread_tensors", "n_unread_tensors")
     NAME_FIELD_NUMBER: _ClassVar[int]
     ARCHITECTURE_FIELD_NUMBER: _ClassVar[int]
     VARIANT_FIELD_NUMBER: _ClassVar[int]
@@ -91,6 +91,8 @@ class Model(_message.Message):
     N_PARAMS_FIELD_NUMBER: _ClassVar[int]
     WEIGHTS_DIGEST_FIELD_NUMBER: _ClassVar[int]
     D_VOCAB_PER_LAYER_INPUT_FIELD_NUMBER: _ClassVar[int]
+    UNREAD_TENSORS_FIELD_NUMBER: _ClassVar[int]
+    N_UNREAD_TENSORS_FIELD_NUMBER: _ClassVar[int]
     name: str
     architecture: str
     variant: str
@@ -120,10 +122,12 @@ class Model(_message.Message):
     n_params: int
     weights_digest: str
     d_vocab_per_layer_input: int
-    def __init__(self, name: _Optional[str] = ..., architecture: _Optional[str] = ..., variant: _Optional[str] = ..., n_layers: _Optional[int] = ..., d_model: _Optional[int] = ..., n_heads: _Optional[int] = ..., n_key_value_heads: _Optional[int] = ..., d_head: _Optional[int] = ..., d_mlp: _Optional[int] = ..., d_vocab: _Optional[int] = ..., n_ctx: _Optional[int] = ..., eps: _Optional[float] = ..., act_fn: _Optional[str] = ..., sliding_window: _Optional[int] = ..., final_logit_softcap: _Optional[float] = ..., d_per_layer_input: _Optional[int] = ..., n_key_value_shared_layers: _Optional[int] = ..., n_experts: _Optional[int] = ..., n_experts_per_token: _Optional[int] = ..., d_expert: _Optional[int] = ..., tie_word_embeddings: bool = ..., ropes: _Optional[_Iterable[_Union[Rope, _Mapping]]] = ..., layers: _Optional[_Iterable[_Union[Layer, _Mapping]]] = ..., bos_token_id: _Optional[int] = ..., eos_token_ids: _Optional[_Iterable[int]] = ..., pad_token_id: _Optional[int] = ..., n_params: _Optional[int] = ..., weights_digest: _Optional[str] = ..., d_vocab_per_layer_input: _Optional[int] = ...) -> None: ...
+    unread_tensors: _containers.RepeatedScalarFieldContainer[str]
+    n_unread_tensors: int
+    def __init__(self, name: _Optional[str] = ..., architecture: _Optional[str] = ..., variant: _Optional[str] = ..., n_layers: _Optional[int] = ..., d_model: _Optional[int] = ..., n_heads: _Optional[int] = ..., n_key_value_heads: _Optional[int] = ..., d_head: _Optional[int] = ..., d_mlp: _Optional[int] = ..., d_vocab: _Optional[int] = ..., n_ctx: _Optional[int] = ..., eps: _Optional[float] = ..., act_fn: _Optional[str] = ..., sliding_window: _Optional[int] = ..., final_logit_softcap: _Optional[float] = ..., d_per_layer_input: _Optional[int] = ..., n_key_value_shared_layers: _Optional[int] = ..., n_experts: _Optional[int] = ..., n_experts_per_token: _Optional[int] = ..., d_expert: _Optional[int] = ..., tie_word_embeddings: bool = ..., ropes: _Optional[_Iterable[_Union[Rope, _Mapping]]] = ..., layers: _Optional[_Iterable[_Union[Layer, _Mapping]]] = ..., bos_token_id: _Optional[int] = ..., eos_token_ids: _Optional[_Iterable[int]] = ..., pad_token_id: _Optional[int] = ..., n_params: _Optional[int] = ..., weights_digest: _Optional[str] = ..., d_vocab_per_layer_input: _Optional[int] = ..., unread_tensors: _Optional[_Iterable[str]] = ..., n_unread_tensors: _Optional[int] = ...) -> None: ...
 
 class Server(_message.Message):
-    __slots__ = ("build", "device", "dtype", "numerics", "threads", "max_request_bytes", "max_result_bytes", "max_tokens", "capabilities", "shared_memory_socket")
+    __slots__ = ("build", "device", "dtype", "numerics", "threads", "max_request_bytes", "max_result_bytes", "max_tokens", "capabilities", "shared_memory_socket", "load_id")
     BUILD_FIELD_NUMBER: _ClassVar[int]
     DEVICE_FIELD_NUMBER: _ClassVar[int]
     DTYPE_FIELD_NUMBER: _ClassVar[int]
@@ -134,6 +138,7 @@ class Server(_message.Message):
     MAX_TOKENS_FIELD_NUMBER: _ClassVar[int]
     CAPABILITIES_FIELD_NUMBER: _ClassVar[int]
     SHARED_MEMORY_SOCKET_FIELD_NUMBER: _ClassVar[int]
+    LOAD_ID_FIELD_NUMBER: _ClassVar[int]
     build: str
     device: str
     dtype: _tensor_pb2.Dtype
@@ -144,23 +149,26 @@ class Server(_message.Message):
     max_tokens: int
     capabilities: _containers.RepeatedScalarFieldContainer[str]
     shared_memory_socket: str
-    def __init__(self, build: _Optional[str] = ..., device: _Optional[str] = ..., dtype: _Optional[_Union[_tensor_pb2.Dtype, str]] = ..., numerics: _Optional[_Union[Numerics, str]] = ..., threads: _Optional[int] = ..., max_request_bytes: _Optional[int] = ..., max_result_bytes: _Optional[int] = ..., max_tokens: _Optional[int] = ..., capabilities: _Optional[_Iterable[str]] = ..., shared_memory_socket: _Optional[str] = ...) -> None: ...
+    load_id: str
+    def __init__(self, build: _Optional[str] = ..., device: _Optional[str] = ..., dtype: _Optional[_Union[_tensor_pb2.Dtype, str]] = ..., numerics: _Optional[_Union[Numerics, str]] = ..., threads: _Optional[int] = ..., max_request_bytes: _Optional[int] = ..., max_result_bytes: _Optional[int] = ..., max_tokens: _Optional[int] = ..., capabilities: _Optional[_Iterable[str]] = ..., shared_memory_socket: _Optional[str] = ..., load_id: _Optional[str] = ...) -> None: ...
 
 class Load(_message.Message):
-    __slots__ = ("waiting_runs", "running_runs", "open_results", "buffered_bytes", "shared_memory_bytes", "shared_memory_clients")
+    __slots__ = ("waiting_runs", "running_runs", "open_results", "buffered_bytes", "shared_memory_bytes", "shared_memory_clients", "request_bytes")
     WAITING_RUNS_FIELD_NUMBER: _ClassVar[int]
     RUNNING_RUNS_FIELD_NUMBER: _ClassVar[int]
     OPEN_RESULTS_FIELD_NUMBER: _ClassVar[int]
     BUFFERED_BYTES_FIELD_NUMBER: _ClassVar[int]
     SHARED_MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
     SHARED_MEMORY_CLIENTS_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_BYTES_FIELD_NUMBER: _ClassVar[int]
     waiting_runs: int
     running_runs: int
     open_results: int
     buffered_bytes: int
     shared_memory_bytes: int
     shared_memory_clients: int
-    def __init__(self, waiting_runs: _Optional[int] = ..., running_runs: _Optional[int] = ..., open_results: _Optional[int] = ..., buffered_bytes: _Optional[int] = ..., shared_memory_bytes: _Optional[int] = ..., shared_memory_clients: _Optional[int] = ...) -> None: ...
+    request_bytes: int
+    def __init__(self, waiting_runs: _Optional[int] = ..., running_runs: _Optional[int] = ..., open_results: _Optional[int] = ..., buffered_bytes: _Optional[int] = ..., shared_memory_bytes: _Optional[int] = ..., shared_memory_clients: _Optional[int] = ..., request_bytes: _Optional[int] = ...) -> None: ...
 
 class HookPoint(_message.Message):
     __slots__ = ("name", "aliases", "layer", "axes", "dtype", "writable", "read_only_reason", "module")

@@ -27,53 +27,53 @@ from . import run_pb2 as hookwire_dot_v1_dot_run__pb2
 from . import tensor_pb2 as hookwire_dot_v1_dot_tensor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19hookwire/v1/service.proto\x12\x0bhookwire.v1\x1a\x17hookwire/v1/model.proto\x1a\x15hookwire/v1/run.proto\x1a\x18hookwire/v1/tensor.proto\"\x11\n\x0fGetModelRequest\"{\n\x10GetModelResponse\x12!\n\x05model\x18\x01 \x01(\x0b\x32\x12.hookwire.v1.Model\x12#\n\x06server\x18\x02 \x01(\x0b\x32\x13.hookwire.v1.Server\x12\x1f\n\x04load\x18\x03 \x01(\x0b\x32\x11.hookwire.v1.Load\"#\n\x10ListHooksRequest\x12\x0f\n\x07\x66ilters\x18\x01 \x03(\t\":\n\x11ListHooksResponse\x12%\n\x05hooks\x18\x01 \x03(\x0b\x32\x16.hookwire.v1.HookPoint\"\x15\n\x13GetTokenizerRequest\"@\n\x14GetTokenizerResponse\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04size\x18\x02 \x01(\x04\x12\x0c\n\x04\x64\x61ta\x18\x0f \x01(\x0c\"a\n\x10GetWeightRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12$\n\x04rows\x18\x02 \x01(\x0b\x32\x16.hookwire.v1.Selection\x12\x19\n\x11max_message_bytes\x18\x03 \x01(\r\"\\\n\x11GetWeightResponse\x12)\n\x06header\x18\x01 \x01(\x0b\x32\x19.hookwire.v1.WeightHeader\x12\x0e\n\x06offset\x18\x02 \x01(\x04\x12\x0c\n\x04\x64\x61ta\x18\x0f \x01(\x0c\"\x85\x01\n\x0cWeightHeader\x12\x0c\n\x04name\x18\x01 \x01(\t\x12!\n\x05\x64type\x18\x02 \x01(\x0e\x32\x12.hookwire.v1.Dtype\x12\r\n\x05shape\x18\x03 \x03(\x04\x12\x0e\n\x06n_rows\x18\x04 \x01(\x04\x12\r\n\x05\x62ytes\x18\x05 \x01(\x04\x12\x16\n\x0eweights_digest\x18\x06 \x01(\t\"1\n\x0bPlanRequest\x12\"\n\x04spec\x18\x01 \x01(\x0b\x32\x14.hookwire.v1.RunSpec\"/\n\x0cPlanResponse\x12\x1f\n\x04plan\x18\x01 \x01(\x0b\x32\x11.hookwire.v1.Plan\"0\n\nRunRequest\x12\"\n\x04spec\x18\x01 \x01(\x0b\x32\x14.hookwire.v1.RunSpec\"\xbf\x01\n\x0fInteractRequest\x12$\n\x04spec\x18\x01 \x01(\x0b\x32\x14.hookwire.v1.RunSpecH\x00\x12+\n\x06upload\x18\x02 \x01(\x0b\x32\x19.hookwire.v1.TensorChunksH\x00\x12+\n\x06\x61nswer\x18\x03 \x01(\x0b\x32\x19.hookwire.v1.TensorChunksH\x00\x12!\n\x04keep\x18\x04 \x01(\x0b\x32\x11.hookwire.v1.KeepH\x00\x42\t\n\x07message\"\x17\n\x04Keep\x12\x0f\n\x07tensors\x18\x01 \x03(\r\"\xc3\x01\n\x0bRunResponse\x12)\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x0b\x32\x15.hookwire.v1.AcceptedH\x00\x12,\n\x07tensors\x18\x02 \x01(\x0b\x32\x19.hookwire.v1.TensorChunksH\x00\x12)\n\x08progress\x18\x03 \x01(\x0b\x32\x15.hookwire.v1.ProgressH\x00\x12\'\n\x07receipt\x18\x04 \x01(\x0b\x32\x14.hookwire.v1.ReceiptH\x00\x42\x07\n\x05\x65vent\"j\n\x08\x41\x63\x63\x65pted\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x1f\n\x04plan\x18\x02 \x01(\x0b\x32\x11.hookwire.v1.Plan\x12\x16\n\x0equeue_position\x18\x03 \x01(\r\x12\x15\n\rshared_memory\x18\x04 \x01(\x08\"8\n\x0cTensorChunks\x12(\n\x06\x63hunks\x18\x01 \x03(\x0b\x32\x18.hookwire.v1.TensorChunk\"h\n\x0bTensorChunk\x12\x0e\n\x06tensor\x18\x01 \x01(\r\x12\x0e\n\x06offset\x18\x02 \x01(\x04\x12\x14\n\x0cshared_bytes\x18\x03 \x01(\x04\x12\x15\n\rshared_offset\x18\x04 \x01(\x04\x12\x0c\n\x04\x64\x61ta\x18\x0f \x01(\x0c\"\x1f\n\x08Progress\x12\x13\n\x0blayers_done\x18\x01 \x01(\r*\xba\x0b\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12\x1f\n\x1b\x45RROR_REASON_HOOK_NOT_FOUND\x10\x01\x12\x1c\n\x18\x45RROR_REASON_HOOK_ABSENT\x10\x02\x12\x1e\n\x1a\x45RROR_REASON_GLOB_NO_MATCH\x10\x03\x12\x1f\n\x1b\x45RROR_REASON_HOOK_READ_ONLY\x10\x04\x12\x1d\n\x19\x45RROR_REASON_NO_SEQUENCES\x10\x05\x12\x1f\n\x1b\x45RROR_REASON_SEQUENCE_EMPTY\x10\x06\x12\"\n\x1e\x45RROR_REASON_SEQUENCE_TOO_LONG\x10\x07\x12#\n\x1f\x45RROR_REASON_TOKEN_OUT_OF_RANGE\x10\x08\x12&\n\"ERROR_REASON_SEQUENCE_OUT_OF_RANGE\x10\t\x12&\n\"ERROR_REASON_POSITION_OUT_OF_RANGE\x10\n\x12\"\n\x1e\x45RROR_REASON_HEAD_OUT_OF_RANGE\x10\x0b\x12\x19\n\x15\x45RROR_REASON_NO_HEADS\x10\x0c\x12%\n!ERROR_REASON_FEATURE_OUT_OF_RANGE\x10\r\x12\x1d\n\x19\x45RROR_REASON_NO_SUCH_AXIS\x10\x0e\x12\x1e\n\x1a\x45RROR_REASON_BAD_SELECTION\x10\x0f\x12\x1c\n\x18\x45RROR_REASON_VALUE_SHAPE\x10\x10\x12\x1c\n\x18\x45RROR_REASON_VALUE_DTYPE\x10\x11\x12!\n\x1d\x45RROR_REASON_VALUE_NOT_FINITE\x10\x12\x12\x1c\n\x18\x45RROR_REASON_NEVER_FIRES\x10\x13\x12\"\n\x1e\x45RROR_REASON_STOP_OUT_OF_RANGE\x10\x14\x12!\n\x1d\x45RROR_REASON_RESULT_TOO_LARGE\x10\x15\x12 \n\x1c\x45RROR_REASON_TOO_MANY_TOKENS\x10\x16\x12!\n\x1d\x45RROR_REASON_TOO_MANY_TENSORS\x10\x17\x12\x1e\n\x1a\x45RROR_REASON_UNKNOWN_FIELD\x10\x18\x12\x1a\n\x16\x45RROR_REASON_BAD_FIELD\x10\x19\x12\"\n\x1e\x45RROR_REASON_MALFORMED_REQUEST\x10\x1a\x12\x1d\n\x19\x45RROR_REASON_NO_TOKENIZER\x10\x1b\x12\x1e\n\x1a\x45RROR_REASON_SHUTTING_DOWN\x10\x1c\x12\x1e\n\x1a\x45RROR_REASON_OUT_OF_MEMORY\x10\x1d\x12\x19\n\x15\x45RROR_REASON_INTERNAL\x10\x1e\x12\x1b\n\x17\x45RROR_REASON_QUEUE_FULL\x10\x1f\x12!\n\x1d\x45RROR_REASON_WEIGHT_NOT_FOUND\x10 \x12\x1e\n\x1a\x45RROR_REASON_WEIGHT_ABSENT\x10!\x12!\n\x1d\x45RROR_REASON_ROW_OUT_OF_RANGE\x10\"\x12#\n\x1f\x45RROR_REASON_WEIGHTS_NOT_SERVED\x10#\x12\x1d\n\x19\x45RROR_REASON_HOOK_TIMEOUT\x10$\x12#\n\x1f\x45RROR_REASON_UNEXPECTED_MESSAGE\x10%\x12\x1f\n\x1b\x45RROR_REASON_READER_STALLED\x10&\x12\x1a\n\x16\x45RROR_REASON_CANCELLED\x10\'\x12 \n\x1c\x45RROR_REASON_VALUE_TOO_LARGE\x10(\x12\x1e\n\x1a\x45RROR_REASON_QUEUE_TIMEOUT\x10)\x12 \n\x1c\x45RROR_REASON_WEIGHTS_CHANGED\x10*\x12\x1f\n\x1b\x45RROR_REASON_PASS_TOO_LARGE\x10+2\x8e\x04\n\x11\x41\x63tivationService\x12G\n\x08GetModel\x12\x1c.hookwire.v1.GetModelRequest\x1a\x1d.hookwire.v1.GetModelResponse\x12J\n\tListHooks\x12\x1d.hookwire.v1.ListHooksRequest\x1a\x1e.hookwire.v1.ListHooksResponse\x12U\n\x0cGetTokenizer\x12 .hookwire.v1.GetTokenizerRequest\x1a!.hookwire.v1.GetTokenizerResponse0\x01\x12L\n\tGetWeight\x12\x1d.hookwire.v1.GetWeightRequest\x1a\x1e.hookwire.v1.GetWeightResponse0\x01\x12;\n\x04Plan\x12\x18.hookwire.v1.PlanRequest\x1a\x19.hookwire.v1.PlanResponse\x12:\n\x03Run\x12\x17.hookwire.v1.RunRequest\x1a\x18.hookwire.v1.RunResponse0\x01\x12\x46\n\x08Interact\x12\x1c.hookwire.v1.InteractRequest\x1a\x18.hookwire.v1.RunResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19hookwire/v1/service.proto\x12\x0bhookwire.v1\x1a\x17hookwire/v1/model.proto\x1a\x15hookwire/v1/run.proto\x1a\x18hookwire/v1/tensor.proto\"\x11\n\x0fGetModelRequest\"{\n\x10GetModelResponse\x12!\n\x05model\x18\x01 \x01(\x0b\x32\x12.hookwire.v1.Model\x12#\n\x06server\x18\x02 \x01(\x0b\x32\x13.hookwire.v1.Server\x12\x1f\n\x04load\x18\x03 \x01(\x0b\x32\x11.hookwire.v1.Load\"4\n\x10ListHooksRequest\x12\x0f\n\x07\x66ilters\x18\x01 \x03(\t\x12\x0f\n\x07load_id\x18\x02 \x01(\t\":\n\x11ListHooksResponse\x12%\n\x05hooks\x18\x01 \x03(\x0b\x32\x16.hookwire.v1.HookPoint\"&\n\x13GetTokenizerRequest\x12\x0f\n\x07load_id\x18\x01 \x01(\t\"@\n\x14GetTokenizerResponse\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04size\x18\x02 \x01(\x04\x12\x0c\n\x04\x64\x61ta\x18\x0f \x01(\x0c\"r\n\x10GetWeightRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12$\n\x04rows\x18\x02 \x01(\x0b\x32\x16.hookwire.v1.Selection\x12\x19\n\x11max_message_bytes\x18\x03 \x01(\r\x12\x0f\n\x07load_id\x18\x04 \x01(\t\"\\\n\x11GetWeightResponse\x12)\n\x06header\x18\x01 \x01(\x0b\x32\x19.hookwire.v1.WeightHeader\x12\x0e\n\x06offset\x18\x02 \x01(\x04\x12\x0c\n\x04\x64\x61ta\x18\x0f \x01(\x0c\"\x85\x01\n\x0cWeightHeader\x12\x0c\n\x04name\x18\x01 \x01(\t\x12!\n\x05\x64type\x18\x02 \x01(\x0e\x32\x12.hookwire.v1.Dtype\x12\r\n\x05shape\x18\x03 \x03(\x04\x12\x0e\n\x06n_rows\x18\x04 \x01(\x04\x12\r\n\x05\x62ytes\x18\x05 \x01(\x04\x12\x16\n\x0eweights_digest\x18\x06 \x01(\t\"1\n\x0bPlanRequest\x12\"\n\x04spec\x18\x01 \x01(\x0b\x32\x14.hookwire.v1.RunSpec\"/\n\x0cPlanResponse\x12\x1f\n\x04plan\x18\x01 \x01(\x0b\x32\x11.hookwire.v1.Plan\"0\n\nRunRequest\x12\"\n\x04spec\x18\x01 \x01(\x0b\x32\x14.hookwire.v1.RunSpec\"\xbf\x01\n\x0fInteractRequest\x12$\n\x04spec\x18\x01 \x01(\x0b\x32\x14.hookwire.v1.RunSpecH\x00\x12+\n\x06upload\x18\x02 \x01(\x0b\x32\x19.hookwire.v1.TensorChunksH\x00\x12+\n\x06\x61nswer\x18\x03 \x01(\x0b\x32\x19.hookwire.v1.TensorChunksH\x00\x12!\n\x04keep\x18\x04 \x01(\x0b\x32\x11.hookwire.v1.KeepH\x00\x42\t\n\x07message\"\x17\n\x04Keep\x12\x0f\n\x07tensors\x18\x01 \x03(\r\"\xc3\x01\n\x0bRunResponse\x12)\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x0b\x32\x15.hookwire.v1.AcceptedH\x00\x12,\n\x07tensors\x18\x02 \x01(\x0b\x32\x19.hookwire.v1.TensorChunksH\x00\x12)\n\x08progress\x18\x03 \x01(\x0b\x32\x15.hookwire.v1.ProgressH\x00\x12\'\n\x07receipt\x18\x04 \x01(\x0b\x32\x14.hookwire.v1.ReceiptH\x00\x42\x07\n\x05\x65vent\"j\n\x08\x41\x63\x63\x65pted\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x1f\n\x04plan\x18\x02 \x01(\x0b\x32\x11.hookwire.v1.Plan\x12\x16\n\x0equeue_position\x18\x03 \x01(\r\x12\x15\n\rshared_memory\x18\x04 \x01(\x08\"8\n\x0cTensorChunks\x12(\n\x06\x63hunks\x18\x01 \x03(\x0b\x32\x18.hookwire.v1.TensorChunk\"h\n\x0bTensorChunk\x12\x0e\n\x06tensor\x18\x01 \x01(\r\x12\x0e\n\x06offset\x18\x02 \x01(\x04\x12\x14\n\x0cshared_bytes\x18\x03 \x01(\x04\x12\x15\n\rshared_offset\x18\x04 \x01(\x04\x12\x0c\n\x04\x64\x61ta\x18\x0f \x01(\x0c\"\x1f\n\x08Progress\x12\x13\n\x0blayers_done\x18\x01 \x01(\r*\xe4\x0c\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12\x1f\n\x1b\x45RROR_REASON_HOOK_NOT_FOUND\x10\x01\x12\x1c\n\x18\x45RROR_REASON_HOOK_ABSENT\x10\x02\x12\x1e\n\x1a\x45RROR_REASON_GLOB_NO_MATCH\x10\x03\x12\x1f\n\x1b\x45RROR_REASON_HOOK_READ_ONLY\x10\x04\x12\x1d\n\x19\x45RROR_REASON_NO_SEQUENCES\x10\x05\x12\x1f\n\x1b\x45RROR_REASON_SEQUENCE_EMPTY\x10\x06\x12\"\n\x1e\x45RROR_REASON_SEQUENCE_TOO_LONG\x10\x07\x12#\n\x1f\x45RROR_REASON_TOKEN_OUT_OF_RANGE\x10\x08\x12&\n\"ERROR_REASON_SEQUENCE_OUT_OF_RANGE\x10\t\x12&\n\"ERROR_REASON_POSITION_OUT_OF_RANGE\x10\n\x12\"\n\x1e\x45RROR_REASON_HEAD_OUT_OF_RANGE\x10\x0b\x12\x19\n\x15\x45RROR_REASON_NO_HEADS\x10\x0c\x12%\n!ERROR_REASON_FEATURE_OUT_OF_RANGE\x10\r\x12\x1d\n\x19\x45RROR_REASON_NO_SUCH_AXIS\x10\x0e\x12\x1e\n\x1a\x45RROR_REASON_BAD_SELECTION\x10\x0f\x12\x1c\n\x18\x45RROR_REASON_VALUE_SHAPE\x10\x10\x12\x1c\n\x18\x45RROR_REASON_VALUE_DTYPE\x10\x11\x12!\n\x1d\x45RROR_REASON_VALUE_NOT_FINITE\x10\x12\x12\x1c\n\x18\x45RROR_REASON_NEVER_FIRES\x10\x13\x12\"\n\x1e\x45RROR_REASON_STOP_OUT_OF_RANGE\x10\x14\x12!\n\x1d\x45RROR_REASON_RESULT_TOO_LARGE\x10\x15\x12 \n\x1c\x45RROR_REASON_TOO_MANY_TOKENS\x10\x16\x12!\n\x1d\x45RROR_REASON_TOO_MANY_TENSORS\x10\x17\x12\x1e\n\x1a\x45RROR_REASON_UNKNOWN_FIELD\x10\x18\x12\x1a\n\x16\x45RROR_REASON_BAD_FIELD\x10\x19\x12\"\n\x1e\x45RROR_REASON_MALFORMED_REQUEST\x10\x1a\x12\x1d\n\x19\x45RROR_REASON_NO_TOKENIZER\x10\x1b\x12\x1e\n\x1a\x45RROR_REASON_SHUTTING_DOWN\x10\x1c\x12\x1e\n\x1a\x45RROR_REASON_OUT_OF_MEMORY\x10\x1d\x12\x19\n\x15\x45RROR_REASON_INTERNAL\x10\x1e\x12\x1b\n\x17\x45RROR_REASON_QUEUE_FULL\x10\x1f\x12!\n\x1d\x45RROR_REASON_WEIGHT_NOT_FOUND\x10 \x12\x1e\n\x1a\x45RROR_REASON_WEIGHT_ABSENT\x10!\x12!\n\x1d\x45RROR_REASON_ROW_OUT_OF_RANGE\x10\"\x12#\n\x1f\x45RROR_REASON_WEIGHTS_NOT_SERVED\x10#\x12\x1d\n\x19\x45RROR_REASON_HOOK_TIMEOUT\x10$\x12#\n\x1f\x45RROR_REASON_UNEXPECTED_MESSAGE\x10%\x12\x1f\n\x1b\x45RROR_REASON_READER_STALLED\x10&\x12\x1a\n\x16\x45RROR_REASON_CANCELLED\x10\'\x12 \n\x1c\x45RROR_REASON_VALUE_TOO_LARGE\x10(\x12\x1e\n\x1a\x45RROR_REASON_QUEUE_TIMEOUT\x10)\x12 \n\x1c\x45RROR_REASON_WEIGHTS_CHANGED\x10*\x12\x1f\n\x1b\x45RROR_REASON_PASS_TOO_LARGE\x10+\x12\x1d\n\x19\x45RROR_REASON_LOAD_CHANGED\x10,\x12$\n ERROR_REASON_REQUEST_MEMORY_FULL\x10-\x12\x1f\n\x1b\x45RROR_REASON_SENDER_STALLED\x10.\x12!\n\x1d\x45RROR_REASON_TOO_MANY_ENTRIES\x10/\x12\x1f\n\x1b\x45RROR_REASON_TOO_MANY_CALLS\x10\x30\x32\x8e\x04\n\x11\x41\x63tivationService\x12G\n\x08GetModel\x12\x1c.hookwire.v1.GetModelRequest\x1a\x1d.hookwire.v1.GetModelResponse\x12J\n\tListHooks\x12\x1d.hookwire.v1.ListHooksRequest\x1a\x1e.hookwire.v1.ListHooksResponse\x12U\n\x0cGetTokenizer\x12 .hookwire.v1.GetTokenizerRequest\x1a!.hookwire.v1.GetTokenizerResponse0\x01\x12L\n\tGetWeight\x12\x1d.hookwire.v1.GetWeightRequest\x1a\x1e.hookwire.v1.GetWeightResponse0\x01\x12;\n\x04Plan\x12\x18.hookwire.v1.PlanRequest\x1a\x19.hookwire.v1.PlanResponse\x12:\n\x03Run\x12\x17.hookwire.v1.RunRequest\x1a\x18.hookwire.v1.RunResponse0\x01\x12\x46\n\x08Interact\x12\x1c.hookwire.v1.InteractRequest\x1a\x18.hookwire.v1.RunResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'hookwire.v1.service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ERRORREASON']._serialized_start=1648
-  _globals['_ERRORREASON']._serialized_end=3114
+  _globals['_ERRORREASON']._serialized_start=1699
+  _globals['_ERRORREASON']._serialized_end=3335
   _globals['_GETMODELREQUEST']._serialized_start=116
   _globals['_GETMODELREQUEST']._serialized_end=133
   _globals['_GETMODELRESPONSE']._serialized_start=135
   _globals['_GETMODELRESPONSE']._serialized_end=258
   _globals['_LISTHOOKSREQUEST']._serialized_start=260
-  _globals['_LISTHOOKSREQUEST']._serialized_end=295
-  _globals['_LISTHOOKSRESPONSE']._serialized_start=297
-  _globals['_LISTHOOKSRESPONSE']._serialized_end=355
-  _globals['_GETTOKENIZERREQUEST']._serialized_start=357
-  _globals['_GETTOKENIZERREQUEST']._serialized_end=378
-  _globals['_GETTOKENIZERRESPONSE']._serialized_start=380
-  _globals['_GETTOKENIZERRESPONSE']._serialized_end=444
-  _globals['_GETWEIGHTREQUEST']._serialized_start=446
-  _globals['_GETWEIGHTREQUEST']._serialized_end=543
-  _globals['_GETWEIGHTRESPONSE']._serialized_start=545
-  _globals['_GETWEIGHTRESPONSE']._serialized_end=637
-  _globals['_WEIGHTHEADER']._serialized_start=640
-  _globals['_WEIGHTHEADER']._serialized_end=773
-  _globals['_PLANREQUEST']._serialized_start=775
-  _globals['_PLANREQUEST']._serialized_end=824
-  _globals['_PLANRESPONSE']._serialized_start=826
-  _globals['_PLANRESPONSE']._serialized_end=873
-  _globals['_RUNREQUEST']._serialized_start=875
-  _globals['_RUNREQUEST']._serialized_end=923
-  _globals['_INTERACTREQUEST']._serialized_start=926
-  _globals['_INTERACTREQUEST']._serialized_end=1117
-  _globals['_KEEP']._serialized_start=1119
-  _globals['_KEEP']._serialized_end=1142
-  _globals['_RUNRESPONSE']._serialized_start=1145
-  _globals['_RUNRESPONSE']._serialized_end=1340
-  _globals['_ACCEPTED']._serialized_start=1342
-  _globals['_ACCEPTED']._serialized_end=1448
-  _globals['_TENSORCHUNKS']._serialized_start=1450
-  _globals['_TENSORCHUNKS']._serialized_end=1506
-  _globals['_TENSORCHUNK']._serialized_start=1508
-  _globals['_TENSORCHUNK']._serialized_end=1612
-  _globals['_PROGRESS']._serialized_start=1614
-  _globals['_PROGRESS']._serialized_end=1645
-  _globals['_ACTIVATIONSERVICE']._serialized_start=3117
-  _globals['_ACTIVATIONSERVICE']._serialized_end=3643
+  _globals['_LISTHOOKSREQUEST']._serialized_end=312
+  _globals['_LISTHOOKSRESPONSE']._serialized_start=314
+  _globals['_LISTHOOKSRESPONSE']._serialized_end=372
+  _globals['_GETTOKENIZERREQUEST']._serialized_start=374
+  _globals['_GETTOKENIZERREQUEST']._serialized_end=412
+  _globals['_GETTOKENIZERRESPONSE']._serialized_start=414
+  _globals['_GETTOKENIZERRESPONSE']._serialized_end=478
+  _globals['_GETWEIGHTREQUEST']._serialized_start=480
+  _globals['_GETWEIGHTREQUEST']._serialized_end=594
+  _globals['_GETWEIGHTRESPONSE']._serialized_start=596
+  _globals['_GETWEIGHTRESPONSE']._serialized_end=688
+  _globals['_WEIGHTHEADER']._serialized_start=691
+  _globals['_WEIGHTHEADER']._serialized_end=824
+  _globals['_PLANREQUEST']._serialized_start=826
+  _globals['_PLANREQUEST']._serialized_end=875
+  _globals['_PLANRESPONSE']._serialized_start=877
+  _globals['_PLANRESPONSE']._serialized_end=924
+  _globals['_RUNREQUEST']._serialized_start=926
+  _globals['_RUNREQUEST']._serialized_end=974
+  _globals['_INTERACTREQUEST']._serialized_start=977
+  _globals['_INTERACTREQUEST']._serialized_end=1168
+  _globals['_KEEP']._serialized_start=1170
+  _globals['_KEEP']._serialized_end=1193
+  _globals['_RUNRESPONSE']._serialized_start=1196
+  _globals['_RUNRESPONSE']._serialized_end=1391
+  _globals['_ACCEPTED']._serialized_start=1393
+  _globals['_ACCEPTED']._serialized_end=1499
+  _globals['_TENSORCHUNKS']._serialized_start=1501
+  _globals['_TENSORCHUNKS']._serialized_end=1557
+  _globals['_TENSORCHUNK']._serialized_start=1559
+  _globals['_TENSORCHUNK']._serialized_end=1663
+  _globals['_PROGRESS']._serialized_start=1665
+  _globals['_PROGRESS']._serialized_end=1696
+  _globals['_ACTIVATIONSERVICE']._serialized_start=3338
+  _globals['_ACTIVATIONSERVICE']._serialized_end=3864
 # @@protoc_insertion_point(module_scope)

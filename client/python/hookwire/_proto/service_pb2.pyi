@@ -56,6 +56,11 @@ class ErrorReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ERROR_REASON_QUEUE_TIMEOUT: _ClassVar[ErrorReason]
     ERROR_REASON_WEIGHTS_CHANGED: _ClassVar[ErrorReason]
     ERROR_REASON_PASS_TOO_LARGE: _ClassVar[ErrorReason]
+    ERROR_REASON_LOAD_CHANGED: _ClassVar[ErrorReason]
+    ERROR_REASON_REQUEST_MEMORY_FULL: _ClassVar[ErrorReason]
+    ERROR_REASON_SENDER_STALLED: _ClassVar[ErrorReason]
+    ERROR_REASON_TOO_MANY_ENTRIES: _ClassVar[ErrorReason]
+    ERROR_REASON_TOO_MANY_CALLS: _ClassVar[ErrorReason]
 ERROR_REASON_UNSPECIFIED: ErrorReason
 ERROR_REASON_HOOK_NOT_FOUND: ErrorReason
 ERROR_REASON_HOOK_ABSENT: ErrorReason
@@ -100,6 +105,11 @@ ERROR_REASON_VALUE_TOO_LARGE: ErrorReason
 ERROR_REASON_QUEUE_TIMEOUT: ErrorReason
 ERROR_REASON_WEIGHTS_CHANGED: ErrorReason
 ERROR_REASON_PASS_TOO_LARGE: ErrorReason
+ERROR_REASON_LOAD_CHANGED: ErrorReason
+ERROR_REASON_REQUEST_MEMORY_FULL: ErrorReason
+ERROR_REASON_SENDER_STALLED: ErrorReason
+ERROR_REASON_TOO_MANY_ENTRIES: ErrorReason
+ERROR_REASON_TOO_MANY_CALLS: ErrorReason
 
 class GetModelRequest(_message.Message):
     __slots__ = ()
@@ -116,10 +126,12 @@ class GetModelResponse(_message.Message):
     def __init__(self, model: _Optional[_Union[_model_pb2.Model, _Mapping]] = ..., server: _Optional[_Union[_model_pb2.Server, _Mapping]] = ..., load: _Optional[_Union[_model_pb2.Load, _Mapping]] = ...) -> None: ...
 
 class ListHooksRequest(_message.Message):
-    __slots__ = ("filters",)
+    __slots__ = ("filters", "load_id")
     FILTERS_FIELD_NUMBER: _ClassVar[int]
+    LOAD_ID_FIELD_NUMBER: _ClassVar[int]
     filters: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, filters: _Optional[_Iterable[str]] = ...) -> None: ...
+    load_id: str
+    def __init__(self, filters: _Optional[_Iterable[str]] = ..., load_id: _Optional[str] = ...) -> None: ...
 
 class ListHooksResponse(_message.Message):
     __slots__ = ("hooks",)
@@ -128,8 +140,10 @@ class ListHooksResponse(_message.Message):
     def __init__(self, hooks: _Optional[_Iterable[_Union[_model_pb2.HookPoint, _Mapping]]] = ...) -> None: ...
 
 class GetTokenizerRequest(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
+    __slots__ = ("load_id",)
+    LOAD_ID_FIELD_NUMBER: _ClassVar[int]
+    load_id: str
+    def __init__(self, load_id: _Optional[str] = ...) -> None: ...
 
 class GetTokenizerResponse(_message.Message):
     __slots__ = ("name", "size", "data")
@@ -142,14 +156,16 @@ class GetTokenizerResponse(_message.Message):
     def __init__(self, name: _Optional[str] = ..., size: _Optional[int] = ..., data: _Optional[bytes] = ...) -> None: ...
 
 class GetWeightRequest(_message.Message):
-    __slots__ = ("name", "rows", "max_message_bytes")
+    __slots__ = ("name", "rows", "max_message_bytes", "load_id")
     NAME_FIELD_NUMBER: _ClassVar[int]
     ROWS_FIELD_NUMBER: _ClassVar[int]
     MAX_MESSAGE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    LOAD_ID_FIELD_NUMBER: _ClassVar[int]
     name: str
     rows: _tensor_pb2.Selection
     max_message_bytes: int
-    def __init__(self, name: _Optional[str] = ..., rows: _Optional[_Union[_tensor_pb2.Selection, _Mapping]] = ..., max_message_bytes: _Optional[int] = ...) -> None: ...
+    load_id: str
+    def __init__(self, name: _Optional[str] = ..., rows: _Optional[_Union[_tensor_pb2.Selection, _Mapping]] = ..., max_message_bytes: _Optional[int] = ..., load_id: _Optional[str] = ...) -> None: ...
 
 class GetWeightResponse(_message.Message):
     __slots__ = ("header", "offset", "data")
