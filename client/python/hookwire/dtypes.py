@@ -13,6 +13,7 @@ from typing import Any, Literal
 import ml_dtypes
 import numpy as np
 
+from hookwire import errors
 from hookwire._proto import tensor_pb2 as pb
 
 Array = np.ndarray[Any, Any]
@@ -39,7 +40,7 @@ def number(dtype: Any) -> int:
     """The wire's number of a dtype given as a name, a NumPy dtype or a torch dtype; None is 0.
 
     Raises:
-        TypeError: a dtype that the wire does not have.
+        ArgumentTypeError: a dtype that the wire does not have.
     """
     if dtype is None:
         return 0
@@ -50,7 +51,7 @@ def number(dtype: Any) -> int:
         except TypeError:
             name = str(dtype)
     if name not in _NUMBERS:
-        raise TypeError(f"dtype {dtype!r} is none of {', '.join(sorted(_NUMBERS))}")
+        raise errors.ArgumentTypeError(f"dtype {dtype!r} is none of {', '.join(sorted(_NUMBERS))}")
     return _NUMBERS[name]
 
 
@@ -89,10 +90,10 @@ def wants_torch(choice: Tensors) -> bool:
 
     Raises:
         ImportError: "torch" was asked for and is not installed.
-        ValueError: none of the three choices.
+        ArgumentError: none of the three choices.
     """
     if choice not in ("auto", "torch", "numpy"):
-        raise ValueError(f'tensors must be "auto", "torch" or "numpy", not {choice!r}')
+        raise errors.ArgumentError(f'tensors must be "auto", "torch" or "numpy", not {choice!r}')
     if choice == "numpy":
         return False
     installed = "torch" in sys.modules or importlib.util.find_spec("torch") is not None

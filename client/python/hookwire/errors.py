@@ -93,6 +93,14 @@ class ReadOnlyHookError(HookwireError, ValueError):
     default_reason = "HOOK_READ_ONLY"
 
 
+class ArgumentError(HookwireError, ValueError):
+    """An argument has a value that it cannot have, or one that contradicts another argument."""
+
+
+class ArgumentTypeError(HookwireError, TypeError):
+    """An argument is of another kind than what it takes."""
+
+
 class NoSequencesError(HookwireError, ValueError):
     """An input without any sequence."""
 

@@ -13,11 +13,12 @@ Where nothing can be written, a function may look; a change there is an error.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from hookwire import dtypes, ops
+from hookwire import dtypes, errors, ops
 
 HookFunction = Callable[..., Any]
 """`function(tensor, hook)`, which returns a tensor of the same shape, or None. `hook` is passed by
@@ -40,11 +41,11 @@ class Hook:
         """The layer of `blocks.<layer>.…`.
 
         Raises:
-            ValueError: the hook point is in no layer.
+            ArgumentError: the hook point is in no layer.
         """
         parts = self.name.split(".")
         if parts[0] != "blocks":
-            raise ValueError(f"{self.name} is in no layer")
+            raise errors.ArgumentError(f"{self.name} is in no layer")
         return int(parts[1])
 
     def clear_context(self) -> None:
@@ -63,6 +64,21 @@ class Callback:
 
     function: HookFunction
     read_only: bool = False
+
+    def __post_init__(self) -> None:
+        if not callable(self.function):
+            raise errors.ArgumentTypeError(
+                f"a hook's function cannot be {dtypes.shown(self.function)}, which is not callable"
+            )
+        try:
+            inspect.signature(self.function).bind(None, hook=None)
+        except ValueError:
+            return  # some that are written in C do not say what they take
+        except TypeError as error:
+            raise errors.ArgumentTypeError(
+                f"{self!r} is called as function(tensor, hook=hook), which it does not take: "
+                f"{error}"
+            ) from None
 
     def __call__(self, tensor: Any, hook: Hook) -> Any:
         """Calls the function, with `hook` by keyword, as TransformerLens does."""
@@ -95,32 +111,49 @@ def change(given: object) -> Change:
     """An op, or a function as an intervention.
 
     Raises:
-        TypeError: neither.
+        ArgumentTypeError: neither, or a function that cannot be called as `function(tensor,
+            hook=…)`.
     """
-    if isinstance(given, (ops.Op, Callback)):
+    if isinstance(given, ops.Op):
+        if type(given).write is ops.Op.write:
+            raise ops.unknown(given)
         return given
-    if callable(given):
-        return Callback(given)
-    raise TypeError(
-        f"a hook is (name, function) or (name, op) with an op of hookwire.ops, not {given!r}"
-    )
+    if isinstance(given, Callback):
+        return given
+    for maker in (ops.set, ops.add, ops.scale, ops.zero, ops.copy):
+        if given is maker:
+            raise errors.ArgumentTypeError(
+                f"a hook takes an op, and ops.{maker.__name__} is the function that makes one: "
+                f"call it, as in ops.{maker.__name__}(…)"
+            )
+    if isinstance(given, type) and issubclass(given, ops.Op):
+        raise errors.ArgumentTypeError(
+            f"a hook takes an op, and {given.__name__} is a class of ops: use one that "
+            "hookwire.ops makes, such as ops.set(value) or ops.zero()"
+        )
+    if not callable(given):
+        raise errors.ArgumentTypeError(
+            "a hook is (name, function) or (name, op) with an op of hookwire.ops, not "
+            f"{dtypes.shown(given)}"
+        )
+    return Callback(given)
 
 
 def pairs(fwd_hooks: Any) -> tuple[tuple[Any, Change], ...]:
     """The entries of `fwd_hooks`, checked.
 
     Raises:
-        TypeError: it is no list of pairs of where and what.
+        ArgumentTypeError: it is no list of pairs of where and what.
     """
     if not isinstance(fwd_hooks, Iterable):
-        raise TypeError(
+        raise errors.ArgumentTypeError(
             "fwd_hooks must be a list of pairs (name, function or op), not "
             f"{dtypes.shown(fwd_hooks)}"
         )
     found = []
     for given in fwd_hooks:
         if not isinstance(given, (tuple, list)) or len(given) != 2:
-            raise TypeError(
+            raise errors.ArgumentTypeError(
                 f"fwd_hooks holds pairs (name, function or op), not {dtypes.shown(given)}"
             )
         where, what = given

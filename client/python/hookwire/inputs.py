@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from hookwire import dtypes, errors
+from hookwire import dtypes, errors, selection
 from hookwire.dtypes import Array
 
 _MAX_ID = 2**32
@@ -124,12 +124,12 @@ def batch(
         EmptySequenceError: a row without a token.
         TokenOutOfRangeError: an id below 0 or over 32 bits (the server checks the rest).
         MaskError: a mask of another shape, with gaps, or with an empty row.
-        TypeError: anything else.
+        ArgumentTypeError: anything else.
     """
     check_padding_side(padding_side)
     if isinstance(value, Mapping):
         if "input_ids" not in value:
-            raise TypeError(
+            raise errors.ArgumentTypeError(
                 'the input is a mapping without "input_ids": a tokenizer\'s output has them'
             )
         attention_mask = value.get("attention_mask") if attention_mask is None else attention_mask
@@ -141,7 +141,7 @@ def batch(
             raise errors.NoSequencesError("the input is an empty list")
         if isinstance(value[0], str):
             if not all(isinstance(text, str) for text in value):
-                raise TypeError("the input mixes text with something else")
+                raise errors.ArgumentTypeError("the input mixes text with something else")
             ids, mask = encoder().encode(value, prepend_bos, padding_side, True)
             if attention_mask is not None:
                 mask = _check_mask(attention_mask, ids.shape)
@@ -159,7 +159,7 @@ def batch(
     if ids.ndim == 1:
         ids = ids[None]
     if ids.ndim != 2:
-        raise TypeError(
+        raise errors.ArgumentTypeError(
             f"the input's token ids must be [pos] or [batch, pos], not {list(ids.shape)}"
         )
     if ids.shape[0] == 0:
@@ -193,10 +193,9 @@ def check_padding_side(padding_side: str | None) -> None:
     """Refuses what is no side.
 
     Raises:
-        ValueError: neither None nor one of the two sides.
+        ArgumentError: neither None nor one of the two sides.
     """
-    if padding_side not in (None, "left", "right"):
-        raise ValueError(f'padding_side must be "left" or "right", not {padding_side!r}')
+    selection.one_of(padding_side, (None, "left", "right"), "padding_side")
 
 
 def token_ids(value: Any, what: str, accepts: str = "token ids") -> Array:
@@ -209,14 +208,14 @@ def token_ids(value: Any, what: str, accepts: str = "token ids") -> Array:
 
     Raises:
         TokenOutOfRangeError: an id below 0 or over 32 bits.
-        TypeError: anything else.
+        ArgumentTypeError: anything else.
     """
     if isinstance(value, (list, tuple)) and value and dtypes.is_torch(value[0]):
         value = [dtypes.to_numpy(row) for row in value]
     try:
         ids = dtypes.to_numpy(value)
     except (ValueError, OverflowError):
-        raise TypeError(
+        raise errors.ArgumentTypeError(
             f"{what} must be {accepts}, flat or as rows, not {dtypes.shown(value)}"
         ) from None
     if ids.dtype.kind == "f" and ids.size == 0:
@@ -229,7 +228,9 @@ def token_ids(value: Any, what: str, accepts: str = "token ids") -> Array:
     if bad is not None:
         raise errors.TokenOutOfRangeError(f"{what} has {bad}, which is no token id")
     if ids.dtype.kind not in "iu":
-        raise TypeError(f"{what} must be {accepts}, which are integers, not {dtypes.shown(value)}")
+        raise errors.ArgumentTypeError(
+            f"{what} must be {accepts}, which are integers, not {dtypes.shown(value)}"
+        )
     return ids
 
 
@@ -246,7 +247,9 @@ def _from_rows(value: Sequence[Any], padding_side: str) -> Batch:
     for number, given in enumerate(value):
         ids = token_ids(given, f"row {number} of the input")
         if ids.ndim != 1:
-            raise TypeError(f"row {number} of the input is no flat list of token ids")
+            raise errors.ArgumentTypeError(
+                f"row {number} of the input is no flat list of token ids"
+            )
         if ids.size == 0:
             raise errors.EmptySequenceError(f"row {number} of the input has no tokens")
         rows.append(ids.tolist())

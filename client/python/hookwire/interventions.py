@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from hookwire import dtypes, errors, hooks, ops, selection
+from hookwire import errors, hooks, ops, selection
 from hookwire._proto import run_pb2
 from hookwire.catalogue import KEY_POSITION, POSITION, Catalogue, HookPoint, is_glob
 from hookwire.hooks import Callback
@@ -36,7 +36,7 @@ def write(spec: run_pb2.RunSpec, given: Hooks, batch: Batch, reach: Reach) -> di
         The functions among them, by their number in the run.
 
     Raises:
-        TypeError: no place.
+        ArgumentTypeError: no place.
         GlobNoMatchError: a function of names that matches nothing, or an empty list.
         NeverFiresError: the run does not come to any of the hook points.
         RowOutOfRangeError, PositionOutOfRangeError, BadSelectionError, ValueShapeError: the op does
@@ -68,7 +68,7 @@ def names_of(where: Any, reach: Reach, *, expand: bool) -> list[str]:
     Raises:
         GlobNoMatchError: a function that matches nothing, or an empty list.
         NeverFiresError: the run does not come to any of them.
-        TypeError: another kind of place.
+        ArgumentTypeError: another kind of place.
     """
     if isinstance(where, (list, tuple)) and all(isinstance(name, str) for name in where):
         if not where:
@@ -90,7 +90,7 @@ def names_of(where: Any, reach: Reach, *, expand: bool) -> list[str]:
         if not matched:
             raise errors.GlobNoMatchError("a hook's function matches none of the hook points")
         return list(reach.kept(matched, "a hook's function"))
-    raise TypeError(
+    raise errors.ArgumentTypeError(
         f"a hook point is a name, a glob, a list of them or a function of a name, not {where!r}"
     )
 
@@ -103,7 +103,7 @@ def _write_one(
     catalogue: Callable[[], Catalogue],
 ) -> None:
     rows = _rows(op, batch)
-    value = _value(op)
+    value = op.sent
     if _is_plain(op, value, batch):
         _Message(spec, hook, op, batch, rows).write(value)
         return
@@ -135,9 +135,9 @@ def _is_plain(op: ops.Op, value: ops.Value | None, batch: Batch) -> bool:
 def _rows(op: ops.Op, batch: Batch) -> list[int] | None:
     """The rows to change, or None for all."""
     if op.row is None:
-        if not isinstance(op, ops.Copy):
+        if op.source is None:
             return None
-        source = batch.row(op.from_row, "from_row")
+        source = batch.row(op.source, "from_row")
         rows = [row for row in range(len(batch)) if row != source]
         if not rows:
             raise errors.BadSelectionError(f"{op}: the batch has no other row to copy to")
@@ -151,12 +151,6 @@ def _rows(op: ops.Op, batch: Batch) -> list[int] | None:
     if not rows:
         raise errors.BadSelectionError(f"row={op.row} selects none of {len(batch)} rows")
     return rows
-
-
-def _value(op: ops.Op) -> ops.Value | None:
-    if isinstance(op, (ops.Set, ops.Add)):
-        return op.value
-    return op.factor if isinstance(op, ops.Scale) else None
 
 
 def _expand(hook: str, catalogue: Catalogue) -> list[str]:
@@ -200,6 +194,7 @@ class _Message:
         self._op = op
         self._batch = batch
         self._wire = wire = spec.interventions.add(hook=hook)
+        self._source = None if op.source is None else batch.row(op.source, "from_row")
         if rows is not None:
             wire.sequences.extend(rows)
         if op.head is not None:
@@ -217,7 +212,7 @@ class _Message:
     def write_row(self, row: int, value: ops.Value | None, point: HookPoint) -> None:
         """The op for one row, with positions counted in that row's own tokens."""
         op, wire = self._op, self._wire
-        source = self._batch.row(op.from_row, "from_row") if isinstance(op, ops.Copy) else None
+        source = self._source
         positions = self._local(op.pos, row, source, "pos")
         if positions is not None:
             selection.write(wire.positions, positions)
@@ -285,24 +280,6 @@ class _Message:
         return ops.Tensor(value.dtype, part.shape, part.tobytes())
 
     def _write_op(self, value: ops.Value | None) -> None:
-        op, wire = self._op, self._wire
-        if isinstance(op, ops.Set):
-            _write_value(wire.set.value, value)
-        elif isinstance(op, ops.Add):
-            _write_value(wire.add.value, value)
-        elif isinstance(op, ops.Scale):
-            _write_value(wire.scale.factor, value)
-        elif isinstance(op, ops.Copy):
-            wire.copy.from_sequence = self._batch.row(op.from_row, "from_row")
-        else:
-            wire.zero.SetInParent()
-
-
-def _write_value(wire: Any, value: ops.Value | None) -> None:
-    if isinstance(value, ops.Tensor):
-        tensor = wire.tensor
-        tensor.dtype = dtypes.number(value.dtype)
-        tensor.shape.extend(value.shape)
-        tensor.data = value.data
-    else:
-        wire.scalar = value
+        self._op.write(self._wire, value, self._source)
+        if self._wire.WhichOneof("op") is None:
+            raise ops.unknown(self._op)

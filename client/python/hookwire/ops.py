@@ -24,13 +24,16 @@ All ops choose where they apply with the same four arguments, and each defaults 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import ml_dtypes
 import numpy as np
 
 from hookwire import dtypes, errors, selection
 from hookwire.selection import Index
+
+if TYPE_CHECKING:
+    from hookwire._proto import run_pb2
 
 _FLOATS = {np.dtype(t) for t in (np.float16, np.float32, np.float64, ml_dtypes.bfloat16)}
 
@@ -102,16 +105,42 @@ def freeze(value: Any, what: str = "value") -> Value:
 
 @dataclass(frozen=True, kw_only=True)
 class Op:
-    """Where a change applies. See the module's docstring for the arguments."""
+    """Where a change applies. See the module's docstring for the arguments.
+
+    Each kind of op says itself what it sends (`sent`), which row it reads (`source`), and how it is
+    written (`write`). A kind that does not say how it is written is no op.
+    """
 
     pos: Index = None
     head: Index = None
     feature: Index = None
     row: Index = None
 
+    _shown_first: ClassVar[str] = ""
+
     def __post_init__(self) -> None:
         for name in ("pos", "head", "feature", "row"):
             object.__setattr__(self, name, selection.index(getattr(self, name), name))
+
+    @property
+    def sent(self) -> Value | None:
+        """The value that goes to the server; None where there is none."""
+        return None
+
+    @property
+    def source(self) -> int | None:
+        """The row of the batch that is read besides those that change; None where there is none."""
+        return None
+
+    def write(self, wire: run_pb2.Intervention, value: Value | None, source: int | None) -> None:
+        """Writes what is done; where it is done has been written.
+
+        Args:
+            wire: the message to fill.
+            value: `sent`, or the part of it that belongs to the rows of this message.
+            source: `source`, counted from 0.
+        """
+        raise unknown(self)
 
     def __repr__(self) -> str:
         shown = []
@@ -123,22 +152,52 @@ class Op:
                 value = value[0] if len(value) == 1 else list(value)
             shown.append(f"{field.name}={value!r}")
         # The value comes first, as in the call that made the op.
-        shown.sort(key=lambda part: part.split("=")[0] not in ("value", "factor", "from_row"))
+        shown.sort(key=lambda part: part.split("=")[0] != self._shown_first)
         return f"ops.{type(self).__name__.lower()}({', '.join(shown)})"
 
 
+def unknown(op: Op) -> errors.ArgumentTypeError:
+    """The error for an op of a kind that does not say how it is written."""
+    return errors.ArgumentTypeError(
+        f"{type(op).__name__} is no op that can be sent: use one that hookwire.ops makes, such as "
+        "ops.set(value) or ops.zero()"
+    )
+
+
 @dataclass(frozen=True, kw_only=True, repr=False)
-class Set(Op):
+class _WithValue(Op):
+    """An op with a value, which is checked and copied."""
+
+    value: Value
+
+    _shown_first = "value"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "value", freeze(self.value))
+
+    @property
+    def sent(self) -> Value:
+        """The value."""
+        return self.value
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Set(_WithValue):
     """x = value."""
 
-    value: Value
+    def write(self, wire: run_pb2.Intervention, value: Value | None, source: int | None) -> None:
+        """Writes it; see `Op`."""
+        _write_value(wire.set.value, value)
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
-class Add(Op):
+class Add(_WithValue):
     """x = x + value."""
 
-    value: Value
+    def write(self, wire: run_pb2.Intervention, value: Value | None, source: int | None) -> None:
+        """Writes it; see `Op`."""
+        _write_value(wire.add.value, value)
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -147,10 +206,29 @@ class Scale(Op):
 
     factor: Value
 
+    _shown_first = "factor"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "factor", freeze(self.factor, "factor"))
+
+    @property
+    def sent(self) -> Value:
+        """The factor."""
+        return self.factor
+
+    def write(self, wire: run_pb2.Intervention, value: Value | None, source: int | None) -> None:
+        """Writes it; see `Op`."""
+        _write_value(wire.scale.factor, value)
+
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Zero(Op):
     """x = 0."""
+
+    def write(self, wire: run_pb2.Intervention, value: Value | None, source: int | None) -> None:
+        """Writes it; see `Op`."""
+        wire.zero.SetInParent()
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -158,6 +236,34 @@ class Copy(Op):
     """x = the same selection at the same hook point of another row."""
 
     from_row: int
+
+    _shown_first = "from_row"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        chosen = selection.integer(self.from_row, "from_row", "one row, an int")
+        object.__setattr__(self, "from_row", chosen)
+
+    @property
+    def source(self) -> int:
+        """The row to copy from."""
+        return self.from_row
+
+    def write(self, wire: run_pb2.Intervention, value: Value | None, source: int | None) -> None:
+        """Writes it; see `Op`."""
+        assert source is not None
+        wire.copy.from_sequence = source
+
+
+def _write_value(wire: Any, value: Value | None) -> None:
+    if isinstance(value, Tensor):
+        tensor = wire.tensor
+        tensor.dtype = dtypes.number(value.dtype)
+        tensor.shape.extend(value.shape)
+        tensor.data = value.data
+    else:
+        assert value is not None
+        wire.scalar = value
 
 
 def set(
@@ -179,21 +285,21 @@ def set(
         ValueDtypeError: bools, complex numbers, strings, objects, numbers beyond float64.
         ValueShapeError: a list whose rows have different lengths.
     """
-    return Set(value=freeze(value), pos=pos, head=head, feature=feature, row=row)
+    return Set(value=value, pos=pos, head=head, feature=feature, row=row)
 
 
 def add(
     value: Any, *, pos: Any = None, head: Any = None, feature: Any = None, row: Any = None
 ) -> Add:
     """x = x + value. Arguments as in `set`; a number is not rounded to the hook point's dtype."""
-    return Add(value=freeze(value), pos=pos, head=head, feature=feature, row=row)
+    return Add(value=value, pos=pos, head=head, feature=feature, row=row)
 
 
 def scale(
     factor: Any, *, pos: Any = None, head: Any = None, feature: Any = None, row: Any = None
 ) -> Scale:
     """x = x × factor. Arguments as in `set`; a number is not rounded to the hook point's dtype."""
-    return Scale(factor=freeze(factor, "factor"), pos=pos, head=head, feature=feature, row=row)
+    return Scale(factor=factor, pos=pos, head=head, feature=feature, row=row)
 
 
 def zero(*, pos: Any = None, head: Any = None, feature: Any = None, row: Any = None) -> Zero:
@@ -213,5 +319,4 @@ def copy(
         feature: elements of the last axis; default all.
         row: the rows to change; default all but `from_row`.
     """
-    chosen = selection.integer(from_row, "from_row", "one row, an int")
-    return Copy(from_row=chosen, pos=pos, head=head, feature=feature, row=row)
+    return Copy(from_row=from_row, pos=pos, head=head, feature=feature, row=row)

@@ -15,7 +15,7 @@ def start(start_at_layer: Any, n_layers: int) -> int | None:
 
     Raises:
         StopOutOfRangeError: no such layer.
-        TypeError: no int.
+        ArgumentTypeError: no int.
     """
     return _layer(start_at_layer, "start_at_layer", n_layers, n_layers - 1)
 
@@ -25,7 +25,7 @@ def stop(stop_at_layer: Any, n_layers: int) -> int | None:
 
     Raises:
         StopOutOfRangeError: no such layer.
-        TypeError: no int.
+        ArgumentTypeError: no int.
     """
     return _layer(stop_at_layer, "stop_at_layer", n_layers, n_layers)
 

@@ -121,12 +121,12 @@ def build(
 
     Raises:
         HookwireError: the request cannot be right; the server finds the rest.
-        ValueError: arguments that contradict each other.
+        ArgumentError: arguments that contradict each other.
     """
     _check(ask)
     stop = reach.stop(ask.stop_at_layer, n_layers)
     if ask.start_at_layer is not None and stop is not None and stop <= ask.start_at_layer:
-        raise ValueError(
+        raise errors.ArgumentError(
             f"a run that starts at layer {ask.start_at_layer} cannot stop before layer {stop}"
         )
     message = service_pb2.RunRequest()
@@ -159,27 +159,25 @@ def build(
 
 
 def _check(ask: Ask) -> None:
-    if ask.return_type not in RETURN_TYPES:
-        raise ValueError(f"return_type must be one of {RETURN_TYPES}, not {ask.return_type!r}")
-    if ask.missing not in ("error", "skip"):
-        raise ValueError(f'missing must be "error" or "skip", not {ask.missing!r}')
-    if ask.moment not in ("after", "before"):
-        raise ValueError(f'moment must be "after" or "before", not {ask.moment!r}')
-    if ask.priority not in _PRIORITIES:
-        raise ValueError(f'priority must be "low", "normal" or "high", not {ask.priority!r}')
+    selection.one_of(ask.return_type, RETURN_TYPES, "return_type")
+    selection.one_of(ask.missing, ("error", "skip"), "missing")
+    selection.one_of(ask.moment, ("after", "before"), "moment")
+    selection.one_of(ask.priority, tuple(_PRIORITIES), "priority")
     if not isinstance(ask.allow_non_finite, bool):
-        raise TypeError(f"allow_non_finite must be a bool, not {ask.allow_non_finite!r}")
+        raise errors.ArgumentTypeError(
+            f"allow_non_finite must be a bool, not {ask.allow_non_finite!r}"
+        )
     if ask.max_result_bytes is not None:
         limit = selection.integer(ask.max_result_bytes, "max_result_bytes", "an int or None")
         if limit < 1:
-            raise ValueError(f"max_result_bytes must be at least 1, not {limit}")
+            raise errors.ArgumentError(f"max_result_bytes must be at least 1, not {limit}")
     if ask.stop_at_layer is not None and ask.return_type in ("loss", "both"):
-        raise ValueError(
+        raise errors.ArgumentError(
             f"return_type={ask.return_type!r} needs the whole pass, but stop_at_layer="
             f"{ask.stop_at_layer} ends it earlier"
         )
     if ask.logits_pos is not None and ask.return_type not in ("logits", "both"):
-        raise ValueError(
+        raise errors.ArgumentError(
             f"logits_pos has no logits to choose from: return_type={ask.return_type!r}"
         )
 
@@ -211,7 +209,9 @@ def _write_outputs(
     placements: dict[str, placement.Placement] = {}
     if stop is not None and ask.return_type is not None:
         if ask.logits_pos is not None:
-            raise ValueError("logits_pos has no logits to choose from: the pass stops earlier")
+            raise errors.ArgumentError(
+                "logits_pos has no logits to choose from: the pass stops earlier"
+            )
         spec.outputs.residual = True
         placements["residual"] = placement.everything(batch)
         return placements
@@ -224,7 +224,9 @@ def _write_outputs(
             shortest = min(map(len, batch.rows))
             places = selection.resolve(chosen, shortest, "logits_pos")
             if isinstance(chosen, selection.Span) and len(set(map(len, batch.rows))) > 1:
-                raise ValueError("logits_pos must be ints where rows have different lengths")
+                raise errors.ArgumentError(
+                    "logits_pos must be ints where rows have different lengths"
+                )
             selection.write(spec.outputs.logits.positions, chosen)
             placements["logits"] = placement.dense(batch, len(places))
     if ask.targets is not None:
@@ -320,8 +322,8 @@ def targets(given: Any, pos: Any, batch: Batch, to_single_token: Callable[[str],
         to_single_token: for strings.
 
     Raises:
-        TypeError: no tokens, or no positions.
-        ValueError: lengths that do not fit.
+        ArgumentTypeError: no tokens, or no positions.
+        ArgumentError: lengths that do not fit.
         TokenOutOfRangeError: an id below 0 or over 32 bits (the server checks the rest).
         PositionOutOfRangeError: a row is too short.
     """
@@ -332,7 +334,7 @@ def targets(given: Any, pos: Any, batch: Batch, to_single_token: Callable[[str],
     nested = [isinstance(item, (list, tuple)) for item in given]
     per_row = list(given) if nested and all(nested) else [list(given)] * len(batch)
     if len(per_row) != len(batch) or len(set(map(len, per_row))) != 1 or not per_row[0]:
-        raise ValueError(
+        raise errors.ArgumentError(
             f"targets must be tokens for every row, or {len(batch)} lists of as many tokens each"
         )
     ids = [[_target(item, to_single_token) for item in row] for row in per_row]
@@ -344,7 +346,7 @@ def targets(given: Any, pos: Any, batch: Batch, to_single_token: Callable[[str],
         for place in (pos if has_many else [pos] * count)
     ]
     if len(places) != count:
-        raise ValueError(f"pos has {len(places)} positions for {count} targets")
+        raise errors.ArgumentError(f"pos has {len(places)} positions for {count} targets")
     for row in batch.rows:
         selection.resolve(tuple(dict.fromkeys(places)), len(row), "pos")
     return Targets(ids, [places] * len(batch))

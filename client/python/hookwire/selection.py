@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numbers
 import operator
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,7 +46,7 @@ def index(value: Any, what: str) -> Index:
 
     Raises:
         BadSelectionError: nothing is selected, or something twice, or a step below 1.
-        TypeError: not an index.
+        ArgumentTypeError: not an index.
     """
     if value is None or isinstance(value, Span):
         return value
@@ -65,7 +65,7 @@ def index(value: Any, what: str) -> Index:
         if array.dtype == bool and array.ndim == 1:
             array = np.flatnonzero(array)
         if array.dtype.kind not in "iu" or array.ndim > 1:
-            raise TypeError(
+            raise errors.ArgumentTypeError(
                 f"{what} must be integers along one axis, not {array.dtype} {array.shape}"
             )
         chosen = tuple(int(x) for x in array.reshape(-1))
@@ -87,7 +87,7 @@ def integer(value: Any, what: str, accepts: str = "an int") -> int:
         accepts: what the argument takes, for messages.
 
     Raises:
-        TypeError: no int.
+        ArgumentTypeError: no int.
         BadSelectionError: one of more than 64 bits.
     """
     is_bool = isinstance(value, bool) or str(getattr(value, "dtype", "")).endswith("bool")
@@ -96,10 +96,29 @@ def integer(value: Any, what: str, accepts: str = "an int") -> int:
     except (TypeError, RuntimeError):
         number = None
     if number is None:
-        raise TypeError(f"{what} must be {accepts}, not {dtypes.shown(value)}")
+        raise errors.ArgumentTypeError(f"{what} must be {accepts}, not {dtypes.shown(value)}")
     if not -_MOST <= number < _MOST:
         raise errors.BadSelectionError(f"{what}={dtypes.shown(number)} does not fit into 64 bits")
     return number
+
+
+def one_of(value: Any, choices: Sequence[str | None], what: str) -> Any:
+    """The value, which must be one of a few.
+
+    Args:
+        value: what a user gives.
+        choices: strings, and None where that is one of them.
+        what: the argument's name, for messages.
+
+    Raises:
+        ArgumentError: it is none of them.
+    """
+    if (value is None or isinstance(value, str)) and value in choices:
+        return value
+    named = [f'"{choice}"' if choice is not None else "None" for choice in choices]
+    raise errors.ArgumentError(
+        f"{what} must be {', '.join(named[:-1])} or {named[-1]}, not {dtypes.shown(value)}"
+    )
 
 
 def clipped(value: Any, size: int, what: str) -> list[int] | None:
@@ -117,18 +136,18 @@ def clipped(value: Any, size: int, what: str) -> list[int] | None:
     Raises:
         PositionOutOfRangeError: an index outside the axis.
         BadSelectionError: nothing is selected, or something twice.
-        TypeError: not an index.
+        ArgumentTypeError: not an index.
     """
     if hasattr(value, "slice") and hasattr(value, "mode"):  # TransformerLens's, or the cache's
         value = value.slice
         if isinstance(value, numbers.Integral):
-            raise TypeError(
+            raise errors.ArgumentTypeError(
                 f"{what}=Slice({value}) takes the axis away there, and tensors here keep it: pass "
                 f"{what}={value}"
             )
     if isinstance(value, tuple):
         if not 1 <= len(value) <= 3:
-            raise TypeError(
+            raise errors.ArgumentTypeError(
                 f"{what} must be {_INDEX}, or a tuple (stop,), (start, stop) or (start, stop, "
                 f"step), not {dtypes.shown(value)}"
             )

@@ -117,17 +117,17 @@ class Options:
             **more: those of its own arguments that are options.
 
         Raises:
-            TypeError: a keyword that there is not, or a timeout that is no number.
+            ArgumentTypeError: a keyword that there is not, or a timeout that is no number.
         """
         known = {one.name for one in fields(cls)}
         given = dict(given)
         refuse(**{name: given.pop(name) for name in _NOT_SERVED if name in given})
         for keyword in given:
             if keyword not in known:
-                raise TypeError(_unexpected(method, keyword, known))
+                raise errors.ArgumentTypeError(_unexpected(method, keyword, known))
         made = cls(**given, **more)
         if not isinstance(made.timeout, numbers.Real | None) or isinstance(made.timeout, bool):
-            raise TypeError(f"timeout must be seconds or None, not {made.timeout!r}")
+            raise errors.ArgumentTypeError(f"timeout must be seconds or None, not {made.timeout!r}")
         return made
 
 
@@ -471,7 +471,9 @@ class Session(StandingHooks, NamedWeights):
         start_at_layer = reach.start(start_at_layer, self.cfg.n_layers)
         if start_at_layer is None:
             if tokens is not None:
-                raise ValueError("tokens= goes with start_at_layer; without it, they are the input")
+                raise errors.ArgumentError(
+                    "tokens= goes with start_at_layer; without it, they are the input"
+                )
             batch = self._batch(value, options)
         else:
             stream = starting.residual(value, self.cfg.d_model)
@@ -526,7 +528,9 @@ class Session(StandingHooks, NamedWeights):
         """Says before the run, rather than after it, that there is more than one row."""
         rows = len(run.request.batch)
         if remove_batch_dim and rows != 1:
-            raise ValueError(f"remove_batch_dim=True needs a single row; the input has {rows}")
+            raise errors.ArgumentError(
+                f"remove_batch_dim=True needs a single row; the input has {rows}"
+            )
 
     def _plan(self, run: Run, answer: service_pb2.PlanResponse) -> plans.Plan:
         run.assembly.begin(answer.plan)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from hookwire import errors, hooks
+from hookwire import errors, hooks, selection
 from hookwire.catalogue import Catalogue, is_glob, nearest
 
 NO_GRADIENTS = (
@@ -68,7 +68,7 @@ class StandingHooks:
             UnsupportedError: `dir="bwd"`.
             HookNotFoundError, GlobNoMatchError: no such hook point.
         """
-        if dir != "fwd":
+        if selection.one_of(dir, ("fwd", "bwd"), "dir") == "bwd":
             raise errors.UnsupportedError(f"dir={dir!r} is not supported: {NO_GRADIENTS}")
         what = hooks.change(hook_fn)
         self._check(name)
@@ -89,7 +89,7 @@ class StandingHooks:
             if not any(map(name, points)):
                 raise errors.GlobNoMatchError("the function matches none of the hook points")
         elif not isinstance(name, str):
-            raise TypeError(
+            raise errors.ArgumentTypeError(
                 "name must be that of a hook point, an alias, a glob, or a function of a name, not "
                 f"{name!r}"
             )
@@ -119,6 +119,7 @@ class StandingHooks:
         """
         if level is not None:
             raise errors.UnsupportedError("level is not supported: a block's hooks end with it")
+        selection.one_of(direction, ("fwd", "bwd", "both"), "direction")
         if direction == "bwd":
             return
         self._standing = [
