@@ -96,9 +96,10 @@ void Answers::Close(const absl::Status& status) {
 }
 
 bool Answers::IsWhole(const OpPlan& op) const {
-  return std::all_of(op.tensors.begin(), op.tensors.end(), [this](const TensorPlan& tensor) {
+  const auto is_answered = [this](const TensorPlan& tensor) ABSL_SHARED_LOCKS_REQUIRED(mutex_) {
     return answers_.at(tensor.index).state == State::kAnswered;
-  });
+  };
+  return std::all_of(op.tensors.begin(), op.tensors.end(), is_answered);
 }
 
 absl::StatusOr<std::vector<at::Tensor>> Answers::Await(

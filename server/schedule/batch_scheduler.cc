@@ -428,9 +428,10 @@ std::optional<WaitingRun> BatchScheduler::NextAlone(Lane lane) {
   const Places& places = this->places(lane);
   // Who holds fewer places comes first.
   for (int held = 0; held < places.count(); ++held) {
-    auto next = queue(lane).Pop(
-        [&](const QueuedRun& run) { return places.held(run.client) == held && FitsAlone(run); });
-    if (next) return next;
+    const auto fits = [&](const QueuedRun& run) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+      return places.held(run.client) == held && FitsAlone(run);
+    };
+    if (auto next = queue(lane).Pop(fits)) return next;
   }
   return std::nullopt;
 }

@@ -63,8 +63,9 @@ class ByteBudget : public std::enable_shared_from_this<ByteBudget> {
   // An account for a result of `total` bytes.
   std::shared_ptr<Account> Open(uint64_t total, std::string client = "");
 
-  // `on_room` is called whenever a reservation shrinks, on the thread that lets go of the memory.
-  // After the call with nullptr it is not called any more.
+  // `on_room` is called whenever a reservation shrinks, on the thread that frees the memory, which
+  // holds no mutex of the budget or of a ResultStream then. It must not call NotifyRoom. Once
+  // NotifyRoom(nullptr) has returned, it is not called any more.
   void NotifyRoom(std::function<void()> on_room);
 
   uint64_t limit() const { return limit_; }
@@ -79,7 +80,8 @@ class ByteBudget : public std::enable_shared_from_this<ByteBudget> {
   void Hold(uint64_t bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Reserved bytes that are not needed, or not any more.
   void Shrink(const std::string& client, uint64_t bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void RoomCameFree();
+  // The callback takes the scheduler's mutex, under which the scheduler takes this one's `mutex_`.
+  void RoomCameFree() ABSL_LOCKS_EXCLUDED(mutex_);
 
   const uint64_t limit_;
   const uint64_t share_;
@@ -138,10 +140,10 @@ class ByteBudget::Account : public std::enable_shared_from_this<Account> {
   const std::shared_ptr<ByteBudget> budget_;
   const uint64_t total_;
   const std::string client_;
-  // Guarded by budget_->mutex_.
-  bool has_reservation_ = false;
-  uint64_t unused_ = 0;  // of the reservation
-  uint64_t held_ = 0;
+  bool has_reservation_ ABSL_GUARDED_BY(budget_->mutex_) = false;
+  // Reserved and not acquired.
+  uint64_t unused_ ABSL_GUARDED_BY(budget_->mutex_) = 0;
+  uint64_t held_ ABSL_GUARDED_BY(budget_->mutex_) = 0;
 };
 
 }  // namespace hookwire::server

@@ -111,17 +111,19 @@ void ResultStream::End(v1::Receipt receipt) {
 void ResultStream::Fail(const absl::Status& status) {
   account_->EndReservation();
   {
+    std::deque<Piece> unsent;
     absl::MutexLock lock(&mutex_);
     producer_ended_ = true;
-    FailLocked(status);
+    unsent = FailLocked(status);
   }
   Pump();
 }
 
 void ResultStream::Cancel(const absl::Status& status) {
   {
+    std::deque<Piece> unsent;
     absl::MutexLock lock(&mutex_);
-    FailLocked(status);
+    unsent = FailLocked(status);
   }
   account_->Wake();
   Pump();
@@ -140,11 +142,13 @@ void ResultStream::Abandon(const absl::Status& status) {
 
 void ResultStream::OnWritten(bool ok) {
   {
+    std::optional<TensorMessage> sent;
+    std::deque<Piece> unsent;
     absl::MutexLock lock(&mutex_);
     writing_ = false;
-    in_flight_.reset();
+    sent.swap(in_flight_);
     if (!ok) {
-      FailLocked(MakeError("the client has gone", {v1::ERROR_REASON_CANCELLED, "", {}}));
+      unsent = FailLocked(MakeError("the client has gone", {v1::ERROR_REASON_CANCELLED, "", {}}));
     }
   }
   if (!ok) account_->Wake();
@@ -171,19 +175,19 @@ uint64_t ResultStream::bytes() const {
   return bytes_;
 }
 
-void ResultStream::FailLocked(const absl::Status& status) {
+std::deque<Piece> ResultStream::FailLocked(const absl::Status& status) {
   // The first failure is the one that counts. After the last call to the writer nothing can fail
   // any more.
   if (failure_.ok() && !closed_) {
     failure_ = status;
     failed_ = true;
   }
-  if (failure_.ok()) return;
+  if (failure_.ok()) return {};
   accepted_.reset();
-  waiting_.clear();
   waiting_bytes_ = 0;
   progress_.reset();
   receipt_.reset();
+  return std::exchange(waiting_, {});
 }
 
 void ResultStream::Pump() {

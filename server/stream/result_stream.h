@@ -106,11 +106,14 @@ class ResultStream {
 
   absl::Status Queue(Piece piece);
   // Gives the writer the next message, if it waits for one and there is one that is due.
-  void Pump();
+  void Pump() ABSL_LOCKS_EXCLUDED(mutex_);
   Step NextStep() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool TensorsAreDue() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   grpc::ByteBuffer TakeTensors() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void FailLocked(const absl::Status& status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Returns the tensors that will not be sent, for the caller to destroy once it has released the
+  // mutex: giving their bytes back to the budget calls the scheduler.
+  [[nodiscard]] std::deque<Piece> FailLocked(const absl::Status& status)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const Options options_;
   const std::shared_ptr<ByteBudget::Account> account_;

@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "absl/synchronization/notification.h"
 #include "tests/unit/stream/fake_reader.h"
@@ -354,6 +355,55 @@ TEST_F(ResultStreamTest, AFailedRunDropsWhatWaitsAndTellsWhy) {
   reader_.TakeAll(*stream_);
   EXPECT_THAT(Events(), testing::ElementsAre(Event::kAccepted));
   EXPECT_EQ(reader_.status(), absl::InternalError("broke"));
+}
+
+// The budget's callback runs where a tensor's bytes are given back, and takes the scheduler's
+// mutex.
+TEST_F(ResultStreamTest, HoldsNoLockWhileItFreesTensors) {
+  const auto expect_unlocked = [](const char* when, auto&& free_tensors) {
+    FakeClock clock;
+    FakeReader reader;
+    const std::shared_ptr<ByteBudget> budget = ByteBudget::Create(1u << 20);
+    const std::shared_ptr<ByteBudget::Account> account = budget->Open(2000);
+    ASSERT_TRUE(account->Reserve());
+    ResultStream stream({}, account, reader, clock);
+    for (const uint32_t i : {0u, 1u}) ASSERT_TRUE(stream.Emit(i, 0, TensorOf(i, 1000)).ok());
+    int calls = 0;
+    int unlocked = 0;
+    std::vector<std::thread> others;
+    budget->NotifyRoom([&] {
+      ++calls;
+      const auto asked = std::make_shared<absl::Notification>();
+      others.emplace_back([&stream, asked] {
+        EXPECT_EQ(stream.bytes(), 2000u);  // takes the stream's mutex
+        asked->Notify();
+      });
+      if (asked->WaitForNotificationWithTimeout(absl::Seconds(5))) ++unlocked;
+    });
+    free_tensors(stream, reader);
+    budget->NotifyRoom(nullptr);
+    for (std::thread& other : others) other.join();
+    EXPECT_EQ(calls, 2) << when;
+    EXPECT_EQ(unlocked, 2) << when;
+  };
+  const auto open = [](ResultStream& stream, FakeReader& reader) {
+    stream.Open(v1::Accepted());
+    ASSERT_TRUE(reader.Take(stream));
+  };
+  expect_unlocked("cancelled", [](ResultStream& stream, FakeReader&) {
+    stream.Cancel(absl::CancelledError("gone"));
+  });
+  expect_unlocked("failed", [](ResultStream& stream, FakeReader&) {
+    stream.Fail(absl::InternalError("failed"));
+  });
+  expect_unlocked("sent", [&](ResultStream& stream, FakeReader& reader) {
+    open(stream, reader);
+    ASSERT_TRUE(reader.Take(stream));
+  });
+  expect_unlocked("lost", [&](ResultStream& stream, FakeReader& reader) {
+    open(stream, reader);
+    reader.Lose(stream);
+  });
 }
 
 TEST_F(ResultStreamTest, AbandonBreaksTheCallOff) {
