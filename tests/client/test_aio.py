@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from typing import Any
 
 import hookwire
 import numpy as np
@@ -64,17 +63,24 @@ async def test_everything(server: FakeServer, model: hookwire.RemoteModel) -> No
         assert np.array_equal(inside, model.run_with_hooks(TEXTS, fwd_hooks=hooks))
 
 
-async def test_hooks_belong_to_their_task(server: FakeServer) -> None:
+async def test_hooks_belong_to_the_model_not_to_a_task(server: FakeServer) -> None:
     async with await aio.connect(server.address, tensors="numpy", quiet=True) as twin:
+        plain = await twin([[1, 2, 3]])
+        entered, end = asyncio.Event(), asyncio.Event()
 
-        async def one(hooks: Any) -> Any:
-            with twin.hooks(fwd_hooks=hooks):
-                await asyncio.sleep(0.01)
-                return await twin([[1, 2, 3]])
+        async def block() -> None:
+            with twin.hooks(fwd_hooks=[("hook_embed", ops.zero())]):
+                entered.set()
+                await end.wait()
 
-        plain, zeroed = await asyncio.gather(one([]), one([("hook_embed", ops.zero())]))
+        other = asyncio.create_task(block())
+        await entered.wait()
+        zeroed = await twin([[1, 2, 3]])
+        end.set()
+        await other
         assert plain.any()
         assert not zeroed.any()
+        assert np.array_equal(await twin([[1, 2, 3]]), plain)
 
 
 async def test_many_at_once(server: FakeServer) -> None:

@@ -128,3 +128,40 @@ async def test_streams_starts_and_what_is_refused(
         await model.run_with_hooks(tokens, [(STREAM, lambda tensor, hook: tensor[:, 1:])])
     with pytest.raises(hookwire.ValueNotFiniteError):
         await model.run_with_hooks(tokens, [(STREAM, lambda tensor, hook: tensor * torch.nan)])
+
+
+async def test_the_hooks_of_a_block_apply_to_tasks(
+    e_type: Pair, model: aio.AsyncRemoteModel
+) -> None:
+    """Also to those that begin when the block has ended: they were asked for inside it."""
+    tokens = e_type.tokens()
+    plain_logits = e_type.remote(tokens)
+    want = e_type.remote.run_with_hooks(tokens, [(STREAM, plain)])
+    before = model(tokens)
+    with model.hooks(fwd_hooks=[(STREAM, plain)]):
+        inside = asyncio.create_task(model(tokens))
+        coroutine_of_it = model.run_with_hooks(tokens)
+        cached = model.run_with_cache(tokens, names_filter=STREAM)
+        streamed = model.stream(tokens, return_type="logits", names_filter=[])
+        assert torch.equal(await asyncio.create_task(model(tokens)), want)
+    assert torch.equal(await inside, want)
+    assert torch.equal(await coroutine_of_it, want)
+    assert torch.equal((await cached)[0], want)
+    assert torch.equal(dict([one async for one in streamed])["logits"], want)
+    assert torch.equal(await before, plain_logits)
+    assert torch.equal(await model(tokens), plain_logits)
+
+
+async def test_a_run_inside_a_function_has_the_hooks_of_its_own_call(
+    e_type: Pair, model: aio.AsyncRemoteModel
+) -> None:
+    tokens = e_type.tokens()
+    inner = []
+
+    async def run_another(tensor: torch.Tensor, hook: Any) -> None:
+        inner.append(await model(tokens))
+
+    with model.hooks(fwd_hooks=[(STREAM, run_another)]):
+        outer = model(tokens)
+    assert torch.equal(await outer, e_type.remote(tokens))
+    assert torch.equal(inner[0], e_type.remote(tokens))

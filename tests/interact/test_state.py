@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -192,3 +194,130 @@ def test_a_name_that_is_not_there_is_refused(pair: Pair) -> None:
         return model(pair.tokens())
 
     pair.same(body)
+
+
+def in_a_pool(function: Any, *items: Any) -> list[Any]:
+    """What a function gives for each item, on other threads, computed as on this one."""
+
+    def call(item: Any) -> Any:
+        torch.set_num_threads(1)
+        with torch.no_grad():
+            return function(item)
+
+    with ThreadPoolExecutor(2) as pool:
+        return list(pool.map(call, items))
+
+
+def test_the_hooks_of_a_block_apply_on_every_thread(pair: Pair) -> None:
+    prompts = [pair.tokens(3), pair.tokens(4), pair.tokens(5)]
+
+    def body(model: Any) -> Any:
+        plain = [model(prompt) for prompt in prompts]
+        with model.hooks(fwd_hooks=[(PLACE, twice)]):
+            here = [model(prompt) for prompt in prompts]
+            there = in_a_pool(model, *prompts)
+        return plain, here, there, in_a_pool(model, *prompts)
+
+    plain, here, there, after = pair.same(body)
+    for number in range(len(prompts)):
+        assert torch.equal(there[number], here[number])
+        assert torch.equal(after[number], plain[number])
+        assert not torch.equal(here[number], plain[number])
+
+
+def test_blocks_of_two_threads_see_each_other_and_end_each_by_itself(e_type: Pair) -> None:
+    """In whichever order: the block that was entered first ends first here."""
+
+    def body(model: Any) -> Any:
+        order: list[str] = []
+        ends = {which: (threading.Event(), threading.Event()) for which in ("one", "two")}
+
+        def at(which: str) -> Any:
+            def note(tensor: torch.Tensor, hook: Any) -> torch.Tensor:
+                order.append(which)
+                return tensor * 2 + len(which)
+
+            return PLACE, note
+
+        def block(which: str) -> None:
+            entered, end = ends[which]
+            with model.hooks(fwd_hooks=[at(which)]):
+                entered.set()
+                end.wait(60)
+
+        def run() -> Any:
+            order.clear()
+            return model.run_with_hooks(e_type.tokens(), fwd_hooks=[at("run")]), list(order)
+
+        threads = {which: threading.Thread(target=block, args=(which,)) for which in ends}
+        told = []
+        for which, thread in threads.items():
+            thread.start()
+            ends[which][0].wait(60)
+            told.append(run())
+        for which, thread in threads.items():
+            ends[which][1].set()
+            thread.join(60)
+            told.append(run())
+        return told
+
+    orders = [order for _, order in e_type.same(body)]
+    assert orders == [["one", "run"], ["one", "two", "run"], ["two", "run"], ["run"]]
+
+
+def test_the_hooks_of_a_run_are_its_own(e_type: Pair) -> None:
+    """While one run with hooks waits in its function, another thread's run has none of them."""
+    waiting, others_done = threading.Event(), threading.Event()
+    calls = []
+
+    def wait(tensor: torch.Tensor, hook: Any) -> torch.Tensor:
+        calls.append(hook.name)
+        waiting.set()
+        others_done.wait(60)
+        return tensor * 2
+
+    model, tokens = e_type.remote, e_type.tokens()
+    plain = model(tokens)
+    with ThreadPoolExecutor(1) as pool:
+        changed = pool.submit(model.run_with_hooks, tokens, [(PLACE, wait)])
+        waiting.wait(60)
+        model.add_hook("blocks.0.hook_out", twice)  # too late for the run that waits
+        here = model(tokens)
+        model.reset_hooks()
+        assert torch.equal(model(tokens), plain)
+        others_done.set()
+        assert torch.equal(changed.result(60), model.run_with_hooks(tokens, [(PLACE, twice)]))
+    assert torch.equal(here, model.run_with_hooks(tokens, [("blocks.0.hook_out", twice)]))
+    assert calls == ["blocks.1.hook_in"]
+
+
+def test_a_block_that_fails_takes_its_hooks_along(pair: Pair) -> None:
+    def body(model: Any) -> Any:
+        def fail() -> None:
+            with model.hooks(fwd_hooks=[(PLACE, twice)]):
+                model.add_hook("blocks.0.hook_out", twice)
+                raise LookupError
+
+        with pytest.raises(LookupError):
+            fail()
+        left = model(pair.tokens())
+        model.reset_hooks()
+        return left, model(pair.tokens())
+
+    left, plain = pair.same(body)
+    assert not torch.equal(left, plain)
+    want = pair.remote.run_with_hooks(pair.tokens(), [("blocks.0.hook_out", twice)])
+    assert torch.equal(left, want)
+
+
+def test_many_threads_add_and_remove_without_losing_any(e_type: Pair) -> None:
+    model = e_type.remote
+
+    def many(number: int) -> None:
+        for _ in range(200):
+            with model.hooks(fwd_hooks=[(PLACE, twice)] * 3):
+                assert len(model._hooks_in_force()) >= 3
+        model.add_hook(PLACE, twice)
+
+    in_a_pool(many, *range(8))
+    assert len(model._hooks_in_force()) == 8

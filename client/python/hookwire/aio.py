@@ -9,10 +9,12 @@ async for name, tensor in model.stream(prompt, "blocks.*.attn.hook_pattern"):
 from __future__ import annotations
 
 import asyncio
+import contextvars
+import functools
 import inspect
 import os
-from collections.abc import AsyncIterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 import grpc
 
@@ -34,6 +36,7 @@ from hookwire.session import (
     returned,
 )
 from hookwire.shared_memory import Segment, SharedMemory
+from hookwire.standing import HooksInForce
 from hookwire.tokens import Tokenizer
 from hookwire.weights import disk_cache
 
@@ -41,6 +44,8 @@ if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
 Hooks = Sequence[tuple[Any, Any]]
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 async def connect(
@@ -219,6 +224,20 @@ class AsyncResultStream:
         await self.aclose()
 
 
+def _with_the_hooks_of_now(
+    method: Callable[Concatenate[AsyncRemoteModel, P], Coroutine[Any, Any, T]],
+) -> Callable[Concatenate[AsyncRemoteModel, P], Coroutine[Any, Any, T]]:
+    """A run has the standing hooks of the moment of its call, not of when it is awaited."""
+
+    def call(
+        model: AsyncRemoteModel, /, *args: P.args, **kwargs: P.kwargs
+    ) -> Coroutine[Any, Any, T]:
+        return model._under(model._hooks_in_force(), lambda: method(model, *args, **kwargs))
+
+    functools.update_wrapper(call, method)
+    return call
+
+
 class AsyncRemoteModel(Session):
     """A model that a server holds. Made by `hookwire.aio.connect`.
 
@@ -235,6 +254,10 @@ class AsyncRemoteModel(Session):
         super().__init__(connection.address, answer, tensors)
         self._connection = connection
         self._blocking: Connection | None = None
+        # The standing hooks of the call that is being prepared; each call sets its own.
+        self._called_with: contextvars.ContextVar[HooksInForce | None] = contextvars.ContextVar(
+            "standing hooks", default=None
+        )
         self._catalogue = Catalogue(hooks.hooks)
 
     def _blocking_connection(self) -> Connection:
@@ -317,6 +340,7 @@ class AsyncRemoteModel(Session):
         """The text of one id."""
         return (await self.tokenizer()).to_single_str_token(int_token)
 
+    @_with_the_hooks_of_now
     async def __call__(
         self,
         input: Any,  # noqa: A002 - TransformerLens's name
@@ -357,6 +381,7 @@ class AsyncRemoteModel(Session):
 
     forward = __call__
 
+    @_with_the_hooks_of_now
     async def run_with_hooks(
         self,
         input: Any,  # noqa: A002 - TransformerLens's name
@@ -394,6 +419,7 @@ class AsyncRemoteModel(Session):
         finally:
             self._after_hooks(fwd_hooks, reset_hooks_end, clear_contexts)
 
+    @_with_the_hooks_of_now
     async def run_with_cache(
         self,
         input: Any,  # noqa: A002 - TransformerLens's name
@@ -438,6 +464,7 @@ class AsyncRemoteModel(Session):
         cache = run.cache(remove_batch_dim, device)
         return run.output(), cache if return_cache_object else cache.cache_dict
 
+    @_with_the_hooks_of_now
     async def plan(
         self,
         input: Any,  # noqa: A002 - TransformerLens's name
@@ -477,18 +504,23 @@ class AsyncRemoteModel(Session):
         **options: Unpack[RunOptions],
     ) -> AsyncResultStream:
         """Yields each tensor as soon as it is complete. See `hookwire.RemoteModel.stream`."""
-        prepare = self._prepare(
-            input,
-            Options.of(self.stream, options),
-            fwd_hooks,
-            names_filter=names_filter,
-            pos_slice=pos_slice,
-            stop_at_layer=stop_at_layer,
-            return_type=return_type,
-            logits_pos=logits_pos,
+        chosen = Options.of(self.stream, options)
+        prepare = self._under(
+            self._hooks_in_force(),
+            lambda: self._prepare(
+                input,
+                chosen,
+                fwd_hooks,
+                names_filter=names_filter,
+                pos_slice=pos_slice,
+                stop_at_layer=stop_at_layer,
+                return_type=return_type,
+                logits_pos=logits_pos,
+            ),
         )
         return AsyncResultStream(self, prepare)
 
+    @_with_the_hooks_of_now
     async def log_probs(
         self,
         input: Any,  # noqa: A002 - TransformerLens's name
@@ -516,7 +548,12 @@ class AsyncRemoteModel(Session):
         given = value if wanted.get("start_at_layer") is None else wanted.get("tokens")
         if inputs.needs_tokenizer(given, options.padding_side):
             await self._try_tokenizer()
-        return self._run(value, options, hooks, **wanted)
+        return self._run(value, options, hooks, standing=self._called_with.get(), **wanted)
+
+    async def _under(self, standing: HooksInForce, work: Callable[[], Awaitable[T]]) -> T:
+        """Prepares runs with these hooks, whatever has been added or removed meanwhile."""
+        self._called_with.set(standing)
+        return await work()
 
     async def _try_tokenizer(self) -> None:
         """Gets the tokenizer; what needs one that is not there says so itself."""

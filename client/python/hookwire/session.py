@@ -31,7 +31,7 @@ from hookwire.connection import Connection
 from hookwire.dtypes import Array
 from hookwire.layer_weights import NamedWeights
 from hookwire.progress import Progress
-from hookwire.standing import NO_GRADIENTS, StandingHooks
+from hookwire.standing import NO_GRADIENTS, HooksInForce, StandingHooks
 from hookwire.tokens import Tokenizer
 from hookwire.visits import Visit
 from hookwire.weights import DiskCache, Weights
@@ -392,9 +392,11 @@ class Session(StandingHooks, NamedWeights):
         reset_hooks_end: bool = True,
         clear_contexts: bool = False,
     ) -> Iterator[Self]:
-        """Applies hooks to every run inside a `with` block, before those of the run itself.
+        """Applies hooks to the model's runs until a `with` block ends, before those of the run.
 
-        They hold for the thread, or the asynchronous task, that entered the block.
+        They belong to the model, as those of `add_hook` do: runs that other threads, pools and
+        asynchronous tasks make meanwhile have them too, and two blocks at a time see each other's.
+        For hooks of one run alone pass `fwd_hooks` to `run_with_hooks` or `run_with_cache`.
 
         Args:
             fwd_hooks: as in `run_with_hooks`.
@@ -464,9 +466,15 @@ class Session(StandingHooks, NamedWeights):
         pos: Any = None,
         start_at_layer: int | None = None,
         tokens: Any = None,
+        standing: HooksInForce | None = None,
         **wanted: Any,
     ) -> Run:
-        """The run that is asked for, ready to be sent."""
+        """The run that is asked for, ready to be sent.
+
+        `standing` are the hooks that were in force when it was asked for; None: those of now.
+        """
+        if standing is None:
+            standing = self._hooks_in_force()
         first: tuple[tuple[Any, Any], ...] = ()
         start_at_layer = reach.start(start_at_layer, self.cfg.n_layers)
         if start_at_layer is None:
@@ -484,7 +492,7 @@ class Session(StandingHooks, NamedWeights):
                 targets, pos, batch, lambda text: self._get_tokenizer().to_single_token(text)
             )
         ask = request.Ask(
-            hooks=(*first, *self._hooks_in_force(), *hooks.pairs(fwd_hooks)),
+            hooks=(*first, *standing, *hooks.pairs(fwd_hooks)),
             start_at_layer=start_at_layer,
             missing=options.missing,
             allow_non_finite=options.allow_non_finite,

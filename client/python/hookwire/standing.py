@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextvars
-import itertools
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,28 +17,30 @@ NO_GRADIENTS = (
 )
 
 
+HooksInForce = tuple[tuple[Any, hooks.Change], ...]
+
+
 # Two that are alike are two: they are told apart by identity.
 @dataclass(frozen=True, eq=False)
 class _Standing:
     where: Any
     what: hooks.Change
-    number: int
     is_permanent: bool = False
 
 
 class StandingHooks:
     """Hooks that outlive a run, and what functions keep in `hook.ctx`.
 
-    Those that were added one by one hold for all threads, those of a `with` block for the thread or
-    asynchronous task that entered it. All apply in the order in which they were added.
+    They belong to the model: those that were added one by one and those of `with` blocks apply, in
+    the order in which they were added, to every run of every thread and asynchronous task. A run
+    has the hooks that are in force when it is asked for; what is added or removed later leaves it
+    alone.
     """
 
     def __init__(self) -> None:
-        self._standing: list[_Standing] = []
-        self._in_blocks: contextvars.ContextVar[tuple[_Standing, ...]] = contextvars.ContextVar(
-            "hooks", default=()
-        )
-        self._numbers = itertools.count()
+        # Never changed in place, so that a run may read it while another thread adds to it.
+        self._standing: tuple[_Standing, ...] = ()
+        self._standing_lock = threading.Lock()
         self._places: dict[str, hooks.Hook] = {}
 
     def catalogue(self) -> Catalogue:
@@ -72,7 +73,7 @@ class StandingHooks:
             raise errors.UnsupportedError(f"dir={dir!r} is not supported: {NO_GRADIENTS}")
         what = hooks.change(hook_fn)
         self._check(name)
-        self._standing.append(_Standing(name, what, next(self._numbers), is_permanent))
+        self._add([_Standing(name, what, is_permanent)])
 
     def add_perma_hook(
         self,
@@ -110,7 +111,7 @@ class StandingHooks:
         including_permanent: bool = False,
         level: int | None = None,
     ) -> None:
-        """Removes what was added, but for what is permanent; in a `with` block, its hooks too.
+        """Removes what was added, but for what is permanent; the hooks of `with` blocks too.
 
         Args:
             direction: "fwd", "bwd" or "both"; there are no backward hooks.
@@ -122,10 +123,10 @@ class StandingHooks:
         selection.one_of(direction, ("fwd", "bwd", "both"), "direction")
         if direction == "bwd":
             return
-        self._standing = [
-            one for one in self._standing if one.is_permanent and not including_permanent
-        ]
-        self._in_blocks.set(())
+        with self._standing_lock:
+            self._standing = tuple(
+                one for one in self._standing if one.is_permanent and not including_permanent
+            )
 
     def reset_hooks(
         self,
@@ -154,27 +155,29 @@ class StandingHooks:
         """What functions at `name` are told; the same object from run to run."""
         return self._places.setdefault(name, hooks.Hook(name))
 
-    def _hooks_in_force(self) -> tuple[tuple[Any, hooks.Change], ...]:
-        """What applies to a run, in the order in which it was added."""
-        every = sorted((*self._standing, *self._in_blocks.get()), key=lambda one: one.number)
-        return tuple((one.where, one.what) for one in every)
+    def _hooks_in_force(self) -> HooksInForce:
+        """What applies to a run that is asked for now, in the order in which it was added."""
+        return tuple((one.where, one.what) for one in self._standing)
 
     @contextmanager
     def _block(
         self, fwd_hooks: Iterable[tuple[Any, hooks.Change]], *, stay: bool
     ) -> Iterator[None]:
         """Applies hooks until the end of a block; with `stay`, to what comes after it too."""
-        added = [_Standing(*pair, next(self._numbers)) for pair in fwd_hooks]
-        self._in_blocks.set((*self._in_blocks.get(), *added))
+        added = [_Standing(*pair) for pair in fwd_hooks]
+        self._add(added)
         try:
             yield
         finally:
             # What a reset has removed is not there any more, and stays removed.
-            left = self._in_blocks.get()
-            self._in_blocks.set(tuple(one for one in left if one not in added))
-            if stay:
-                self._standing += [one for one in added if one in left]
+            if not stay:
+                with self._standing_lock:
+                    self._standing = tuple(one for one in self._standing if one not in added)
 
     def _keep(self, fwd_hooks: Iterable[tuple[Any, hooks.Change]]) -> None:
         """Lets a run's hooks outlive it."""
-        self._standing += [_Standing(*pair, next(self._numbers)) for pair in fwd_hooks]
+        self._add([_Standing(*pair) for pair in fwd_hooks])
+
+    def _add(self, more: Iterable[_Standing]) -> None:
+        with self._standing_lock:
+            self._standing = (*self._standing, *more)
