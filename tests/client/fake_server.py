@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import uuid
 from collections.abc import Iterator
 from concurrent import futures
 from typing import Any
@@ -30,6 +31,7 @@ CODES = {
     "GLOB_NO_MATCH": grpc.StatusCode.NOT_FOUND,
     "RESULT_TOO_LARGE": grpc.StatusCode.RESOURCE_EXHAUSTED,
     "NO_TOKENIZER": grpc.StatusCode.NOT_FOUND,
+    "LOAD_CHANGED": grpc.StatusCode.FAILED_PRECONDITION,
 }
 
 
@@ -376,8 +378,19 @@ class FakeServer:
     """
 
     def __init__(
-        self, files: dict[str, bytes] | None = None, dtype: int = pb.DTYPE_FLOAT32
+        self,
+        files: dict[str, bytes] | None = None,
+        dtype: int = pb.DTYPE_FLOAT32,
+        listen: str = "127.0.0.1:0",
     ) -> None:
+        # Empty: a server that is older than loads.
+        self.load_id = uuid.uuid4().hex
+        self.name = "fake"
+        self.digest = "sha256:0"
+        # What answers in place of a method, by its name.
+        self._answers: dict[str, Any] = {}
+        # Names that its ListHooks leaves out.
+        self.lacks: set[str] = set()
         self.files = files
         self.dtype = dtype
         self.faults: set[str] = set()
@@ -388,11 +401,14 @@ class FakeServer:
         self.cancelled = threading.Event()
         self.specs: list[run_pb2.RunSpec] = []
         self.calls: list[str] = []
+        # The load that each call expects, but for GetModel, which tells it.
+        self.expected: list[str] = []
         self.max_request_bytes = 4 << 20
         self.inflate = 0
         self._server = grpc.server(futures.ThreadPoolExecutor(4))
         self._server.add_generic_rpc_handlers((self._handlers(),))
-        self.address = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
+        port = self._server.add_insecure_port(listen)
+        self.address = listen if listen.startswith("unix:") else f"127.0.0.1:{port}"
         self._server.start()
 
     def stop(self) -> None:
@@ -408,6 +424,9 @@ class FakeServer:
             "GetTokenizer": stream(
                 self._wrap_stream(self.get_tokenizer), s.GetTokenizerRequest.FromString, _encode
             ),
+            "GetWeight": stream(
+                self._wrap_stream(self.get_weight), s.GetWeightRequest.FromString, _encode
+            ),
             "Plan": unary(self._wrap(self.plan), s.PlanRequest.FromString, _encode),
             "Run": stream(self._wrap_stream(self.run), s.RunRequest.FromString, _encode),
         }
@@ -417,7 +436,8 @@ class FakeServer:
         def call(request: Any, context: grpc.ServicerContext) -> Any:
             self.calls.append(method.__name__)
             try:
-                return method(request)
+                self._check_load(request)
+                return self._answers.get(method.__name__, method)(request)
             except Refused as refused:
                 self._abort(refused, context)
 
@@ -429,11 +449,27 @@ class FakeServer:
             if method.__name__ == "run":
                 context.add_callback(self.cancelled.set)
             try:
+                self._check_load(request)
                 yield from method(request)
             except Refused as refused:
                 self._abort(refused, context)
 
         return call
+
+    def _check_load(self, request: Any) -> None:
+        asked = getattr(request, "spec", request)
+        if isinstance(asked, service_pb2.GetModelRequest):
+            return
+        expected = asked.load_id
+        self.expected.append(expected)
+        if expected and expected != self.load_id:
+            raise Refused(
+                "LOAD_CHANGED",
+                "another load",
+                expected=expected,
+                loaded=self.load_id,
+                model=self.name,
+            )
 
     def _abort(self, refused: Refused, context: grpc.ServicerContext) -> None:
         code = CODES.get(refused.reason, grpc.StatusCode.INVALID_ARGUMENT)
@@ -463,7 +499,7 @@ class FakeServer:
         shared.key_value_source = 1
         shared.attention_type = model_pb2.ATTENTION_TYPE_FULL
         model = model_pb2.Model(
-            name="fake",
+            name=self.name,
             architecture="Fake",
             variant="E",
             n_layers=fm.N_LAYERS,
@@ -483,7 +519,7 @@ class FakeServer:
             eos_token_ids=[1],
             pad_token_id=0,
             n_params=123,
-            weights_digest="sha256:0",
+            weights_digest=self.digest,
         )
         server = model_pb2.Server(
             build="fake 1",
@@ -493,11 +529,13 @@ class FakeServer:
             threads=1,
             max_request_bytes=self.max_request_bytes,
             capabilities=["run", "plan"],
+            load_id=self.load_id,
         )
         return service_pb2.GetModelResponse(model=model, server=server)
 
     def list_hooks(self, _: Any) -> service_pb2.ListHooksResponse:
-        return service_pb2.ListHooksResponse(hooks=fm.catalogue())
+        hooks = [point for point in fm.catalogue() if point.name not in self.lacks]
+        return service_pb2.ListHooksResponse(hooks=hooks)
 
     def get_tokenizer(self, _: Any) -> Iterator[service_pb2.GetTokenizerResponse]:
         if not self.files:
@@ -509,6 +547,18 @@ class FakeServer:
                 yield service_pb2.GetTokenizerResponse(
                     name=name, size=len(content), data=content[at : at + 100]
                 )
+
+    def get_weight(
+        self, request: service_pb2.GetWeightRequest
+    ) -> Iterator[service_pb2.GetWeightResponse]:
+        table = fm.EMBED if request.name == "embed.weight" else fm.UNEMBED.T
+        if request.HasField("rows"):
+            table = table[list(request.rows.indices.values)]
+        data = np.ascontiguousarray(table).tobytes()
+        header = service_pb2.WeightHeader(
+            name=request.name, dtype=pb.DTYPE_FLOAT32, shape=table.shape, bytes=len(data)
+        )
+        yield service_pb2.GetWeightResponse(header=header, data=data)
 
     def plan(self, request: service_pb2.PlanRequest) -> service_pb2.PlanResponse:
         self.specs.append(request.spec)

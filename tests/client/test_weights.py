@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -14,8 +15,8 @@ import numpy as np
 import pytest
 import torch
 from google.protobuf.message import DecodeError
-from hookwire import aio, errors, weights, wire
-from hookwire._proto import service_pb2
+from hookwire import aio, config, errors, weights, wire
+from hookwire._proto import run_pb2, service_pb2
 from hookwire._proto import tensor_pb2 as pb
 from hookwire.dtypes import to_torch
 from safetensors.numpy import load_file
@@ -188,11 +189,30 @@ def test_other_weights_on_the_server_are_noticed() -> None:
     opened = source.open()
     opened["embed.weight"]
     source.digest = OTHER
-    with pytest.raises(errors.StaleWeightsError, match="connect again"):
+    with pytest.raises(errors.LoadChangedError, match=r"reconnect\(\)"):
         opened["half"]
-    with pytest.raises(errors.StaleWeightsError):
-        opened.check_digest(OTHER)
-    opened.check_digest("pending")
+
+
+@pytest.mark.parametrize(
+    ("digest", "load_id", "fits"),
+    [
+        (DIGEST, "a", True),
+        (DIGEST, "b", True),  # the same weights, with other settings
+        (OTHER, "b", False),
+        ("pending", "a", True),
+        ("pending", "b", False),
+        ("pending", "", True),  # of a server that names no loads
+    ],
+)
+def test_activations_of_other_weights(digest: str, load_id: str, fits: bool) -> None:
+    opened = Source().open(load_id="a")
+    receipt = config.receipt(run_pb2.Receipt(weights_digest=digest))
+    receipt = dataclasses.replace(receipt, load_id=load_id)
+    if fits:
+        opened.check_receipt(receipt)
+        return
+    with pytest.raises(errors.LoadChangedError, match="run the prompt again"):
+        opened.check_receipt(receipt)
 
 
 def test_threads_share_one_fetch() -> None:
@@ -373,5 +393,5 @@ async def test_the_asynchronous_model_has_them_too(address: str) -> None:
         _, cache = await model.run_with_cache([[2, 5, 7]])
         attributed = cache.logit_attrs(cache.decompose_resid(), 5).sum(0)
         assert torch.allclose(attributed, cache["hook_unembed"][..., 5], atol=1e-4)
-    with pytest.raises(ValueError, match="closed channel"):
+    with pytest.raises(hookwire.ClosedError, match="was closed"):
         model.W_O[1]  # what they are fetched over has ended with the model

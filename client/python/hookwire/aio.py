@@ -9,16 +9,18 @@ async for name, tensor in model.stream(prompt, "blocks.*.attn.hook_pattern"):
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import functools
 import inspect
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 import grpc
+from grpc.aio import UsageError
 
-from hookwire import config, dtypes, errors, inputs, rpc
+from hookwire import config, dtypes, errors, forks, inputs, peer, rpc
 from hookwire._proto import service_pb2
 from hookwire.catalogue import Catalogue
 from hookwire.connection import Connection
@@ -32,6 +34,7 @@ from hookwire.session import (
     Run,
     RunOptions,
     Session,
+    Wishes,
     refuse,
     returned,
 )
@@ -58,63 +61,113 @@ async def connect(
     shared_memory: bool = True,
 ) -> AsyncRemoteModel:
     """Connects to a server. Arguments and errors as in `hookwire.connect`."""
+    peer.seconds(timeout)
     connection = AsyncConnection(address)
+    wishes = Wishes(tensors, quiet, disk_cache(cache_weights), shared_memory)
     try:
-        answer = await connection.get_model(timeout)
-        if shared_memory:
-            connection.shared_memory.offer(answer.server)
-        model = AsyncRemoteModel(connection, answer, tensors, await connection.list_hooks())
-        model._disk = disk_cache(cache_weights)
+        answer, every = await _meet(connection, timeout)
+        model = AsyncRemoteModel(connection, answer, wishes, every)
     except BaseException:
         await connection.close()
         raise
-    if not quiet:
-        model._say_hello()
+    model._say_hello()
     return model
 
 
+async def _meet(
+    connection: AsyncConnection, timeout: float
+) -> tuple[service_pb2.GetModelResponse, Catalogue]:
+    """What the server holds, and its hook points: both of one load."""
+    for _ in range(rpc.MEETINGS):
+        answer = await connection.get_model(timeout)
+        with contextlib.suppress(errors.LoadChangedError):  # it was started again just now
+            every = await connection.list_hooks(answer.server.load_id)
+            return answer, Catalogue(every.hooks)
+    raise rpc.restless(connection.address)
+
+
 class AsyncConnection:
-    """One gRPC channel and the calls on it, with typed errors. Belongs to one event loop."""
+    """One gRPC channel and the calls on it, with typed errors.
+
+    Belongs to one event loop at a time: in another one it takes a channel of its own. gRPC's
+    asynchronous client does not survive a fork; in the child, calls raise a ForkedError.
+    """
 
     def __init__(self, address: str) -> None:
         self.address = rpc.check_address(address)
+        self.peer = peer.Peer(address)
         self.shared_memory = SharedMemory()
-        options = [item for item in rpc.CHANNEL_OPTIONS if item[0].startswith("grpc.")]
-        self._channel = grpc.aio.insecure_channel(address, options=options)
-        self._get_model = rpc.GET_MODEL.bind(self._channel)
-        self._list_hooks = rpc.LIST_HOOKS.bind(self._channel)
-        self._get_tokenizer = rpc.GET_TOKENIZER.bind(self._channel)
-        self._plan = rpc.PLAN.bind(self._channel)
-        self._run = rpc.RUN.bind(self._channel)
-        self._interact = rpc.INTERACT.bind(self._channel)
+        self._calls: rpc.Calls | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._forked = False
+        forks.register(self)
 
-    async def get_model(self, seconds: float | None) -> service_pb2.GetModelResponse:
-        """The model and the server."""
-        response: service_pb2.GetModelResponse = await self._call(
-            self._get_model, service_pb2.GetModelRequest(), seconds
-        )
-        return response
+    def _after_fork(self) -> None:
+        if self._calls is not None:
+            forks.keep(self._calls)
+            self._forked = True
+        self.shared_memory.forget()
 
-    async def list_hooks(self) -> service_pb2.ListHooksResponse:
+    def _open(self) -> rpc.Calls:
+        """The calls on this event loop's channel."""
+        self.peer.check_open()
+        if self._forked:
+            raise errors.ForkedError(
+                "gRPC's asynchronous client does not survive a fork: hand the worker a blocking "
+                'model (hookwire.connect), or start it with multiprocessing\'s "spawn"'
+            )
+        loop = asyncio.get_running_loop()
+        if self._calls is None or self._loop is not loop:
+            options = [item for item in rpc.CHANNEL_OPTIONS if item[0].startswith("grpc.")]
+            channel = grpc.aio.insecure_channel(self.address, options=options)
+            self._calls, self._loop = rpc.Calls(channel), loop
+        return self._calls
+
+    def reopen(self) -> None:
+        """Takes a new channel for what comes now, after `close` too. Runs under way go on."""
+        self._calls = None
+        self.peer.closed = False
+
+    async def get_model(
+        self, seconds: float | None, *, load_id: str = ""
+    ) -> service_pb2.GetModelResponse:
+        """The model and the server.
+
+        Raises:
+            LoadChangedError: the server holds another load than `load_id`.
+        """
+        call = peer.Call("asking the server what it holds", seconds)
+        with self._errors(call):
+            answer: service_pb2.GetModelResponse = await self._open().get_model(
+                service_pb2.GetModelRequest(), timeout=call.timeout
+            )
+        self.peer.check_load(answer, load_id)
+        self.peer.remember(answer)
+        return answer
+
+    async def list_hooks(self, load_id: str = "") -> service_pb2.ListHooksResponse:
         """All hook points."""
-        response: service_pb2.ListHooksResponse = await self._call(
-            self._list_hooks, service_pb2.ListHooksRequest(), None
-        )
+        with self._errors(peer.Call("asking for the hook points")):
+            response: service_pb2.ListHooksResponse = await self._open().list_hooks(
+                service_pb2.ListHooksRequest(load_id=load_id)
+            )
         return response
 
-    async def get_tokenizer(self) -> dict[str, bytes]:
+    async def get_tokenizer(self, load_id: str = "") -> dict[str, bytes]:
         """The checkpoint's tokenizer files."""
-        try:
-            call = self._get_tokenizer(service_pb2.GetTokenizerRequest())
+        with self._errors(peer.Call("asking for the tokenizer")):
+            call = self._open().get_tokenizer(service_pb2.GetTokenizerRequest(load_id=load_id))
             return rpc.join_files([chunk async for chunk in call])
-        except grpc.RpcError as error:
-            raise errors.from_rpc(error, self.address) from None
 
     async def plan(
         self, request: service_pb2.PlanRequest, seconds: float | None
     ) -> service_pb2.PlanResponse:
         """A dry run."""
-        response: service_pb2.PlanResponse = await self._call(self._plan, request, seconds)
+        call = peer.Call("the plan", seconds)
+        with self._errors(call):
+            response: service_pb2.PlanResponse = await self._open().plan(
+                request, timeout=call.timeout
+            )
         return response
 
     async def results(self, run: Run) -> AsyncIterator[Entry]:
@@ -123,17 +176,26 @@ class AsyncConnection:
         Functions are called as their turn comes, and awaited where they are asynchronous.
         """
         made = run.request
-        segment = None if made.interacts else await self._segment()
+        about = peer.Call("the run", run.timeout, run.stage)
+        calls = self._open()
+        segment = None if made.interacts else await self._segment(made.message.spec.load_id, about)
         with self.shared_memory.lend(segment, made.message.spec):
-            if made.interacts:
-                call = self._interact(timeout=run.timeout)
-            else:
-                call = self._run(made.message, timeout=run.timeout)
-            try:
+            with self._errors(about):
                 if made.interacts:
-                    for message in rpc.opening(made.message.spec, made.uploads):
-                        await call.write(message)
-                async for event in call:
+                    call = calls.interact(timeout=about.timeout)
+                else:
+                    call = calls.run(made.message, timeout=about.timeout)
+            try:
+                with self._errors(about):
+                    if made.interacts:
+                        for message in rpc.opening(made.message.spec, made.uploads):
+                            await call.write(message)
+                events = call.__aiter__()
+                while True:
+                    with self._errors(about):
+                        event = await anext(events, None)
+                    if event is None:
+                        break
                     for entry in run.feed(segment.resolve(event) if segment else event):
                         if entry.callback is None:
                             yield entry
@@ -143,43 +205,64 @@ class AsyncConnection:
                         if inspect.isawaitable(returned):
                             returned = await returned
                         for message in visit.answer(returned):
-                            await call.write(message)
+                            with self._errors(about):
+                                await call.write(message)
                 run.finish()
-            except grpc.RpcError as error:
-                raise errors.from_rpc(error, self.address) from None
             except asyncio.InvalidStateError:
                 # A write to a call that has ended: its status says why.
-                raise await _why(call, self.address) from None
+                raise self.peer.error(await _why(call), about) from None
             finally:
                 call.cancel()
                 run.close()
 
-    async def _segment(self) -> Segment | None:
+    async def _segment(self, load_id: str, call: peer.Call) -> Segment | None:
         """Shared memory for one run; None where there is none."""
-        segment = self.shared_memory.idle()
-        if segment is None and self.shared_memory.offered:
-            segment = await asyncio.to_thread(self.shared_memory.connect)
+        memory = self.shared_memory
+        segment = memory.idle()
+        if segment is None and memory.offered:
+            segment = await asyncio.to_thread(memory.connect)
+        if segment is None and memory.lost:
+            memory.offer((await self.get_model(call.timeout, load_id=load_id)).server)
+            segment = await asyncio.to_thread(memory.connect)
         return segment
 
-    async def _call(self, method: Any, request: Any, seconds: float | None) -> Any:
+    @contextlib.contextmanager
+    def _errors(self, call: peer.Call) -> Iterator[None]:
+        """Turns what gRPC raises into typed errors."""
         try:
-            return await method(request, timeout=seconds)
+            yield
         except grpc.RpcError as error:
-            raise errors.from_rpc(error, self.address) from None
+            raise self.peer.error(error, call) from None
+        except UsageError:
+            self.peer.check_open()  # it was closed a moment ago
+            raise
+        except asyncio.CancelledError:
+            # Of a call that `close` has ended; or of the user's task, to whom it must go on.
+            if self.peer.closed and not _is_being_cancelled():
+                raise self.peer.ended_by_close(call) from None
+            raise
 
     async def close(self) -> None:
-        """Ends the connection, and every run on it."""
-        await self._channel.close()
+        """Ends the connection, and every run on it. Calls that come later raise ClosedError."""
+        self.peer.closed = True
+        calls, self._calls = self._calls, None
+        if calls is not None and self._loop is asyncio.get_running_loop():
+            await calls.channel.close()
         self.shared_memory.close()
 
 
-async def _why(call: Any, address: str) -> errors.HookwireError:
+def _is_being_cancelled() -> bool:
+    task = asyncio.current_task()
+    # Python 3.10 cannot tell; its users are better off with an error than with a silent end.
+    return task is not None and hasattr(task, "cancelling") and bool(task.cancelling())
+
+
+async def _why(call: Any) -> grpc.aio.AioRpcError:
     """The error with which a call has ended."""
     code, details = await call.code(), await call.details()
-    error = grpc.aio.AioRpcError(
+    return grpc.aio.AioRpcError(
         code, await call.initial_metadata(), await call.trailing_metadata(), details
     )
-    return errors.from_rpc(error, address)
 
 
 class AsyncResultStream:
@@ -238,35 +321,69 @@ def _with_the_hooks_of_now(
     return call
 
 
+def _unpickled(cls: type[AsyncRemoteModel], state: dict[str, Any]) -> AsyncRemoteModel:
+    answer = service_pb2.GetModelResponse.FromString(state["answer"])
+    model = cls(AsyncConnection(state["address"]), answer, state["wishes"], None)
+    model._keep(state["hooks"])
+    return model
+
+
 class AsyncRemoteModel(Session):
     """A model that a server holds. Made by `hookwire.aio.connect`.
 
-    The methods are those of `hookwire.RemoteModel`, as coroutines. Belongs to one event loop.
+    The methods are those of `hookwire.RemoteModel`, as coroutines. Belongs to one event loop at a
+    time. Can be pickled, as a `RemoteModel` can, but does not survive a fork.
     """
 
     def __init__(
         self,
         connection: AsyncConnection,
         answer: service_pb2.GetModelResponse,
-        tensors: dtypes.Tensors,
-        hooks: service_pb2.ListHooksResponse,
+        wishes: Wishes,
+        every: Catalogue | None,
     ) -> None:
-        super().__init__(connection.address, answer, tensors)
+        super().__init__(connection.address, answer, wishes)
         self._connection = connection
+        connection.peer.remember(answer)
+        if wishes.shared_memory:
+            connection.shared_memory.offer(answer.server)
         self._blocking: Connection | None = None
         # The standing hooks of the call that is being prepared; each call sets its own.
         self._called_with: contextvars.ContextVar[HooksInForce | None] = contextvars.ContextVar(
             "standing hooks", default=None
         )
-        self._catalogue = Catalogue(hooks.hooks)
+        self._catalogue = every
 
     def _blocking_connection(self) -> Connection:
+        self._connection.peer.check_open()
         if self._blocking is None:
             self._blocking = Connection(self._connection.address)
+            self._blocking.peer.remember(self._answer)
         return self._blocking
 
+    async def reconnect(self, timeout: float = 5.0) -> bool:
+        """Takes what the server holds now. See `hookwire.RemoteModel.reconnect`."""
+        self._connection.reopen()
+        answer, every = await _meet(self._connection, timeout)
+        self._check_hooks(every)
+        with self._lock, self._weights_lock:
+            changed = self._differs(answer)
+            self._hold(answer)
+            self._catalogue = every
+            self._blocking = None
+        if self._wishes.shared_memory:
+            self._connection.shared_memory.offer(answer.server)
+        self._say_hello()
+        return changed
+
+    def __reduce__(self) -> Any:
+        return _unpickled, (type(self), self._pickled())
+
     async def close(self) -> None:
-        """Ends the connection. Runs on it end with a CancelledError."""
+        """Ends the connection.
+
+        Runs that are under way end with a CancelledError, later calls with a ClosedError.
+        """
         await self._connection.close()
         if self._blocking is not None:
             self._blocking.close()
@@ -282,8 +399,10 @@ class AsyncRemoteModel(Session):
         return config.server_load((await self._connection.get_model(None)).load)
 
     def catalogue(self) -> Catalogue:
-        """The hook points."""
-        assert self._catalogue is not None
+        """The hook points. Asking for them blocks, which a model that was pickled does once."""
+        if self._catalogue is None:
+            answer = self._blocking_connection().list_hooks(self._load_id)
+            self._catalogue = Catalogue(answer.hooks)
         return self._catalogue
 
     def _get_tokenizer(self) -> Tokenizer:
@@ -301,11 +420,18 @@ class AsyncRemoteModel(Session):
             raise self._no_tokenizer
         if self._tokenizer is None:
             try:
-                return self._keep_tokenizer(await self._connection.get_tokenizer())
+                return await self._ask_for_tokenizer()
             except errors.NoTokenizerError as error:
                 self._no_tokenizer = error
                 raise
         return self._tokenizer
+
+    async def _ask_for_tokenizer(self) -> Tokenizer:
+        load_id = self._load_id
+        files = await self._connection.get_tokenizer(load_id)
+        if load_id != self._load_id:  # `reconnect` was faster
+            return await self.tokenizer()
+        return self._keep_tokenizer(files)
 
     async def to_tokens(
         self,
@@ -545,6 +671,11 @@ class AsyncRemoteModel(Session):
         return (await self._execute(run)).log_probs()
 
     async def _prepare(self, value: Any, options: Options, hooks: Hooks, **wanted: Any) -> Run:
+        if self._catalogue is None:
+            load_id = self._load_id
+            every = await self._connection.list_hooks(load_id)
+            if load_id == self._load_id:  # else `reconnect` was faster
+                self._catalogue = Catalogue(every.hooks)
         given = value if wanted.get("start_at_layer") is None else wanted.get("tokens")
         if inputs.needs_tokenizer(given, options.padding_side):
             await self._try_tokenizer()

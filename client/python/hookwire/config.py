@@ -217,6 +217,7 @@ class Receipt:
         queue_us: microseconds in the queue.
         compute_us: from the start of the pass until the run left it.
         stream_us: from the first tensor that was sent to the receipt.
+        load_id: of the load that ran; empty where the server names none.
     """
 
     run_id: str
@@ -236,6 +237,7 @@ class Receipt:
     compute_us: int
     stream_us: int
     non_finite: tuple[NonFinite, ...] = ()
+    load_id: str = ""
 
 
 def config(model: pb.Model, server: pb.Server, use_torch: bool) -> Config:

@@ -2,110 +2,213 @@
 
 from __future__ import annotations
 
+import os
 import queue
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any
 
 import grpc
 
-from hookwire import errors, rpc, weights
+from hookwire import forks, rpc, weights
 from hookwire._proto import service_pb2
+from hookwire.peer import Call, Peer
 from hookwire.request import Request
-from hookwire.shared_memory import SharedMemory
+from hookwire.shared_memory import Segment, SharedMemory
 from hookwire.wire import Event
 
 
 class Connection:
     """One gRPC channel and the calls on it, with typed errors.
 
-    Safe to use from several threads. It does not survive a fork: connect again in the child.
+    The channel is made when it is first needed, and made anew in a process that was forked. What
+    takes a `load_id` states the load that the caller expects; empty: whatever the server holds.
+    Safe to use from several threads.
+
+    Attributes:
+        peer: the server.
+        shared_memory: what the server shares with this client.
     """
 
     def __init__(self, address: str) -> None:
         self.address = rpc.check_address(address)
+        self.peer = Peer(address)
         self.shared_memory = SharedMemory()
-        self._channel = grpc.insecure_channel(address, options=rpc.CHANNEL_OPTIONS)
-        self._get_model = rpc.GET_MODEL.bind(self._channel)
-        self._list_hooks = rpc.LIST_HOOKS.bind(self._channel)
-        self._get_tokenizer = rpc.GET_TOKENIZER.bind(self._channel)
-        self._get_weight = rpc.GET_WEIGHT.bind(self._channel)
-        self._plan = rpc.PLAN.bind(self._channel)
-        self._run = rpc.RUN.bind(self._channel)
-        self._interact = rpc.INTERACT.bind(self._channel)
+        self._calls: rpc.Calls | None = None
+        self._lock = threading.Lock()
+        forks.register(self)
 
-    def get_model(self, timeout: float | None = None) -> service_pb2.GetModelResponse:
-        """The model and the server."""
-        response: service_pb2.GetModelResponse = self._call(
-            self._get_model, service_pb2.GetModelRequest(), timeout
+    def _after_fork(self) -> None:
+        if self._calls is not None:
+            forks.keep(self._calls)
+        self._calls = None
+        self._lock = threading.Lock()
+        self.shared_memory.forget()
+
+    def _open(self) -> rpc.Calls:
+        """The calls on this process's channel."""
+        calls = self._calls
+        if calls is not None and not self.peer.closed:
+            return calls
+        with self._lock:
+            self.peer.check_open()
+            if self._calls is None:
+                self._calls = rpc.Calls(
+                    grpc.insecure_channel(self.address, options=rpc.CHANNEL_OPTIONS)
+                )
+            return self._calls
+
+    def reopen(self) -> None:
+        """Takes a new channel for what comes now, after `close` too. Runs under way go on."""
+        with self._lock:
+            self._calls = None
+            self.peer.closed = False
+
+    def get_model(
+        self, timeout: float | None = None, *, load_id: str = ""
+    ) -> service_pb2.GetModelResponse:
+        """The model and the server.
+
+        Raises:
+            LoadChangedError: the server holds another load than `load_id`.
+        """
+        answer: service_pb2.GetModelResponse = self._unary(
+            lambda calls: calls.get_model,
+            service_pb2.GetModelRequest(),
+            Call("asking the server what it holds", timeout),
         )
-        return response
+        self.peer.check_load(answer, load_id)
+        self.peer.remember(answer)
+        return answer
 
-    def list_hooks(self) -> service_pb2.ListHooksResponse:
+    def list_hooks(self, load_id: str = "") -> service_pb2.ListHooksResponse:
         """All hook points."""
-        response: service_pb2.ListHooksResponse = self._call(
-            self._list_hooks, service_pb2.ListHooksRequest(), None
+        response: service_pb2.ListHooksResponse = self._unary(
+            lambda calls: calls.list_hooks,
+            service_pb2.ListHooksRequest(load_id=load_id),
+            Call("asking for the hook points"),
         )
         return response
 
-    def get_tokenizer(self) -> dict[str, bytes]:
+    def get_tokenizer(self, load_id: str = "") -> dict[str, bytes]:
         """The checkpoint's tokenizer files."""
-        try:
-            return rpc.join_files(self._get_tokenizer(service_pb2.GetTokenizerRequest()))
-        except grpc.RpcError as error:
-            raise errors.from_rpc(error, self.address) from None
+        request = service_pb2.GetTokenizerRequest(load_id=load_id)
+        return rpc.join_files(
+            self._stream(
+                lambda calls: calls.get_tokenizer, request, Call("asking for the tokenizer")
+            )
+        )
 
-    def get_weight(self, name: str, rows: Sequence[int] | None) -> weights.Fetched:
+    def get_weight(
+        self, name: str, rows: Sequence[int] | None, load_id: str = ""
+    ) -> weights.Fetched:
         """A parameter, or some of its rows."""
-        try:
-            return weights.join(self._get_weight(weights.request(name, rows)))
-        except grpc.RpcError as error:
-            raise errors.from_rpc(error, self.address) from None
+        request = weights.request(name, rows, load_id)
+        call = Call(f"asking for the parameter {name}")
+        return weights.join(self._stream(lambda calls: calls.get_weight, request, call))
 
     def plan(
         self, request: service_pb2.PlanRequest, timeout: float | None
     ) -> service_pb2.PlanResponse:
         """A dry run."""
-        response: service_pb2.PlanResponse = self._call(self._plan, request, timeout)
+        response: service_pb2.PlanResponse = self._unary(
+            lambda calls: calls.plan, request, Call("the plan", timeout)
+        )
         return response
 
-    def run(self, request: service_pb2.RunRequest, timeout: float | None) -> Iterator[Event]:
-        """The events of a run. Closing the iterator cancels it."""
-        segment = self.shared_memory.idle() or self.shared_memory.connect()
+    def run(
+        self,
+        request: service_pb2.RunRequest,
+        timeout: float | None,
+        stage: Callable[[], str] | None = None,
+    ) -> Iterator[Event]:
+        """The events of a run. Closing the iterator cancels it.
+
+        Args:
+            request: the run.
+            timeout: seconds for the whole run; None: no limit.
+            stage: as in `Call`.
+        """
+        call = Call("the run", timeout, stage)
+        self.peer.check_open()
+        segment = self._segment(request.spec.load_id, call)
         with self.shared_memory.lend(segment, request.spec):
-            call = self._run(request, timeout=timeout)
+            events = self._stream(lambda calls: calls.run, request, call)
             try:
-                for event in call:
+                for event in events:
                     yield segment.resolve(event) if segment else event
-            except grpc.RpcError as error:
-                raise errors.from_rpc(error, self.address) from None
             finally:
-                call.cancel()
+                events.close()
 
-    def interact(self, made: Request, timeout: float | None) -> Interaction:
+    def _segment(self, load_id: str, call: Call) -> Segment | None:
+        """Shared memory for one run; None where there is none."""
+        memory = self.shared_memory
+        segment = memory.idle() or memory.connect()
+        if segment is None and memory.lost:
+            memory.offer(self.get_model(call.timeout, load_id=load_id).server)
+            segment = memory.connect()
+        return segment
+
+    def interact(
+        self, made: Request, timeout: float | None, stage: Callable[[], str] | None = None
+    ) -> Interaction:
         """A run whose functions run here. Closing its iterator cancels it."""
-        return Interaction(self._interact, self.address, made, timeout)
+        return Interaction(self, made, Call("the run", timeout, stage))
 
-    def _call(self, method: Any, request: Any, timeout: float | None) -> Any:
+    def _unary(self, method: Callable[[rpc.Calls], Any], request: Any, call: Call) -> Any:
+        started = method(self._open())
         try:
-            return method(request, timeout=timeout)
+            return started(request, timeout=call.timeout)
         except grpc.RpcError as error:
-            raise errors.from_rpc(error, self.address) from None
+            raise self.peer.error(error, call) from None
+        except ValueError:
+            self.peer.check_open()  # it was closed a moment ago
+            raise
+
+    def _stream(
+        self, method: Callable[[rpc.Calls], Any], request: Any, call: Call
+    ) -> Generator[Any, None, None]:
+        """The answers to a request, or to an iterator of them. Closing the iterator cancels."""
+        started, process = self._start(method, request, call), os.getpid()
+        try:
+            yield from started
+        except grpc.RpcError as error:
+            raise self.peer.error(error, call) from None
+        finally:
+            if os.getpid() == process:
+                started.cancel()
+            else:
+                forks.keep(started)
+
+    def _start(self, method: Callable[[rpc.Calls], Any], request: Any, call: Call) -> Any:
+        chosen = method(self._open())
+        try:
+            return chosen(request, timeout=call.timeout)
+        except ValueError:
+            self.peer.check_open()  # it was closed a moment ago
+            raise
 
     def close(self) -> None:
-        """Ends the connection, and every run on it."""
-        self._channel.close()
+        """Ends the connection, and every run on it. Calls that come later raise ClosedError."""
+        with self._lock:
+            self.peer.closed = True
+            calls, self._calls = self._calls, None
+        if calls is not None:
+            calls.channel.close()
         self.shared_memory.close()
 
 
 class Interaction:
     """The events of an interactive run, and what is sent to it meanwhile."""
 
-    def __init__(self, method: Any, address: str, made: Request, timeout: float | None) -> None:
-        self._address = address
+    def __init__(self, connection: Connection, made: Request, call: Call) -> None:
         self._outgoing: queue.SimpleQueue[service_pb2.InteractRequest | None] = queue.SimpleQueue()
         for message in rpc.opening(made.message.spec, made.uploads):
             self._outgoing.put(message)
-        self._call = method(iter(self._outgoing.get, None), timeout=timeout)
+        requests = iter(self._outgoing.get, None)
+        self._events: Iterator[Event] = connection._stream(
+            lambda calls: calls.interact, requests, call
+        )
 
     def send(self, message: service_pb2.InteractRequest) -> None:
         """Sends one message; does not wait."""
@@ -114,10 +217,7 @@ class Interaction:
     def events(self) -> Iterator[Event]:
         """The events. Closing the iterator cancels the run."""
         try:
-            yield from self._call
-        except grpc.RpcError as error:
-            raise errors.from_rpc(error, self._address) from None
+            yield from self._events
         finally:
-            self._call.cancel()
             # Ends the thread that sends.
             self._outgoing.put(None)

@@ -9,12 +9,14 @@ hook point that does not exist.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import warnings
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import grpc
+from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 
 DETAILS = "grpc-status-details-bin"
@@ -53,6 +55,11 @@ class HookwireError(Exception):
 
     def __str__(self) -> str:
         return self.message
+
+    def set_message(self, message: str) -> None:
+        """Says it in other words."""
+        self.message = message
+        self.args = (message,)
 
     @property
     def hook(self) -> str | None:
@@ -300,10 +307,6 @@ class WeightsNotServedError(HookwireError, PermissionError):
     default_reason = "WEIGHTS_NOT_SERVED"
 
 
-class StaleWeightsError(HookwireError):
-    """Weights of another checkpoint than the one that the model was connected to."""
-
-
 class LayersDifferError(HookwireError, ValueError):
     """What differs from layer to layer cannot be one tensor."""
 
@@ -313,12 +316,22 @@ class DecompositionError(HookwireError, ValueError):
 
 
 class LoadChangedError(HookwireError):
-    """The server at the address holds another model, or other settings, than it did at `connect`.
+    """The server holds another model, or other settings, than the one that was asked for.
 
-    Nothing was computed. `model.reconnect()` takes what it holds now.
+    That of a model is the load that it was connected to: nothing was computed, and
+    `model.reconnect()` takes what the server holds now. That of a cache is the load that made it:
+    its tensors and the weights of another checkpoint do not belong together.
     """
 
     default_reason = "LOAD_CHANGED"
+
+
+class ClosedError(HookwireError, ValueError):
+    """A call on a connection that was closed with `close()`. `reconnect()` opens it again."""
+
+
+class ForkedError(HookwireError, RuntimeError):
+    """Something of a parent process that its child cannot go on with; the message says what."""
 
 
 class UnavailableError(HookwireError, ConnectionError):
@@ -514,7 +527,8 @@ def from_rpc(error: Any, address: str) -> HookwireError:
     status = status_pb2.Status()
     for key, value in error.trailing_metadata() or ():
         if key == DETAILS:
-            status.ParseFromString(value)
+            with contextlib.suppress(DecodeError):  # of a proxy, say: the code is enough
+                status.ParseFromString(value)
     for detail in status.details:
         # Either may be missing; a detail of another type is left alone.
         if not detail.Unpack(info):

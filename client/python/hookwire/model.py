@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import threading
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from hookwire import config, dtypes, errors, rpc
+from hookwire import config, dtypes, errors, peer, rpc
 from hookwire._proto import service_pb2
 from hookwire.catalogue import Catalogue
 from hookwire.connection import Connection
@@ -21,6 +21,7 @@ from hookwire.session import (
     Run,
     RunOptions,
     Session,
+    Wishes,
     refuse,
     returned,
 )
@@ -49,7 +50,8 @@ def connect(
         tensors: what results are: "torch", "numpy" (with `ml_dtypes` for bfloat16), or "auto":
             torch where it is installed.
         timeout: seconds to wait for the server's first answer.
-        quiet: do not say on stderr what this is connected to.
+        quiet: do not say on stderr what this is connected to; otherwise it is said once in a
+            process for a server's load.
         cache_weights: keep fetched weights on disk, by their digest: in the user's cache directory
             (see `hookwire.weights`), in this one, or, with False, not.
         shared_memory: let large results come through memory that the server shares, where it is on
@@ -59,18 +61,15 @@ def connect(
         UnavailableError: nothing answers at the address.
         DeadlineError: nothing has answered in time.
     """
+    peer.seconds(timeout)
     connection = Connection(address)
+    wishes = Wishes(tensors, quiet, disk_cache(cache_weights), shared_memory)
     try:
-        answer = connection.get_model(timeout)
-        if shared_memory:
-            connection.shared_memory.offer(answer.server)
-        model = RemoteModel(connection, answer, tensors)
-        model._disk = disk_cache(cache_weights)
+        model = RemoteModel(connection, connection.get_model(timeout), wishes)
     except BaseException:
         connection.close()
         raise
-    if not quiet:
-        model._say_hello()
+    model._say_hello()
     return model
 
 
@@ -84,6 +83,7 @@ class ResultStream:
 
     def __init__(self, connection: Connection, run: Run) -> None:
         self._run = run
+        self._process = os.getpid()
         # No method of this object: a stream that is forgotten must not be kept by its generator.
         self._iterator = _activations(connection, run)
 
@@ -91,6 +91,11 @@ class ResultStream:
         return self
 
     def __next__(self) -> Activation:
+        if os.getpid() != self._process:
+            raise errors.ForkedError(
+                "this stream was begun in the parent process, which alone can go on with it: begin "
+                "one here with model.stream(…)"
+            )
         return next(self._iterator)
 
     @property
@@ -118,9 +123,11 @@ def _results(connection: Connection, run: Run) -> Iterator[Entry]:
     """The results of a run, each as soon as it is whole. Calls functions as their turn comes."""
     interaction = None
     if run.request.interacts:
-        interaction = connection.interact(run.request, run.timeout)
+        interaction = connection.interact(run.request, run.timeout, run.stage)
     events = (
-        interaction.events() if interaction else connection.run(run.request.message, run.timeout)
+        interaction.events()
+        if interaction
+        else connection.run(run.request.message, run.timeout, run.stage)
     )
     try:
         for event in events:
@@ -149,27 +156,90 @@ def _activations(connection: Connection, run: Run) -> Iterator[Activation]:
         entries.close()  # type: ignore[attr-defined]
 
 
+def _meet(
+    connection: Connection, timeout: float, wants_hooks: bool
+) -> tuple[service_pb2.GetModelResponse, Catalogue | None]:
+    """What the server holds, and its hook points where they are wanted: both of one load."""
+    for _ in range(rpc.MEETINGS):
+        answer = connection.get_model(timeout)
+        if not wants_hooks:
+            return answer, None
+        with contextlib.suppress(errors.LoadChangedError):  # it was started again just now
+            return answer, Catalogue(connection.list_hooks(answer.server.load_id).hooks)
+    raise rpc.restless(connection.address)
+
+
+def _unpickled(cls: type[RemoteModel], state: dict[str, Any]) -> RemoteModel:
+    answer = service_pb2.GetModelResponse.FromString(state["answer"])
+    model = cls(Connection(state["address"]), answer, state["wishes"])
+    model._keep(state["hooks"])
+    return model
+
+
 class RemoteModel(Session):
     """A model that a server holds. Made by `connect`.
 
     The methods have TransformerLens's names, order of arguments and defaults. Tensors come back as
     [batch, pos, …]; positions that are padding come back as zeros.
 
-    Safe to use from several threads. It does not survive a fork: connect again in the child.
+    Safe to use from several threads. In a process that was forked it connects again by itself; a
+    pickled one is its address, its options, its hooks and what the server said of itself, and
+    connects when it is first used. Either goes on with the load that it had: where the server has
+    been started again with another model or other settings, what needs the server raises
+    LoadChangedError, until `reconnect`.
     """
 
     def __init__(
         self,
         connection: Connection,
         answer: service_pb2.GetModelResponse,
-        tensors: dtypes.Tensors = "auto",
+        wishes: Wishes,
     ) -> None:
-        super().__init__(connection.address, answer, tensors)
+        super().__init__(connection.address, answer, wishes)
         self._connection = connection
-        self._lock = threading.Lock()
+        connection.peer.remember(answer)
+        if wishes.shared_memory:
+            connection.shared_memory.offer(answer.server)
+
+    def reconnect(self, timeout: float = 5.0) -> bool:
+        """Takes what the server holds now: for after a LoadChangedError, or after `close`.
+
+        Configuration, hook points, tokenizer and weights are then those of the load that the server
+        has now, and runs that begin later run on it. The address, the options of `connect` and the
+        hooks that `add_hook` has added stay, and so do the caches that earlier runs have made.
+
+        Args:
+            timeout: seconds to wait for the server's first answer.
+
+        Returns:
+            Whether the server holds another load than before.
+
+        Raises:
+            HookNotFoundError: hooks that were added have no place in the model that the server
+                holds now; the message names them. Nothing has changed then.
+            UnavailableError, DeadlineError: as in `connect`.
+        """
+        self._connection.reopen()
+        answer, every = _meet(self._connection, timeout, bool(self._hooks_in_force()))
+        if every is not None:
+            self._check_hooks(every)
+        with self._lock, self._weights_lock:
+            changed = self._differs(answer)
+            self._hold(answer)
+            self._catalogue = every
+        if self._wishes.shared_memory:
+            self._connection.shared_memory.offer(answer.server)
+        self._say_hello()
+        return changed
+
+    def __reduce__(self) -> Any:
+        return _unpickled, (type(self), self._pickled())
 
     def close(self) -> None:
-        """Ends the connection. Runs on it end with a CancelledError."""
+        """Ends the connection.
+
+        Runs that are under way end with a CancelledError, later calls with a ClosedError.
+        """
         self._connection.close()
 
     def __enter__(self) -> Self:
@@ -190,7 +260,8 @@ class RemoteModel(Session):
         if self._catalogue is None:
             with self._lock:
                 if self._catalogue is None:
-                    self._catalogue = Catalogue(self._connection.list_hooks().hooks)
+                    answer = self._connection.list_hooks(self._load_id)
+                    self._catalogue = Catalogue(answer.hooks)
         return self._catalogue
 
     def _get_tokenizer(self) -> Tokenizer:
@@ -205,7 +276,7 @@ class RemoteModel(Session):
         if self._no_tokenizer is not None:
             raise self._no_tokenizer
         try:
-            return self._keep_tokenizer(self._connection.get_tokenizer())
+            return self._keep_tokenizer(self._connection.get_tokenizer(self._load_id))
         except errors.NoTokenizerError as error:
             self._no_tokenizer = error
             raise

@@ -38,8 +38,8 @@ _PRIORITIES = {
 _SMALL = 1 << 18
 # Those from this size on leave a request that is too large.
 _LEAST_UPLOAD = 1 << 14
-# For what wraps the run.
-_ROOM = 16
+# For what wraps the run, and the name of the shared memory that its result may come through.
+_ROOM = 64
 
 
 @dataclass(frozen=True)
@@ -109,6 +109,7 @@ def build(
     n_layers: int,
     max_request_bytes: int,
     catalogue: Callable[[], Catalogue],
+    load_id: str = "",
 ) -> Request:
     """Makes the run.
 
@@ -118,6 +119,7 @@ def build(
         n_layers: of the model.
         max_request_bytes: the server's limit; 0: none.
         catalogue: gives the catalogue, where it is needed.
+        load_id: of the load that the run is meant for; empty: whatever the server holds.
 
     Raises:
         HookwireError: the request cannot be right; the server finds the rest.
@@ -131,6 +133,7 @@ def build(
         )
     message = service_pb2.RunRequest()
     spec = message.spec
+    spec.load_id = load_id
     for row in batch.rows:
         spec.sequences.add(token_ids=row)
     if stop is not None:

@@ -17,6 +17,14 @@ CHANNEL_OPTIONS: list[tuple[str, Any]] = [
     ("grpc.max_receive_message_length", _MAX_RESPONSE),
     ("grpc.max_send_message_length", -1),  # the server says what it takes; that is checked first
     ("grpc.enable_http_proxy", 0),
+    # Channels share no connection: a process that was forked would speak on its parent's.
+    ("grpc.use_local_subchannel_pool", 1),
+    # Once the server is there, it is found within two seconds, however long it was away: where
+    # nothing listens, the next attempt follows after a second at most; where nothing answers at
+    # all, the attempt lasts five, in which the system tries after 0, 1 and 3.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+    ("grpc.min_reconnect_backoff_ms", 5000),
     # A run is answered in the calling thread: no thread is started for it.
     ("SingleThreadedUnaryStream", 1),
 ]
@@ -60,6 +68,33 @@ PLAN = Method(_SERVICE + "Plan", False, service_pb2.PlanResponse.FromString)
 RUN = Method(_SERVICE + "Run", True, wire.decode_event)
 INTERACT = Method(_SERVICE + "Interact", True, wire.decode_event, takes_stream=True)
 
+
+class Calls:
+    """A channel, blocking or asynchronous, and the calls on it."""
+
+    def __init__(self, channel: Any) -> None:
+        self.channel = channel
+        self.get_model = GET_MODEL.bind(channel)
+        self.list_hooks = LIST_HOOKS.bind(channel)
+        self.get_tokenizer = GET_TOKENIZER.bind(channel)
+        self.get_weight = GET_WEIGHT.bind(channel)
+        self.plan = PLAN.bind(channel)
+        self.run = RUN.bind(channel)
+        self.interact = INTERACT.bind(channel)
+
+
+# How often a server may change what it holds while a client asks for it.
+MEETINGS = 5
+
+
+def restless(address: str) -> errors.LoadChangedError:
+    """The error where the server is another one at each call."""
+    return errors.LoadChangedError(
+        f"the server at {address} held another load at each of {MEETINGS} attempts to ask what it "
+        "holds: several servers seem to answer at this address"
+    )
+
+
 # Of the payload of what a client sends in an interactive run.
 _PIECE = 1 << 20
 
@@ -86,13 +121,13 @@ def check_address(address: str) -> str:
     """The address as gRPC takes it: "host:port", or a URI such as "unix:/run/hookwired.sock".
 
     Raises:
-        ValueError: no port.
+        ArgumentError: no port.
     """
     scheme, _, rest = address.partition(":")
     is_uri = scheme in ("unix", "unix-abstract", "dns", "ipv4", "ipv6", "passthrough")
     _, _, port = address.rpartition(":")
     if not rest or (not is_uri and not port.isdigit()):
-        raise ValueError(
+        raise errors.ArgumentError(
             f'an address is "host:port", such as "{DEFAULT_ADDRESS}", or "unix:/path", '
             f"not {address!r}"
         )

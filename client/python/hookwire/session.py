@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import inspect
-import numbers
+import pickle
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, NoReturn, TypedDict, TypeVar
 
 from hookwire import (
     config,
     dtypes,
     errors,
+    forks,
     hooks,
     inputs,
     interventions,
@@ -30,6 +31,7 @@ from hookwire.catalogue import Catalogue, nearest
 from hookwire.connection import Connection
 from hookwire.dtypes import Array
 from hookwire.layer_weights import NamedWeights
+from hookwire.peer import seconds
 from hookwire.progress import Progress
 from hookwire.standing import NO_GRADIENTS, HooksInForce, StandingHooks
 from hookwire.tokens import Tokenizer
@@ -126,8 +128,7 @@ class Options:
             if keyword not in known:
                 raise errors.ArgumentTypeError(_unexpected(method, keyword, known))
         made = cls(**given, **more)
-        if not isinstance(made.timeout, numbers.Real | None) or isinstance(made.timeout, bool):
-            raise errors.ArgumentTypeError(f"timeout must be seconds or None, not {made.timeout!r}")
+        seconds(made.timeout)
         return made
 
 
@@ -168,6 +169,9 @@ class Run:
     def __init__(self, session: Session, made: request.Request, options: Options) -> None:
         self._session = session
         self._progress = Progress(options.progress)
+        self._accepted: service_pb2.Accepted | None = None
+        self._layers_done = 0
+        self._last_visit = ""
         self.request = made
         self.timeout = options.timeout
         self.functions_see_no_batch = False
@@ -178,7 +182,10 @@ class Run:
         done = self.assembly.feed(event)
         if isinstance(event, list):
             self._progress.update(self.assembly.received)
+        elif isinstance(event, service_pb2.Progress):
+            self._layers_done = event.layers_done
         elif isinstance(event, service_pb2.Accepted):
+            self._accepted = event
             plans.warn_of_size(self.assembly, plans.WARN_BYTES)
             plans.warn_of_skipped(event.plan)
             self._progress.begin(event.plan.total_bytes)
@@ -186,9 +193,31 @@ class Run:
                 self.assembly.prepare()
         return done
 
+    def stage(self) -> str:
+        """How far it has come, for an error; empty where the server has not accepted it."""
+        if self._accepted is None:
+            return ""
+        plan, done = self._accepted.plan, self._layers_done
+        received = self.assembly.received
+        if done >= plan.n_layers_run and received:
+            said = f"all {plan.n_layers_run} layers had been computed"
+        elif done or received:
+            said = f"{done} of {plan.n_layers_run} layers had been computed"
+        else:
+            said = (
+                f"no layer had been computed; {self._accepted.queue_position} runs were ahead of "
+                "it when the server accepted it"
+            )
+        if plan.total_bytes:
+            said += f", {received:,} of {plan.total_bytes:,} bytes of its result had come"
+        if self._last_visit:
+            said += f"; the last hook function that was called is the one at {self._last_visit}"
+        return said
+
     def visit(self, entry: results.Entry) -> Visit:
         """The call of a function for which the tensor has come."""
         assert entry.callback is not None
+        self._last_visit = entry.name
         point = self._session.catalogue().get(entry.name)
         return Visit(
             entry,
@@ -203,8 +232,10 @@ class Run:
     def finish(self) -> None:
         """Checks that the run is whole, and takes note of its receipt."""
         self.assembly.finish()
-        receipt = self.assembly.receipt
-        assert receipt is not None
+        assert self.assembly.receipt is not None
+        receipt = self.assembly.receipt = replace(
+            self.assembly.receipt, load_id=self.request.message.spec.load_id
+        )
         self._session.last_receipt = receipt
         if receipt.non_finite:
             _warn_of_non_finite(receipt)
@@ -279,6 +310,27 @@ def _warn_of_non_finite(receipt: config.Receipt) -> None:
     )
 
 
+@dataclass(frozen=True)
+class Wishes:
+    """What `connect` was asked for, besides the address.
+
+    Attributes:
+        tensors: as in `hookwire.connect`.
+        quiet: as there.
+        disk: where weights are kept; None: nowhere.
+        shared_memory: as there.
+    """
+
+    tensors: dtypes.Tensors = "auto"
+    quiet: bool = True
+    disk: DiskCache | None = None
+    shared_memory: bool = True
+
+
+# Address and load of each server whose banner this process has shown.
+_shown: set[tuple[str, str]] = set()
+
+
 class Session(StandingHooks, NamedWeights):
     """The state of a connected model, and the making of requests.
 
@@ -288,23 +340,82 @@ class Session(StandingHooks, NamedWeights):
         last_receipt: of the run that ended last, on any thread; None before the first.
     """
 
-    def __init__(
-        self, address: str, answer: service_pb2.GetModelResponse, tensors: dtypes.Tensors
-    ) -> None:
+    def __init__(self, address: str, answer: service_pb2.GetModelResponse, wishes: Wishes) -> None:
         super().__init__()
-        self._use_torch = dtypes.wants_torch(tensors)
-        self.cfg = config.config(answer.model, answer.server, self._use_torch)
-        self.server = config.server_info(answer.server, address)
+        self._wishes = wishes
+        self._use_torch = dtypes.wants_torch(wishes.tensors)
+        self._address = address
         self.last_receipt: config.Receipt | None = None
+        self._lock = threading.Lock()
+        self._weights_lock = threading.Lock()
+        forks.register(self)
+        self._hold(answer)
+
+    def _after_fork(self) -> None:
+        self._lock = threading.Lock()
+        self._weights_lock = threading.Lock()
+        self._standing_lock = threading.Lock()
+
+    def _hold(self, answer: service_pb2.GetModelResponse) -> None:
+        """Takes what the server says that it holds; what was known of an earlier load goes.
+
+        Runs and requests that were begun before state the earlier load, and are refused.
+        """
+        self._answer = answer
+        self.cfg = config.config(answer.model, answer.server, self._use_torch)
+        self.server = config.server_info(answer.server, self._address)
         self._catalogue: Catalogue | None = None
         self._tokenizer: Tokenizer | None = None
-        # Where `connect` wants weights to be kept.
-        self._disk: DiskCache | None = None
-        self._weights: Weights | None = None
-        self._weights_lock = threading.Lock()
         # That there is none, once the server has said so.
         self._no_tokenizer: errors.NoTokenizerError | None = None
+        self._weights: Weights | None = None
         self._warned_of_padding = False
+        # The last: whoever has read it first has read nothing of an earlier load after it.
+        self._load_id = answer.server.load_id
+
+    def _differs(self, answer: service_pb2.GetModelResponse) -> bool:
+        """Whether the server holds something else now than this model was connected to."""
+        if answer.server.load_id or self._load_id:
+            return answer.server.load_id != self._load_id
+        return bool(answer.model != self._answer.model)
+
+    def _check_hooks(self, every: Catalogue) -> None:
+        """Checks that the hooks in force have a place in another load.
+
+        Raises:
+            HookNotFoundError: some have none.
+        """
+        lost = []
+        for where, _ in self._hooks_in_force():
+            try:
+                self._check(where, every)
+            except errors.HookwireError as error:
+                lost.append(str(error))
+        if lost:
+            raise errors.HookNotFoundError(
+                "the model that the server holds now has no place for hooks that were added to "
+                f"this one: {'; '.join(dict.fromkeys(lost))}. Remove them with "
+                "reset_hooks(including_permanent=True), and reconnect() again; until then the "
+                "model stays connected to the load that it had"
+            )
+
+    def _pickled(self) -> dict[str, Any]:
+        """What makes another model like this one, in another process."""
+        added = self._hooks_in_force()
+        try:
+            pickle.dumps(added)
+        except Exception as error:  # whatever the user's objects raise
+            raise errors.HookwireError(
+                f"this model has hooks that cannot be pickled ({error}): a function must be "
+                "defined at the top of a module. Take them off with reset_hooks() first, or give "
+                "the worker's runs their hooks with run_with_hooks"
+            ) from None
+        return {
+            "address": self._address,
+            "answer": self._answer.SerializeToString(),
+            "wishes": replace(self._wishes, tensors="torch" if self._use_torch else "numpy"),
+            "hooks": added,
+        }
 
     # What the two models do differently: getting what is not here yet.
     def catalogue(self) -> Catalogue:
@@ -326,14 +437,15 @@ class Session(StandingHooks, NamedWeights):
         """
         with self._weights_lock:
             if self._weights is None:
-                connection = self._blocking_connection()
+                connection, load_id = self._blocking_connection(), self._load_id
                 self._weights = Weights(
-                    connection.get_weight,
-                    lambda: connection.get_model().model.weights_digest,
+                    lambda name, rows: connection.get_weight(name, rows, load_id),
+                    lambda: connection.get_model(load_id=load_id).model.weights_digest,
                     self.cfg.weights_digest,
                     dtype=self.server.dtype,
                     tensor=self.tensor,
-                    disk=self._disk,
+                    disk=self._wishes.disk,
+                    load_id=load_id,
                 )
             return self._weights
 
@@ -345,8 +457,12 @@ class Session(StandingHooks, NamedWeights):
         return self._tokenizer
 
     def _say_hello(self) -> None:
-        """Says what this is connected to, on stderr."""
+        """Says what this is connected to, on stderr: once in a process for a server's load."""
         cfg, server = self.cfg, self.server
+        load = (server.address, self._load_id)
+        if self._wishes.quiet or load in _shown:
+            return
+        _shown.add(load)
         print(
             f"hookwire: {cfg.model_name} ({cfg.variant}, {cfg.n_layers} layers, "
             f"{cfg.n_params:,} parameters) on {server.address}: {server.dtype}, "
@@ -475,6 +591,8 @@ class Session(StandingHooks, NamedWeights):
         """
         if standing is None:
             standing = self._hooks_in_force()
+        # Before anything else of the load is read: see `_hold`.
+        load_id = self._load_id
         first: tuple[tuple[Any, Any], ...] = ()
         start_at_layer = reach.start(start_at_layer, self.cfg.n_layers)
         if start_at_layer is None:
@@ -508,6 +626,7 @@ class Session(StandingHooks, NamedWeights):
             n_layers=self.cfg.n_layers,
             max_request_bytes=self.server.max_request_bytes,
             catalogue=self.catalogue,
+            load_id=load_id,
         )
         return Run(self, made, options)
 

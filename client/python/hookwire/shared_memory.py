@@ -109,15 +109,22 @@ class SharedMemory:
     """What a server shares with one connected client: as many segments as it has runs at a time.
 
     Safe to use from several threads.
+
+    Attributes:
+        lost: the server that shared is gone: the one that is there now may `offer` again.
     """
 
     def __init__(self) -> None:
         """Shares nothing, until `offer`."""
         self._socket = ""
         self._free: list[Segment] = []
+        # Whether a segment was ever had from that socket.
+        self._worked = False
+        self.lost = False
 
     def offer(self, server: model_pb2.Server) -> None:
         """Takes note of what the server says of itself."""
+        self._worked = self.lost = False
         if sys.platform == "linux" and "shared_memory" in server.capabilities:
             self._socket = server.shared_memory_socket
 
@@ -141,10 +148,13 @@ class SharedMemory:
         if not self._socket:
             return None
         try:
-            return Segment(self._socket)
-        except OSError:
+            segment = Segment(self._socket)
+            self._worked = True
+            return segment
+        except (OSError, ValueError):  # mmap refuses an empty file with a ValueError
             # Not on this host, or not for this user: there is no need to try again.
-            self._socket = ""
+            # But where it has worked, the server has been started again, and has another socket.
+            self._socket, self.lost = "", self._worked
             return None
 
     @contextlib.contextmanager
@@ -165,8 +175,14 @@ class SharedMemory:
         else:
             segment.close()
 
+    def forget(self) -> None:
+        """In a child process: leaves the parent's memory alone, and shares anew."""
+        free, self._free = self._free, []
+        for segment in free:
+            segment.close()  # this process's copy of the socket; the parent's stays open
+
     def close(self) -> None:
-        """Lets go of all that no run has."""
-        self._socket = ""
+        """Lets go of all that no run has. Shares nothing, until the next `offer`."""
+        self._socket, self.lost = "", False
         while self._free:
             self._free.pop().close()

@@ -72,7 +72,7 @@ class StandingHooks:
         if selection.one_of(dir, ("fwd", "bwd"), "dir") == "bwd":
             raise errors.UnsupportedError(f"dir={dir!r} is not supported: {NO_GRADIENTS}")
         what = hooks.change(hook_fn)
-        self._check(name)
+        self._check(name, self.catalogue())
         self._add([_Standing(name, what, is_permanent)])
 
     def add_perma_hook(
@@ -84,8 +84,9 @@ class StandingHooks:
         """`add_hook` with `is_permanent=True`."""
         self.add_hook(name, hook_fn, dir=dir, is_permanent=True)
 
-    def _check(self, name: Any) -> None:
-        points = self.catalogue().by_name()
+    def _check(self, name: Any, every: Catalogue) -> None:
+        """Checks that a hook has a place among these hook points."""
+        points = every.by_name()
         if callable(name):
             if not any(map(name, points)):
                 raise errors.GlobNoMatchError("the function matches none of the hook points")
@@ -95,7 +96,7 @@ class StandingHooks:
                 f"{name!r}"
             )
         elif is_glob(name):
-            if not self.catalogue().match(name):
+            if not every.match(name):
                 raise errors.GlobNoMatchError(f"{name!r} matches none of the hook points")
         elif name not in points:
             near = nearest(name, points, 1)

@@ -18,7 +18,7 @@ import numpy as np
 import tokenizers
 from tokenizers import decoders, normalizers, pre_tokenizers, processors
 
-from hookwire import dtypes, errors, inputs, selection
+from hookwire import dtypes, errors, forks, inputs, selection
 from hookwire.dtypes import Array
 
 SPECIAL = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
@@ -64,6 +64,7 @@ class Tokenizer:
         self.n_ctx = n_ctx
         self._use_torch = use_torch
         self._lock = threading.Lock()
+        forks.register(self)
         self._truncation_side = config.get("truncation_side", "right")
         self._special: dict[str, str] = {}
         self._backend, self.padding_side = _load(files, config, self._special)
@@ -73,6 +74,9 @@ class Tokenizer:
         self.prepends_bos = len(probe) > 1 and probe[0] in leading
         eos = self.token_id("eos")
         self._appends_eos = len(probe) > 1 and eos is not None and probe[-1] == eos
+
+    def _after_fork(self) -> None:
+        self._lock = threading.Lock()
 
     @property
     def backend(self) -> tokenizers.Tokenizer:

@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 import ml_dtypes
 import numpy as np
 
-from hookwire import dtypes, errors, selection
+from hookwire import config, dtypes, errors, forks, selection
 from hookwire._proto import service_pb2, tensor_pb2
 from hookwire.dtypes import Array
 from hookwire.wire import WeightPiece
@@ -49,9 +49,11 @@ class Fetched(NamedTuple):
 Fetch = Callable[[str, "Sequence[int] | None"], Fetched]
 
 
-def request(name: str, rows: Sequence[int] | None) -> service_pb2.GetWeightRequest:
-    """What asks for a parameter, or for some of its rows."""
-    made = service_pb2.GetWeightRequest(name=name)
+def request(
+    name: str, rows: Sequence[int] | None, load_id: str = ""
+) -> service_pb2.GetWeightRequest:
+    """What asks for a parameter, or for some of its rows, of a load; empty: of whichever it is."""
+    made = service_pb2.GetWeightRequest(name=name, load_id=load_id)
     if rows is not None:
         made.rows.CopyFrom(tensor_pb2.Selection(indices=tensor_pb2.Indices(values=rows)))
     return made
@@ -176,6 +178,7 @@ class Weights:
         dtype: that the server computes in.
         tensor: makes what users see of an array.
         disk: where parameters are kept, if anywhere.
+        load_id: of the load whose parameters these are; empty: the server names none.
     """
 
     def __init__(
@@ -187,7 +190,9 @@ class Weights:
         dtype: str,
         tensor: Callable[[Array], Any],
         disk: DiskCache | None,
+        load_id: str = "",
     ) -> None:
+        self.load_id = load_id
         self._fetch = fetch
         self._ask_digest = ask_digest
         self._digest = digest
@@ -195,10 +200,14 @@ class Weights:
         self._tensor = tensor
         self._disk = disk
         self._lock = threading.RLock()
+        forks.register(self)
         self._arrays: dict[str, Array] = {}
         self._tensors: dict[str, Any] = {}
         self._rows: dict[str, dict[int, Array]] = {}
         self._absent: dict[str, errors.AbsentWeightError] = {}
+
+    def _after_fork(self) -> None:
+        self._lock = threading.RLock()
 
     def __repr__(self) -> str:
         return f"Weights({self._digest}, {len(self._arrays)} fetched)"
@@ -213,19 +222,31 @@ class Weights:
     def _note_digest(self, digest: str) -> None:
         if is_digest(digest) and not is_digest(self._digest):
             self._digest = digest
-        self.check_digest(digest)
+        if is_digest(digest) and digest != self._digest:
+            # A server that names its loads has refused the request.
+            raise errors.LoadChangedError(
+                f"the server holds another checkpoint now: its weights are {digest[:19]}…, and "
+                f"this model was connected to {self._digest[:19]}…. model.reconnect() takes what "
+                "it holds now"
+            )
 
-    def check_digest(self, digest: str) -> None:
-        """Holds another digest, of a run's receipt, say, against that of these parameters.
+    def check_receipt(self, receipt: config.Receipt) -> None:
+        """Checks that a run had these parameters.
 
         Raises:
-            StaleWeightsError: both are known, and differ.
+            LoadChangedError: it had others.
         """
-        if is_digest(digest) and is_digest(self._digest) and digest != self._digest:
-            raise errors.StaleWeightsError(
-                f"the weights {digest[:19]}… are not those that this model was connected to "
-                f"({self._digest[:19]}…): the server holds another checkpoint now; connect again"
-            )
+        ours, theirs = self._digest, receipt.weights_digest
+        if is_digest(ours) and is_digest(theirs):
+            if ours == theirs:
+                return
+        elif not self.load_id or not receipt.load_id or self.load_id == receipt.load_id:
+            return
+        raise errors.LoadChangedError(
+            f"these activations are of other weights ({theirs[:19]}, load "
+            f"{receipt.load_id or 'unknown'}) than the model has since reconnect() "
+            f"({ours[:19]}, load {self.load_id or 'unknown'}): run the prompt again"
+        )
 
     def __getitem__(self, name: str) -> Any:
         """A parameter, such as "blocks.3.attn.q.weight".

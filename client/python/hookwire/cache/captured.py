@@ -47,10 +47,10 @@ class Captured(Mapping[str, Any]):
         """The model's parameters, fetched when they are first needed.
 
         Raises:
-            StaleWeightsError: the server now has other weights than this run had.
+            LoadChangedError: the model has been connected to other weights since this run.
         """
         weights = self.model.weights
-        weights.check_digest(self.receipt.weights_digest)
+        weights.check_receipt(self.receipt)
         return weights
 
     @property

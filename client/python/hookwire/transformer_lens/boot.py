@@ -100,7 +100,7 @@ def bridge_config(cfg: Config) -> TransformerBridgeConfig:
 def _tokenizer(remote: RemoteModel) -> Any:
     """The checkpoint's tokenizer, as TransformerLens loads it; None where there is none."""
     try:
-        files = remote._connection.get_tokenizer()
+        files = remote._connection.get_tokenizer(remote._load_id)
     except errors.NoTokenizerError:
         return None
     is_unified = "Unified" in remote.cfg.architecture
