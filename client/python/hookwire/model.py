@@ -11,9 +11,9 @@ from hookwire import config, dtypes, errors, peer, rpc
 from hookwire._proto import service_pb2
 from hookwire.catalogue import Catalogue
 from hookwire.connection import Connection
+from hookwire.entries import Entry
 from hookwire.filters import NamesFilter
 from hookwire.plan import Plan
-from hookwire.results import Entry
 from hookwire.session import (
     Activation,
     CallOptions,

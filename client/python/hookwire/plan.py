@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
+import heapq
 from dataclasses import dataclass
 
 from hookwire import dtypes, errors
 from hookwire._proto import run_pb2
-from hookwire.results import Assembly
+from hookwire.results import OUTPUTS, Assembly
 
 WARN_BYTES = 64 * 1024 * 1024
 
@@ -68,23 +68,15 @@ def summarize(assembly: Assembly) -> Plan:
     """The plan that an assembly has begun with."""
     message = assembly.plan
     assert message is not None
-    sent: dict[tuple[int, str, int], int] = {}
-    for group in message.groups:
-        itemsize = dtypes.NUMPY[group.dtype].itemsize
-        key = (group.source, group.hook, group.intervention)
-        sent[key] = sent.get(key, 0) + itemsize * sum(
-            math.prod(tensor.shape) for tensor in group.tensors
-        )
-    # Entries stand in the order in which their groups first appear, as the keys do.
     tensors = tuple(
         PlannedTensor(
             entry.name,
             tuple(entry.names),
-            tuple(entry.sizes),
+            entry.sizes,
             dtypes.NAMES[entry.dtype],
-            count,
+            entry.sent_bytes,
         )
-        for entry, count in zip(assembly.entries, sent.values(), strict=True)
+        for entry in assembly.entries
     )
     return Plan(
         tensors,
@@ -101,9 +93,12 @@ def warn_of_size(assembly: Assembly, threshold: int) -> None:
     message = assembly.plan
     if message is None or message.total_bytes <= threshold:
         return
-    largest = sorted(summarize(assembly).tensors, key=lambda tensor: -tensor.bytes)[:3]
-    what = ", ".join(f"{tensor.name} ({size(tensor.bytes)})" for tensor in largest)
-    more = "" if len(assembly.entries) <= 3 else f" and {len(assembly.entries) - 3} more"
+    sent = assembly.sent_bytes()
+    largest = heapq.nlargest(3, sent.items(), key=lambda item: item[1])
+    what = ", ".join(
+        f"{OUTPUTS.get(source) or hook} ({size(count)})" for (source, hook, _), count in largest
+    )
+    more = "" if len(sent) <= 3 else f" and {len(sent) - 3} more"
     errors.warn(
         f"the result has {size(message.total_bytes)}: {what}{more}. names_filter, pos_slice, "
         "logits_pos or return_type=None make it smaller",

@@ -4,6 +4,10 @@ A hook point's tensors, one a row, become one array [batch, …]. Chunks are wri
 they belong wherever a row's part is one piece of that array; only rows of a padded batch whose part
 is not (attention patterns, scattered positions) go through a buffer of their own.
 
+The plan of 60 rows and all hook points has tens of thousands of tensors, and the server computes
+while the client reads it. So a hook point's tensors are looked at when the first of them comes: the
+work before the first tensor of a run does not grow with the number of tensors.
+
 Nothing is returned before it is whole: every planned byte must have come, each once and in order,
 and the receipt must say the same.
 """
@@ -12,7 +16,9 @@ from __future__ import annotations
 
 import math
 import mmap
-from dataclasses import dataclass, field
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -20,14 +26,16 @@ from hookwire import config, dtypes, errors
 from hookwire._proto import run_pb2, service_pb2
 from hookwire.catalogue import KEY_POSITION, POSITION
 from hookwire.dtypes import Array
+from hookwire.entries import Entry, Incoming
+from hookwire.layouts import Frame, Layout, Layouts
 from hookwire.placement import Placement
 from hookwire.wire import Chunk, Event
 
 _Group = run_pb2.TensorGroup
 # Of the arrays that are made before their bytes come, and of one that is worth it.
-_PREPARED_BYTES = 256 * 2**20
+_PREPARED_BYTES = 64 * 2**20
 _LARGE_BYTES = 2**20
-OUTPUTS = {
+OUTPUTS: dict[int, str] = {
     _Group.SOURCE_LOGITS: "logits",
     _Group.SOURCE_LOG_PROBS: "log_probs",
     _Group.SOURCE_RESIDUAL: "residual",
@@ -54,60 +62,14 @@ class Places:
     hooks: tuple[str, ...] = ()
 
 
-@dataclass
-class Entry:
-    """One hook point's (or output's) array, while it is being filled.
-
-    Attributes:
-        name: canonical name of the hook point, or "logits", "log_probs", "residual".
-        is_output: which of the two.
-        names: the names under which it is returned.
-        dtype: the wire's number.
-        axes: kinds of one row's axes.
-        sizes: of the result's axes, the batch first.
-        rows: that send something.
-        missing: tensors that are not whole yet.
-        callback: the number of the intervention whose function is to see it; None for results.
-        parts: the tensors that it is made of: their numbers in the plan.
-    """
-
-    name: str
-    is_output: bool
-    names: list[str]
-    dtype: int
-    axes: list[int]
-    sizes: list[int]
-    rows: set[int] = field(default_factory=set, repr=False)
-    missing: int = 0
-    callback: int | None = None
-    parts: list[int] = field(default_factory=list, repr=False)
-    array: Array | None = field(default=None, repr=False)
-
-    @property
-    def bytes(self) -> int:
-        """Of the result, padding included."""
-        return math.prod(self.sizes) * dtypes.NUMPY[self.dtype].itemsize
-
-
-@dataclass
-class _Part:
-    """One planned tensor: where its bytes go, and how many have come."""
-
-    entry: Entry
-    row: int
-    shape: tuple[int, ...]
-    bytes: int
-    received: int = 0
-    # The destination, made when the first chunk comes; `buffer` where it has to be moved later.
-    target: memoryview | None = None
-    buffer: Array | None = None
+Key = tuple[int, str, int]
+"""What the tensors of one entry have in common: source, hook point, intervention."""
 
 
 class Assembly:
     """Fills the arrays of one run from its events.
 
     Attributes:
-        entries: what the run returns, in the order of the pass; empty until the plan has come.
         receipt: of the run, once it has come.
         received: payload bytes so far.
         plan: the plan, once it has come.
@@ -122,12 +84,30 @@ class Assembly:
         """
         self._places = places
         self._names = names
-        self._parts: list[_Part] = []
-        self.entries: list[Entry] = []
+        self._layouts = Layouts()
+        # By the number of the group: the number of its first tensor, and what it is part of.
+        self._firsts: list[int] = []
+        self._keys: list[Key] = []
+        self._incoming: dict[int, Incoming] = {}
+        self._last: Incoming | None = None
+        # In the order of the pass; those whose tensors have been looked at.
+        self._groups_of: dict[Key, list[int]] = {}
+        self._opened: dict[Key, Entry] = {}
+        self._complete_rows: set[tuple[object, ...]] = set()
+        self.n_tensors = 0
         self.receipt: config.Receipt | None = None
         self.received = 0
         self.plan: run_pb2.Plan | None = None
         self.run_id = ""
+
+    @property
+    def entries(self) -> list[Entry]:
+        """All that the run returns, in the order of the pass; empty until the plan has come.
+
+        Raises:
+            IncompleteResultError: the plan contradicts itself or the request.
+        """
+        return [self._open(key) for key in self._groups_of]
 
     def feed(self, event: Event) -> list[Entry]:
         """Takes one event; returns what has become whole by it.
@@ -145,38 +125,47 @@ class Assembly:
         if isinstance(event, service_pb2.Accepted):
             self.run_id = event.run_id
             self.begin(event.plan)
-            return [entry for entry in self.entries if not entry.missing]
+            # The pass waits for what functions say, also of nothing.
+            return self._without_bytes(_Group.SOURCE_CALLBACK)
         if isinstance(event, run_pb2.Receipt):
             self.receipt = config.receipt(event)
+            return self._without_bytes()
         return []
 
     def begin(self, plan: run_pb2.Plan) -> None:
         """Takes the plan: what will come, and in which order.
 
         Raises:
-            IncompleteResultError: the plan contradicts itself or the request.
+            IncompleteResultError: it is the second.
         """
         if self.plan is not None:
             raise errors.IncompleteResultError("the server sent two plans for one run")
         self.plan = plan
-        found: dict[tuple[int, str, int], Entry] = {}
-        for group in plan.groups:
-            if group.dtype not in dtypes.NUMPY:
-                raise errors.IncompleteResultError(
-                    f"the server sends {group.hook or group.source} in a dtype that this client "
-                    f"does not know ({group.dtype})"
-                )
+        for number, group in enumerate(plan.groups):
             key = (group.source, group.hook, group.intervention)
-            entry = found.get(key)
-            if entry is None:
-                entry = found[key] = self._entry(group)
-                self.entries.append(entry)
-            entry.names = list(dict.fromkeys([*entry.names, *self._names_of(group)]))
-            self._add_parts(group, entry)
-        self._check_whole(plan)
-        for part in self._parts:
-            if part.bytes == 0:
-                self._complete(part)
+            self._groups_of.setdefault(key, []).append(number)
+            self._keys.append(key)
+            self._firsts.append(self.n_tensors)
+            self.n_tensors += len(group.tensors)
+
+    def check(self) -> None:
+        """Whether the plan has everything that was asked for.
+
+        Raises:
+            IncompleteResultError: it has not, or it contradicts itself.
+        """
+        assert self.plan is not None
+        total = sum(entry.sent_bytes for entry in self.entries)
+        if total != self.plan.total_bytes:
+            raise errors.IncompleteResultError(
+                f"the plan announces {self.plan.total_bytes} bytes, but its tensors have {total}"
+            )
+        planned = {OUTPUTS.get(source) for source, _, _ in self._groups_of}
+        absent = [name for name in self._places.outputs if name not in planned]
+        asked = {number for group in self.plan.groups for number in group.captures}
+        absent += [hook for at, hook in enumerate(self._places.hooks) if at not in asked]
+        if absent:
+            raise errors.IncompleteResultError(f"the server plans nothing for {', '.join(absent)}")
 
     def prepare(self) -> None:
         """Makes the first large arrays before their bytes come.
@@ -185,21 +174,72 @@ class Assembly:
         writing it again: better while the server computes than when bytes wait.
         """
         room = _PREPARED_BYTES
-        for entry in self.entries:
-            room -= entry.bytes
+        for key, sent in self.sent_bytes().items():
+            room -= sent
             if room < 0:
                 return
-            if entry.bytes >= _LARGE_BYTES:
-                _bytes(self._array(entry))[:: mmap.PAGESIZE] = bytes(
-                    -(-entry.bytes // mmap.PAGESIZE)
-                )
+            if sent >= _LARGE_BYTES:
+                entry = self._open(key)
+                entry.allocate()[:: mmap.PAGESIZE] = bytes(-(-entry.bytes // mmap.PAGESIZE))
 
-    def _names_of(self, group: run_pb2.TensorGroup) -> list[str]:
-        named = OUTPUTS.get(group.source) or group.hook
-        return self._names.get(group.hook) or list(group.names) or [named]
+    def sent_bytes(self) -> dict[Key, int]:
+        """Bytes that travel, of each entry, in the order of the pass; without opening any."""
+        return {
+            key: sum(self._group_bytes(number) for number in numbers)
+            for key, numbers in self._groups_of.items()
+        }
 
-    def _entry(self, group: run_pb2.TensorGroup) -> Entry:
-        places = self._places
+    def _group_bytes(self, number: int) -> int:
+        assert self.plan is not None
+        group = self.plan.groups[number]
+        # A size is 0 where it differs from row to row.
+        elements = math.prod(axis.size for axis in group.axes) * len(group.tensors)
+        return (elements or self._layouts.read(group).elements) * _itemsize(group)
+
+    def _open(self, key: Key) -> Entry:
+        """The entry, ready to be filled."""
+        entry = self._opened.get(key)
+        if entry is not None:
+            return entry
+        assert self.plan is not None
+        numbers = self._groups_of[key]
+        groups = [self.plan.groups[number] for number in numbers]
+        entry = self._entry(groups)
+        layouts = [self._layouts.read(group) for group in groups]
+        for number, layout in zip(numbers, layouts, strict=True):
+            places = self._layouts.place(layout, entry.frame, entry.name)
+            first = self._firsts[number]
+            self._incoming[number] = Incoming(entry, first, places)
+            entry.parts.extend(range(first, first + len(places.sizes)))
+            entry.missing += len(places.sizes) - places.sizes.count(0)
+            entry.sent_bytes += layout.elements * entry.frame.itemsize
+        self._check_rows(entry, layouts)
+        if not entry.missing:
+            entry.allocate()
+            entry.memory = None
+        self._opened[key] = entry
+        return entry
+
+    def _without_bytes(self, source: int | None = None) -> list[Entry]:
+        """What nothing comes for, because it is empty: whole as it is.
+
+        Args:
+            source: of these; None: of all that were not opened.
+        """
+        keys = [
+            key
+            for key in self._groups_of
+            if key not in self._opened and (source is None or key[0] == source)
+        ]
+        return [entry for entry in map(self._open, keys) if not entry.missing]
+
+    def _entry(self, groups: Sequence[run_pb2.TensorGroup]) -> Entry:
+        group, places = groups[0], self._places
+        if group.dtype not in dtypes.NUMPY:
+            raise errors.IncompleteResultError(
+                f"the server sends {group.hook or group.source} in a dtype that this client does "
+                f"not know ({group.dtype})"
+            )
         output = OUTPUTS.get(group.source)
         callback = group.intervention if group.source == _Group.SOURCE_CALLBACK else None
         if callback is not None:
@@ -208,147 +248,82 @@ class Assembly:
             along = places.captures if output is None else places.outputs.get(output)
         if along is None:
             raise errors.IncompleteResultError(f"the server sends {output}, which nobody asked for")
-        kinds: list[int] = [axis.kind for axis in group.axes]
-        sizes = [places.batch]
+        kinds, sizes = [], [places.batch]
         for axis in group.axes:
-            if axis.kind == POSITION:
+            kind = axis.kind
+            kinds.append(kind)
+            if kind == POSITION:
                 sizes.append(along.width)
-            elif axis.kind == KEY_POSITION:
+            elif kind == KEY_POSITION:
                 sizes.append(places.keys.width)
             else:
                 sizes.append(axis.size)
-        is_output = output is not None
-        return Entry(
-            output or group.hook, is_output, [], group.dtype, kinds, sizes, callback=callback
-        )
+        frame = Frame(tuple(kinds), tuple(sizes), _itemsize(group), along, places.keys)
+        name = output or group.hook
+        names = self._names.get(group.hook)
+        if not names:
+            every = (each for part in groups for each in (list(part.names) or [name]))
+            names = list(dict.fromkeys(every))
+        return Entry(name, output is not None, names, group.dtype, frame, callback)
 
-    def _along(self, entry: Entry) -> Placement:
-        if entry.callback is not None:
-            return self._places.keys
-        return self._places.outputs[entry.name] if entry.is_output else self._places.captures
-
-    def _add_parts(self, group: run_pb2.TensorGroup, entry: Entry) -> None:
-        itemsize = dtypes.NUMPY[entry.dtype].itemsize
-        for planned in group.tensors:
-            shape = tuple(planned.shape)
-            part = _Part(entry, planned.sequence, shape, math.prod(shape) * itemsize)
-            expected = self._shape(entry, part.row) if part.row < self._places.batch else None
-            if shape != expected:
+    def _check_rows(self, entry: Entry, layouts: Sequence[Layout]) -> None:
+        """Every row that has something at an entry's place must send it."""
+        frame = entry.frame
+        has_positions = POSITION in frame.kinds
+        alike = (has_positions, id(frame.along), *map(id, layouts))
+        if alike in self._complete_rows:
+            return
+        rows = {row for layout in layouts for row in layout.rows}
+        for row in range(self._places.batch):
+            if row not in rows and (not has_positions or len(frame.along.rows[row])):
                 raise errors.IncompleteResultError(
-                    f"the server plans {list(shape)} for row {part.row} of {entry.name}; "
-                    f"{expected} was asked for"
+                    f"the server plans {entry.name} without row {row}"
                 )
-            entry.parts.append(len(self._parts))
-            self._parts.append(part)
-            entry.rows.add(part.row)
-            entry.missing += 1
+        self._complete_rows.add(alike)
 
-    def _shape(self, entry: Entry, row: int) -> tuple[int, ...]:
-        """Of what a row sends."""
-        along, keys = self._along(entry), self._places.keys
-        sizes = list(entry.sizes[1:])
-        for axis, kind in enumerate(entry.axes):
-            if kind == POSITION:
-                sizes[axis] = len(along.rows[row])
-            elif kind == KEY_POSITION:
-                sizes[axis] = len(keys.rows[row])
-        return tuple(sizes)
-
-    def _check_whole(self, plan: run_pb2.Plan) -> None:
-        """Everything that was asked for must be in the plan, for every row that has it."""
-        total = sum(part.bytes for part in self._parts)
-        if total != plan.total_bytes:
-            raise errors.IncompleteResultError(
-                f"the plan announces {plan.total_bytes} bytes, but its tensors have {total}"
-            )
-        planned = {entry.name for entry in self.entries if entry.is_output}
-        absent = [name for name in self._places.outputs if name not in planned]
-        asked = {number for group in plan.groups for number in group.captures}
-        absent += [hook for at, hook in enumerate(self._places.hooks) if at not in asked]
-        if absent:
-            raise errors.IncompleteResultError(f"the server plans nothing for {', '.join(absent)}")
-        for entry in self.entries:
-            rows = self._along(entry).rows
-            for row in range(self._places.batch):
-                if row not in entry.rows and (POSITION not in entry.axes or len(rows[row])):
-                    raise errors.IncompleteResultError(
-                        f"the server plans {entry.name} without row {row}"
-                    )
+    def _group(self, tensor: int) -> Incoming:
+        """The group that a tensor belongs to, by its number in the plan."""
+        if tensor >= self.n_tensors:
+            raise errors.IncompleteResultError(f"the server sent tensor {tensor}, not planned")
+        number = bisect_right(self._firsts, tensor) - 1
+        self._open(self._keys[number])
+        return self._incoming[number]
 
     def _fill(self, chunk: Chunk) -> Entry | None:
-        if chunk.tensor >= len(self._parts):
+        tensor, offset, data, _ = chunk
+        group = self._last
+        # Rows mostly follow each other.
+        if group is None or not group.first <= tensor < group.end:
+            group = self._last = self._group(tensor)
+        at = tensor - group.first
+        planned, had = group.places.sizes[at], group.received[at]
+        size = len(data)
+        end = had + size
+        if offset != had or end > planned:
             raise errors.IncompleteResultError(
-                f"the server sent tensor {chunk.tensor}, not planned"
+                f"{group.entry.name}: the server sent bytes {offset} to {offset + size} of "
+                f"{planned}, but {had} had come"
             )
-        part = self._parts[chunk.tensor]
-        size = len(chunk.data)
-        if chunk.offset != part.received or part.received + size > part.bytes:
-            raise errors.IncompleteResultError(
-                f"{part.entry.name}: the server sent bytes {chunk.offset} to {chunk.offset + size} "
-                f"of {part.bytes}, but {part.received} had come"
-            )
-        if part.target is None:
-            part.target = self._target(part)
-        part.target[part.received : part.received + size] = chunk.data
-        part.received += size
+        memory, start = group.target(at)
+        memory[start + had : start + end] = data
+        group.received[at] = end
         self.received += size
-        return self._complete(part) if part.received == part.bytes and size else None
-
-    def _array(self, entry: Entry) -> Array:
-        if entry.array is None:
-            whole = self._along(entry).whole and (
-                KEY_POSITION not in entry.axes or self._places.keys.whole
-            )
-            # Where padding stays, it is zero; the rest is written over.
-            make = np.empty if whole else np.zeros
-            entry.array = make(entry.sizes, dtype=dtypes.NUMPY[entry.dtype])
-        return entry.array
-
-    def _where(self, part: _Part) -> tuple[slice | list[int], ...]:
-        """Where in its row of the result the tensor belongs, axis by axis."""
-        entry = part.entry
-        where: list[slice | list[int]] = []
-        for kind in entry.axes:
-            if kind == POSITION:
-                places = self._along(entry).rows[part.row]
-            elif kind == KEY_POSITION:
-                places = self._places.keys.rows[part.row]
-            else:
-                where.append(slice(None))
-                continue
-            if isinstance(places, range):
-                where.append(slice(places.start, places.stop))
-            else:
-                where.append(places)
-        return tuple(where)
-
-    def _target(self, part: _Part) -> memoryview:
-        """The memory that the tensor's bytes go to."""
-        where = self._where(part)
-        piece: Array = self._array(part.entry)[part.row]
-        if not any(isinstance(places, list) for places in where):
-            piece = piece[where]
-            if piece.flags.c_contiguous:
-                return _bytes(piece)
-        part.buffer = np.empty(part.shape, dtype=piece.dtype)
-        return _bytes(part.buffer)
-
-    def _complete(self, part: _Part) -> Entry | None:
-        entry = part.entry
-        array = self._array(entry)
-        if part.buffer is not None:
-            row: Array = array[part.row]
-            row[self._where(part)] = part.buffer
-            part.buffer = None
-        part.target = None
-        entry.missing -= 1
-        return entry if entry.missing == 0 else None
+        if end < planned or not size:
+            return None
+        group.complete(at)
+        entry = group.entry
+        if entry.missing:
+            return None
+        # It belongs to the user now.
+        entry.memory = None
+        return entry
 
     def part(self, number: int, array: Array) -> Array:
         """What tensor `number` of the plan is of an array that is laid out as its entry's."""
-        part = self._parts[number]
-        row: Array = array[part.row]
-        return np.ascontiguousarray(row[self._where(part)])
+        group = self._group(number)
+        at = number - group.first
+        row: Array = array[group.places.rows[at]]
+        return np.ascontiguousarray(row[group.places.where[at]])
 
     def finish(self) -> None:
         """Checks that all of it has come.
@@ -358,6 +333,7 @@ class Assembly:
         """
         if self.plan is None:
             raise errors.IncompleteResultError("the run ended before it was accepted")
+        self.check()
         missing = [entry.name for entry in self.entries if entry.missing]
         if missing:
             raise errors.IncompleteResultError(
@@ -366,13 +342,13 @@ class Assembly:
             )
         if self.receipt is None:
             raise errors.IncompleteResultError("the run ended without a receipt")
-        if (self.receipt.bytes, self.receipt.tensors) != (self.received, len(self._parts)):
+        if (self.receipt.bytes, self.receipt.tensors) != (self.received, self.n_tensors):
             raise errors.IncompleteResultError(
                 f"the receipt speaks of {self.receipt.tensors} tensors and {self.receipt.bytes} "
-                f"bytes; {len(self._parts)} and {self.received} came"
+                f"bytes; {self.n_tensors} and {self.received} came"
             )
 
 
-def _bytes(array: Array) -> memoryview:
-    """A contiguous array's memory."""
-    return array.reshape(-1).view(np.uint8).data
+def _itemsize(group: run_pb2.TensorGroup) -> int:
+    dtype = dtypes.NUMPY.get(group.dtype)
+    return dtype.itemsize if dtype else 0

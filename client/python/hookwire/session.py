@@ -30,6 +30,7 @@ from hookwire.cache import ActivationCache
 from hookwire.catalogue import Catalogue, nearest
 from hookwire.connection import Connection
 from hookwire.dtypes import Array
+from hookwire.entries import Entry
 from hookwire.layer_weights import NamedWeights
 from hookwire.peer import seconds
 from hookwire.progress import Progress
@@ -177,7 +178,7 @@ class Run:
         self.functions_see_no_batch = False
         self.assembly = results.Assembly(made.places, made.names)
 
-    def feed(self, event: Any) -> list[results.Entry]:
+    def feed(self, event: Any) -> list[Entry]:
         """Takes one event; returns what has become whole by it."""
         done = self.assembly.feed(event)
         if isinstance(event, list):
@@ -214,7 +215,7 @@ class Run:
             said += f"; the last hook function that was called is the one at {self._last_visit}"
         return said
 
-    def visit(self, entry: results.Entry) -> Visit:
+    def visit(self, entry: Entry) -> Visit:
         """The call of a function for which the tensor has come."""
         assert entry.callback is not None
         self._last_visit = entry.name
@@ -244,7 +245,7 @@ class Run:
         """Ends the progress bar."""
         self._progress.close()
 
-    def activation(self, entry: results.Entry) -> Activation:
+    def activation(self, entry: Entry) -> Activation:
         """What a stream yields for it."""
         array = entry.array
         assert array is not None
@@ -661,6 +662,7 @@ class Session(StandingHooks, NamedWeights):
 
     def _plan(self, run: Run, answer: service_pb2.PlanResponse) -> plans.Plan:
         run.assembly.begin(answer.plan)
+        run.assembly.check()
         return plans.summarize(run.assembly)
 
 

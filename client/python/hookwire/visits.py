@@ -10,8 +10,9 @@ import numpy as np
 from hookwire import dtypes, errors, rpc
 from hookwire._proto import service_pb2
 from hookwire.dtypes import Array
+from hookwire.entries import Entry
 from hookwire.hooks import Callback, Hook
-from hookwire.results import Assembly, Entry
+from hookwire.results import Assembly
 
 
 class Visit:

@@ -1,0 +1,181 @@
+"""The work before the first tensor of a run does not grow with the number of tensors."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import hookwire
+import numpy as np
+import pytest
+from hookwire import layouts, results
+from hookwire._proto import run_pb2, service_pb2
+from hookwire.catalogue import KEY_POSITION, POSITION
+from hookwire.placement import Placement
+from hookwire.wire import Chunk
+
+from tests.client.fake_server import FakeServer
+
+GROUPS, POS, WIDTH = 30, 5, 4
+FEATURE = 5
+
+
+class Group:
+    """A group of a plan that counts how often its tensors are looked at."""
+
+    looks = 0
+
+    def __init__(self, group: run_pb2.TensorGroup) -> None:
+        self._group = group
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._group, name)
+
+    @property
+    def tensors(self) -> Group:
+        return self
+
+    def __len__(self) -> int:
+        return len(self._group.tensors)
+
+    def __iter__(self) -> Any:
+        Group.looks += len(self)
+        return iter(self._group.tensors)
+
+    def SerializeToString(self) -> bytes:  # noqa: N802 - protobuf's name
+        Group.looks += len(self)
+        return self._group.SerializeToString()
+
+
+class Plan:
+    """A plan of `GROUPS` hook points and some rows, as the wire's message has it."""
+
+    def __init__(self, rows: int) -> None:
+        Group.looks = 0
+        message = run_pb2.Plan(total_bytes=4 * GROUPS * rows * POS * WIDTH)
+        for number in range(GROUPS):
+            group = message.groups.add(
+                source=run_pb2.TensorGroup.SOURCE_CAPTURE, hook=f"hook_{number}", dtype=1
+            )
+            group.axes.add(kind=POSITION, size=POS)
+            group.axes.add(kind=FEATURE, size=WIDTH)
+            for row in range(rows):
+                group.tensors.add(sequence=row, shape=[POS, WIDTH])
+        self.message = message
+        self.groups = [Group(group) for group in message.groups]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.message, name)
+
+
+def assembly(rows: int) -> results.Assembly:
+    whole = Placement(POS, [range(POS)] * rows, whole=True)
+    return results.Assembly(results.Places(rows, whole, whole, {}), {})
+
+
+def chunks(group: int, rows: int) -> list[Chunk]:
+    """All tensors of a group; the bytes say which."""
+    data = [np.full((POS, WIDTH), group * rows + row, np.float32) for row in range(rows)]
+    return [
+        Chunk(group * rows + row, 0, memoryview(part.tobytes())) for row, part in enumerate(data)
+    ]
+
+
+@pytest.mark.parametrize("rows", [1, 7, 500])
+def test_the_plan_is_taken_without_looking_at_its_tensors(rows: int) -> None:
+    run, plan = assembly(rows), Plan(rows)
+    run.begin(plan)  # type: ignore[arg-type]
+    assert run.sent_bytes() == {
+        (1, f"hook_{number}", 0): 4 * rows * POS * WIDTH for number in range(GROUPS)
+    }
+    assert Group.looks == 0
+    # The first tensor takes a look at the tensors of its own hook point, and at no others.
+    (entry,) = run.feed(chunks(0, rows))
+    assert entry.array is not None
+    assert np.array_equal(entry.array[:, 0, 0], np.arange(rows))
+    assert 0 < Group.looks <= 3 * rows
+
+
+def test_what_hook_points_have_in_common_is_worked_out_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    worked_out = []
+    place = layouts._place
+
+    def counted(layout: layouts.Layout, *rest: Any) -> layouts.Destinations:
+        worked_out.append(layout)
+        return place(layout, *rest)
+
+    monkeypatch.setattr(layouts, "_place", counted)
+    run, plan = assembly(20), Plan(20)
+    run.begin(plan)  # type: ignore[arg-type]
+    for group in reversed(range(GROUPS)):
+        (entry,) = run.feed(chunks(group, 20))
+        assert entry.name == f"hook_{group}"
+        assert np.array_equal(entry.array[:, 0, 0], group * 20 + np.arange(20))  # type: ignore[index]
+    assert len(worked_out) == 1
+    receipt = run_pb2.Receipt(tensors=20 * GROUPS, bytes=plan.total_bytes)
+    assert run.feed(receipt) == []
+    run.finish()
+
+
+def test_the_first_tensor_comes_before_the_others_are_looked_at(
+    model: hookwire.RemoteModel, server: FakeServer
+) -> None:
+    server.faults = {"stall"}
+    with model.stream([[3, 1, 4]]) as stream:
+        name, _ = next(stream)
+        opened = [entry.name for entry in stream._run.assembly._opened.values()]
+        assert opened == [model.hook_dict[name].name]
+        assert len(model.hook_names(aliases=False)) > 10
+        server.go.set()
+
+
+def test_empty_tensors_come_too(model: hookwire.RemoteModel, server: FakeServer) -> None:
+    # A row of one token has no next token, so its losses are a tensor without any bytes.
+    log_probs = model.log_probs([[3]])
+    assert log_probs.shape == (1, 0)
+    seen = {name: tensor.shape for name, tensor in model.stream([[3]], (), return_type="loss")}
+    assert seen == {"log_probs": (1, 0)}
+
+
+def test_functions_see_empty_tensors_at_once() -> None:
+    plan = run_pb2.Plan()
+    group = plan.groups.add(
+        source=run_pb2.TensorGroup.SOURCE_CALLBACK, hook="hook_embed", dtype=1, intervention=3
+    )
+    group.axes.add(kind=FEATURE)
+    group.tensors.add(sequence=0, shape=[0])
+    (entry,) = assembly(1).feed(service_pb2.Accepted(plan=plan))
+    assert (entry.name, entry.callback, entry.array.shape) == ("hook_embed", 3, (1, 0))  # type: ignore[union-attr]
+
+
+KINDS = [POSITION, KEY_POSITION, FEATURE]
+
+
+@pytest.mark.parametrize(
+    "kinds", [k for n in (1, 2, 3) for k in itertools.product(KINDS, repeat=n)]
+)
+def test_tensors_lie_where_numpy_puts_them(kinds: tuple[int, ...]) -> None:
+    places: list[range | list[int]] = [range(6), range(2, 6), range(3), range(4, 5), [0, 3, 5]]
+    along = Placement(6, places, whole=False)
+    for keys in (along, Placement(6, places[::-1], whole=False)):
+        sizes = (len(places), *(3 if kind == FEATURE else 6 for kind in kinds))
+        frame = layouts.Frame(kinds, sizes, 8, along, keys)
+        array = np.arange(np.prod(sizes), dtype=np.int64).reshape(sizes)
+        for row in range(len(places)):
+            piece = array[row]
+            for axis, kind in enumerate(kinds):
+                if kind != FEATURE:
+                    chosen = (along if kind == POSITION else keys).rows[row]
+                    piece = np.take(piece, list(chosen), axis)
+            flat = piece.reshape(-1)
+            follows = bool((np.diff(flat) == 1).all())
+            is_range = isinstance(places[row], range) and isinstance(keys.rows[row], range)
+            start = frame.start(row, frame.where(row))
+            assert piece.shape == frame.shape(row)
+            if start < 0:
+                assert not (follows and is_range)
+            else:
+                assert follows
+                assert start == 8 * flat[0]
