@@ -1,4 +1,5 @@
-// The edge of model/: inside, libtorch throws; outside, there are only statuses.
+// The boundary of model/: inside it libtorch and we throw exceptions; what its callers get is an
+// absl::Status.
 #ifndef HOOKWIRE_MODEL_GUARD_H_
 #define HOOKWIRE_MODEL_GUARD_H_
 
@@ -15,14 +16,15 @@
 
 namespace hookwire::model {
 
-// Whether an error of libtorch is that memory ran out, on the CPU, of the host for a device, or of
-// a device's libraries: these have no type of their own, only words.
+// Whether the message of a libtorch error says that memory ran out: on the CPU, in pinned host
+// memory, or in a device's library (cuBLAS, for example). libtorch has an exception type for device
+// memory alone (c10::OutOfMemoryError).
 inline bool SaysOutOfMemory(absl::string_view what) {
   return absl::StrContains(what, "DefaultCPUAllocator") ||
          absl::StrContains(what, "out of memory") || absl::StrContains(what, "ALLOC_FAILED");
 }
 
-// Carries a status from deep inside a pass to its edge. Never leaves model/.
+// Thrown inside a pass to end it with `status`; Guarded catches it. Never leaves model/.
 class PassEnded : public std::exception {
  public:
   explicit PassEnded(absl::Status status) : status_(std::move(status)) {}
@@ -38,7 +40,8 @@ inline void ThrowIfError(absl::Status status) {
   if (!status.ok()) throw PassEnded(std::move(status));
 }
 
-// Calls `body`, which returns a T (an absl::Status or StatusOr) and may throw.
+// Returns what `body` returns, a T (an absl::Status or StatusOr), or a status made of what it
+// throws: RESOURCE_EXHAUSTED where memory ran out, else INTERNAL.
 template <typename T, typename F>
 T Guarded(F&& body) {
   try {

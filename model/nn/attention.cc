@@ -17,11 +17,11 @@
 namespace hookwire::model {
 namespace {
 
-// Smaller blocks of queries are not worth their calls.
+// The fewest queries in a block of a long sequence: smaller ones spend their time in calls.
 constexpr int64_t kLeastBlock = 128;
 
-// Fewer multiplications than this are not worth a second thread: libtorch's fused attention takes
-// all threads for any size.
+// With fewer multiplications than this, one thread is faster. libtorch's fused attention wakes all
+// threads whatever the size.
 constexpr int64_t kGrainProducts = int64_t{1} << 19;
 
 // [rows, head, d_head] -> [1, head, rows, d_head], with each key-value head repeated for the query
@@ -98,8 +98,8 @@ at::Tensor FusedAttention(const at::Tensor& q, const at::Tensor& k, const at::Te
   if (window == 0 || (queries < 2 * block && visibility.first_query == 0)) {
     return rows(Attend(heads_q, heads_k, heads_v, visibility));
   }
-  // A long sequence in blocks of queries, each with the keys that it sees: neither the work nor the
-  // mask grows with the square of the length.
+  // A long sequence with a window goes in blocks of queries, each with the keys in its window, so
+  // that neither the work nor the mask grows with the square of the length.
   std::vector<at::Tensor> blocks;
   for (int64_t row = 0; row < queries; row += block) {
     const int64_t count = std::min(block, queries - row);

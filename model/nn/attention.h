@@ -11,22 +11,23 @@
 
 namespace hookwire::model {
 
-// Who sees whom: a query sees itself and what came before it, and with a window only the last
-// `window` of these.
+// Which keys a query attends to: those at its own position and before it, and with a window only
+// the last `window` of these.
 struct Visibility {
-  // 0: no limit.
+  // 0: no window.
   int64_t window = 0;
   int64_t first_query = 0;
 };
 
-// True where a query sees a key: bool [queries, keys].
+// True where a query attends to a key: bool [queries, keys].
 at::Tensor VisibleMask(int64_t queries, int64_t keys, const Visibility& visibility,
                        at::Device device);
 
-// In steps, for those who look inside. Gemma 4 does not scale the product: its query norm does.
+// Attention in separate steps, for hooks on the scores and the pattern. There is no division by
+// √d_head: the weight of Gemma 4's query norm contains it.
 //
 // q [queries, head, d_head], k [keys, key_value_head, d_head] -> [head, queries, keys], −inf where
-// unseen.
+// `visible` is false.
 at::Tensor AttentionScores(const at::Tensor& q, const at::Tensor& k, const at::Tensor& visible);
 // Softmax over the keys, in float32, returned in the scores' dtype.
 at::Tensor AttentionPattern(const at::Tensor& scores);
@@ -34,7 +35,7 @@ at::Tensor AttentionPattern(const at::Tensor& scores);
 // contiguous.
 at::Tensor MixValues(const at::Tensor& pattern, const at::Tensor& v);
 
-// All at once, through libtorch's fused kernel, for `n` sequences of equal lengths laid end to end:
+// The same in one call of libtorch's fused kernel, for `n` sequences of equal lengths, end to end:
 // q [n × queries, head, d_head], k and v [n × keys, key_value_head, d_head] -> [n × queries, head,
 // d_head], contiguous.
 at::Tensor FusedAttention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, int64_t n,

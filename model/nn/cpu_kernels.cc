@@ -15,18 +15,18 @@
 namespace hookwire::model {
 namespace {
 
-// One build of each inner loop for every width of vectors; the loader picks. Sanitizers cannot run
-// the loader's choice.
+// Each inner loop is compiled once for each vector width, and the dynamic loader picks one.
+// Sanitizers do not support that.
 #if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 #define HOOKWIRE_VECTOR_CLONES __attribute__((target_clones("default", "avx2", "avx512f")))
 #else
 #define HOOKWIRE_VECTOR_CLONES
 #endif
 
-// Rows below this many elements in all are not worth a second thread.
+// A thread gets at least this many elements: with fewer, one thread is faster.
 constexpr int64_t kGrainElements = 16'384;
 
-// Sums run in this many lanes whatever the processor, so that their bits are the same everywhere.
+// Sums run in this many lanes on every processor, so that their bits are the same everywhere.
 constexpr int64_t kLanes = 16;
 
 HOOKWIRE_VECTOR_CLONES float SumOfSquares(const float* x, int64_t n) {
@@ -52,7 +52,7 @@ HOOKWIRE_VECTOR_CLONES void ScaleRow(const float* x, const float* weight, float 
   }
 }
 
-// y = x turned by the angles of cos and sin: feature i and i + half are a pair.
+// y = x rotated by the angles of cos and sin; features i and i + half form a pair.
 HOOKWIRE_VECTOR_CLONES void RotateRow(const float* x, const float* cos, const float* sin, float* y,
                                       int64_t half) {
   for (int64_t i = 0; i < half; ++i) y[i] = x[i] * cos[i] - x[i + half] * sin[i];
@@ -64,7 +64,7 @@ HOOKWIRE_VECTOR_CLONES void RotateRow(const float* x, const float* cos, const fl
 inline double Exp(double x) {
   constexpr double kLog2E = 1.4426950408889634;
   constexpr double kLn2 = 0.6931471805599453;
-  // Adding it rounds to an integer, which then is in the lowest bits.
+  // 1.5 · 2⁵²: adding it rounds to an integer, which is then in the lowest bits of the sum.
   constexpr double kRound = 6'755'399'441'055'744.0;
   const double clamped = x < -104.0 ? -104.0 : (x > 89.0 ? 89.0 : x);
   const double shifted = clamped * kLog2E + kRound;
@@ -81,8 +81,8 @@ inline double Exp(double x) {
   return x > 89.0 ? std::numeric_limits<double>::infinity() : p * scale;
 }
 
-// y = gelu(gate) · up, rounded once. With tanh(u) = 2σ(2u) − 1, gelu's tanh form is gate · σ(2u),
-// in which nothing cancels.
+// y = gelu(gate) · up, rounded once. As tanh(u) = 2σ(2u) − 1, the tanh form of gelu is gate ·
+// σ(2u), in which no digits cancel.
 HOOKWIRE_VECTOR_CLONES void GatedGeluRow(const float* gate, const float* up, float* y, int64_t n) {
   // 2 √(2/π), and 0.044715 times that.
   constexpr double kLinear = 1.5957691216057308;
@@ -101,10 +101,10 @@ HOOKWIRE_VECTOR_CLONES void Narrow(const float* x, c10::BFloat16* y, int64_t n) 
   for (int64_t i = 0; i < n; ++i) y[i] = c10::BFloat16(x[i]);
 }
 
-// Reads rows of either dtype as float32 and writes them back.
+// Reads rows of float32 or bfloat16 as float32.
 class Rows {
  public:
-  // `stride`: from row to row, in elements.
+  // `stride`: elements from one row to the next.
   Rows(const at::Tensor& x, int64_t width, int64_t stride)
       : base_(x.const_data_ptr()),
         bf16_(x.scalar_type() == at::kBFloat16),
@@ -129,6 +129,7 @@ class Rows {
   std::vector<float> buffer_;
 };
 
+// Writes rows of float32 or bfloat16 from float32.
 class OutRows {
  public:
   OutRows(const at::Tensor& y, int64_t width)
@@ -136,7 +137,7 @@ class OutRows {
     if (bf16_) buffer_.resize(static_cast<size_t>(width));
   }
 
-  // Where to write a row; Finish(row) puts it in place.
+  // Memory for row `row` in float32; Finish(row) converts it where the tensor is bfloat16.
   float* Row(int64_t row) {
     return bf16_ ? buffer_.data() : static_cast<float*>(base_) + row * width_;
   }

@@ -1,8 +1,9 @@
-// Small operators that libtorch has only as chains of ten calls, or with bits that depend on where
-// a row stands, as one pass over memory each: for `fast` and `invariant` numerics on the CPU.
+// Small operators for `fast` and `invariant` numerics on the CPU, each of which reads and writes
+// memory once. libtorch has them as chains of up to ten calls, or with bits that depend on the
+// position of a row in the tensor.
 //
-// They have no gradients: the callers choose them only where none are wanted. Results do not depend
-// on the number of rows, of threads, or on the processor's instruction set.
+// They record no gradients (HasCpuKernels). Results do not depend on the number of rows, the number
+// of threads or the processor's instruction set.
 #ifndef HOOKWIRE_MODEL_NN_CPU_KERNELS_H_
 #define HOOKWIRE_MODEL_NN_CPU_KERNELS_H_
 
@@ -10,8 +11,8 @@
 
 namespace hookwire::model {
 
-// Whether the kernels below take this tensor: on the CPU, float32 or bfloat16, and no gradient is
-// being recorded.
+// Whether the kernels below may be used for this tensor: it is on the CPU, float32 or bfloat16, and
+// no gradients are being recorded.
 bool HasCpuKernels(const at::Tensor& x);
 
 // RmsNorm over the last axis; see nn/rms_norm.h. Any leading axes.
@@ -20,12 +21,12 @@ at::Tensor CpuRmsNorm(const at::Tensor& x, const at::Tensor& weight, double eps)
 // ApplyRotary; see nn/rotary.h. x [rows, head, d_head], cos and sin [rows, d_head].
 at::Tensor CpuApplyRotary(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin);
 
-// weight[ids] × scale: weight [word, d], ids int64 [rows], checked; scale 0-d, in the weight's
-// dtype. The bits are those of the two operators, one after the other.
+// weight[ids] × scale: weight [d_vocab, d], ids int64 [rows]; scale 0-d, in the weight's dtype. The
+// bits are those of libtorch's two operators. REQUIRES: every id is below d_vocab.
 at::Tensor CpuScaledEmbedding(const at::Tensor& weight, const at::Tensor& ids,
                               const at::Tensor& scale);
 
-// GatedGelu, rounded once; see nn/gelu.h. gate and up [rows, d]; their rows may be apart.
+// GatedGelu, rounded once; see nn/gelu.h. gate and up [rows, d], with any stride between rows.
 at::Tensor CpuGatedGelu(const at::Tensor& gate, const at::Tensor& up);
 
 }  // namespace hookwire::model

@@ -15,18 +15,19 @@
 namespace hookwire::model {
 namespace {
 
-// Rows of a weight that stay in the second-level cache while the rows of x go by.
+// Rows of the weight in a block: they stay in the second-level cache while the block's rows of x
+// are read.
 constexpr int64_t kBlockColumns = 64;
-// A multiple of every kernel's rows in a tile.
+// Rows of x in a block are a multiple of this, which is a multiple of every kernel's kRows.
 constexpr int64_t kRowStep = 24;
-// Blocks for each thread, so that none waits long for another.
+// Several blocks for each thread, so that no thread waits long for the last block of another.
 constexpr int64_t kBlocksPerThread = 4;
-// Fewer multiplications than this are not worth a second thread.
+// Multiplications for each further thread: with fewer, one thread is faster.
 constexpr int64_t kGrainProducts = int64_t{1} << 19;
 
 constexpr int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-// Null where this processor has none.
+// Null where there is no kernel for this processor.
 DotKernel ChooseKernel() {
 #if defined(__x86_64__)
   if (__builtin_cpu_supports("avx512f")) return DotBlockAvx512;
@@ -44,7 +45,7 @@ int64_t ThreadsFor(int64_t products) {
   return std::clamp<int64_t>(products / kGrainProducts, 1, at::get_num_threads());
 }
 
-// All of y = x Wᵀ: x [rows, in], weight [columns, in], y [rows, columns].
+// The whole product y = x Wᵀ as one block: x [rows, in], weight [columns, in], y [rows, columns].
 DotBlock Whole(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& y) {
   return {.x = x.const_data_ptr<float>(),
           .x_stride = x.stride(0),
@@ -57,7 +58,7 @@ DotBlock Whole(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& 
           .y_stride = y.stride(0)};
 }
 
-// Cuts a product into blocks: by columns, and by rows where that would make too few.
+// Cuts a product into blocks: by columns, and also by rows where columns alone give too few.
 void AddBlocks(const DotBlock& product, int64_t threads, std::vector<DotBlock>& blocks) {
   const int64_t across = CeilDiv(product.columns, kBlockColumns);
   const int64_t down = threads == 1 ? 1 : CeilDiv(kBlocksPerThread * threads, across);
@@ -83,7 +84,7 @@ void RunBlocks(const std::vector<DotBlock>& blocks, int64_t threads) {
   });
 }
 
-// The errors that libtorch's products would have given.
+// Throws where libtorch's product would.
 void Check(const at::Tensor& x, int64_t in) {
   TORCH_CHECK(x.is_cpu() && x.dim() >= 1 && x.size(-1) == in, "CpuLinear: x ", x.sizes(), " on ",
               x.device(), " for a weight of ", in, " inputs on the CPU");

@@ -1,8 +1,8 @@
 // y = x Wᵀ on the CPU, in float32, for `fast` and `invariant` numerics.
 //
-// Weights are used as they lie, in a mapped file: nothing is packed or copied. A row's bits depend
-// on that row and the weight alone (dot_kernel.h), and its error is no larger than that of
-// libtorch's own products, whose sums run longer.
+// Weights are read in place, from the mapped file: nothing is packed or copied. The bits of a row
+// of y depend only on the same row of x and on W (dot_kernel.h). The error is no larger than that
+// of libtorch's products, whose running sums are longer.
 #ifndef HOOKWIRE_MODEL_NN_CPU_LINEAR_H_
 #define HOOKWIRE_MODEL_NN_CPU_LINEAR_H_
 
@@ -10,17 +10,18 @@
 
 namespace hookwire::model {
 
-// Whether the products below take this weight [out, in] or [group, out, in]: on the CPU, float32,
-// its rows without gaps inside, and the processor has AVX-512F, or AVX2 and FMA.
+// Whether CpuLinear takes this weight [out, in], or CpuGroupedLinear this one [group, out, in]: it
+// is float32 on the CPU, the elements of a row are contiguous, and the processor has AVX-512F, or
+// AVX2 and FMA.
 bool HasCpuLinear(const at::Tensor& weight);
 
-// x float32 [..., in], weight [out, in] -> [..., out]. No gradients are recorded. Throws
-// c10::Error, as the next does, where the sizes or x's device do not fit.
+// x float32 [..., in], weight [out, in] -> [..., out]. Records no gradients. Throws c10::Error
+// where the sizes or x's device do not fit, as CpuGroupedLinear does.
 at::Tensor CpuLinear(const at::Tensor& x, const at::Tensor& weight);
 
-// Rows in groups, each with a weight of its own: x float32 [rows, in], weights [group, out, in],
-// ends int32 [group] on the CPU: where each group's rows end, not falling, the last one `rows`.
-// -> [rows, out].
+// Multiplies each group of adjacent rows by its own weight: x float32 [rows, in], weights [group,
+// out, in] -> [rows, out]. ends int32 [group] on the CPU: the number of the row after each group's
+// last, in ascending order; the last one is `rows`.
 at::Tensor CpuGroupedLinear(const at::Tensor& x, const at::Tensor& weights, const at::Tensor& ends);
 
 }  // namespace hookwire::model

@@ -1,10 +1,11 @@
-// Blocks of y = x Wᵀ in float32, each element a dot product of its own.
+// Blocks of y = x Wᵀ in float32, in which each element of y is a dot product of its own.
 //
-// A dot product runs in chunks of kDotChunk elements. In a chunk, element i is multiplied and added
-// (fused, rounded once) in lane i mod 16; then lane l takes up lane l + 8, then l + 4, l + 2 and
-// l + 1. The chunks' sums are added in order. So an element's bits depend on one row of x and one
-// of W, and on nothing else: not on how many rows there are, nor on threads, alignment, or on which
-// of the kernels below computes it. Short chains also make it more exact than a running sum.
+// A dot product is computed in chunks of kDotChunk elements. Within a chunk, the product of element
+// i is added to the sum in lane i mod 16 (fused multiply-add, rounded once); then the lanes are
+// summed pairwise: lane l + lane (l + 8), then l + 4, l + 2 and l + 1. The sums of the chunks are
+// added in order. So the bits of an element depend on one row of x and one row of W alone: not on
+// the number of rows, on threads, on alignment or on which kernel computes it. Sixteen short sums
+// are also more exact than one running sum.
 #ifndef HOOKWIRE_MODEL_NN_DOT_KERNEL_H_
 #define HOOKWIRE_MODEL_NN_DOT_KERNEL_H_
 
@@ -13,10 +14,11 @@
 namespace hookwire::model {
 
 inline constexpr int64_t kDotLanes = 16;
-// x's rows of a tile and W's of the next lie in the first-level cache together.
+// So that a tile's rows of x and the next tile's rows of W fit into the first-level cache together.
 inline constexpr int64_t kDotChunk = 1024;
 
-// Rows may be apart (strides in elements); the elements of a row lie together.
+// One block. The elements of a row are contiguous; a stride is the elements from one row to the
+// next.
 struct DotBlock {
   const float* x;  // [rows, in]
   int64_t x_stride;

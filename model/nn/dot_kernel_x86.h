@@ -1,6 +1,8 @@
-// The kernel itself, for the two sources that are compiled for one instruction set each. All of it
-// is templates of a type that each source has for itself, and it includes nothing whose inline
-// functions others share: the linker keeps one of each, which might be for another instruction set.
+// The kernel, for dot_kernel_avx2.cc and dot_kernel_avx512.cc, each of which is compiled for its
+// own instruction set. Every function is a template over a type (`Lanes`) that the source defines
+// in an anonymous namespace, and no header with other inline functions is included: the linker
+// keeps one copy of an inline function, which could then hold instructions that the processor
+// lacks.
 #ifndef HOOKWIRE_MODEL_NN_DOT_KERNEL_X86_H_
 #define HOOKWIRE_MODEL_NN_DOT_KERNEL_X86_H_
 
@@ -12,10 +14,10 @@
 
 namespace hookwire::model {
 
-// Lanes: 16 lanes in what registers the processor has, with
-//   kRows, kColumns      how many rows of x, and of W, a tile has: their products stay in registers
-//   Zero(), Load(p), LoadSome(p, n) (zeros after n), MultiplyAdd(a, b, sum), Halves(v) (lane l +
-//   lane l + 8)
+// Lanes is a vector of 16 floats, in one register or two. It has
+//   kRows, kColumns      the rows of x, and of W, in a tile, whose sums all stay in registers
+//   Zero(), Load(p), LoadSome(p, n) (the rest is 0), MultiplyAdd(a, b, sum),
+//   Halves(v) (lane l + lane (l + 8))
 
 // [a0 + a4 … a3 + a7, b0 + b4 … b3 + b7].
 template <class Lanes>
@@ -36,9 +38,11 @@ __m128 FoldToOne(__m256 a, __m256 b, __m256 c, __m256 d) {
   return _mm_unpacklo_ps(_mm256_castps256_ps128(sums), _mm256_extractf128_ps(sums, 1));
 }
 
-// kRows × kColumns dot products over `in` elements, added to y where it has the chunks before.
-// Columns after `columns` repeat the last one, and are not written. The rows of W after these are
-// fetched beforehand if kFetch: processors look ahead within a page, and a row may be one.
+// One tile: kRows × kColumns dot products over `in` elements, written to y, or, with `add`, added
+// to the sums of earlier chunks there. Where W has fewer than kColumns rows left (`columns`), the
+// last one is computed again in place of those that are missing, and these are not written. kFetch
+// prefetches the next tile's rows of W: the processor's own prefetching ends with a page, which may
+// be one row.
 template <class Lanes, int kRows, bool kFetch>
 void Tile(const float* x, int64_t x_stride, const float* w, int64_t w_stride, int64_t columns,
           int64_t in, bool add, float* y, int64_t y_stride) {
@@ -75,7 +79,7 @@ void Tile(const float* x, int64_t x_stride, const float* w, int64_t w_stride, in
     step([left](const float* p) { return Lanes::LoadSome(p, left); }, i);
   }
   for (int m = 0; m < kRows; ++m) {
-    // As many as FoldToOne takes; there are two or four.
+    // FoldToOne takes four vectors; kColumns is 2 or 4, and two are passed twice.
     __m256 halves[4];
     for (int n = 0; n < 4; ++n) halves[n] = Lanes::Halves(sums[m][n % kColumns]);
     float values[4];
@@ -87,7 +91,7 @@ void Tile(const float* x, int64_t x_stride, const float* w, int64_t w_stride, in
   }
 }
 
-// The tiles of kRows rows, or of as many fewer as are there.
+// All tiles of kRows rows of x, or of the `rows` that are left where these are fewer.
 template <class Lanes, int kRows, bool kFetch>
 void Strip(const DotBlock& block, int64_t row, int64_t rows, int64_t first, int64_t in) {
   if constexpr (kRows > 1) {

@@ -22,11 +22,11 @@
 namespace hookwire::model {
 namespace {
 
-// Of what libtorch allocates.
+// In bytes, of the memory that libtorch allocates.
 constexpr uintptr_t kAlignment = 64;
 
-// Each expert's rows of x, which end at ends[expert], times the transposed weight of that expert:
-// x [rows, in], weights [expert, out, in] -> [rows, out].
+// Multiplies each expert's rows of x, which end at ends[expert], by the transposed weight of that
+// expert: x [rows, in], weights [expert, out, in] -> [rows, out].
 at::Tensor Products(const at::Tensor& x, const at::Tensor& weights,
                     const std::vector<int64_t>& tiles, const at::Tensor& ends, Numerics numerics) {
   if (UsesCpuLinear(weights, numerics)) return CpuGroupedLinear(x, weights, ends);
@@ -40,8 +40,7 @@ at::Tensor Products(const at::Tensor& x, const at::Tensor& weights,
     const int64_t end = host_ends.const_data_ptr<int32_t>()[expert];
     if (end == first) continue;
     const Linear linear{.weight = weights.select(0, expert), .bias = {}, .tiles = tiles};
-    // The bits of a product depend on how its rows are aligned, and tiles are found on aligned
-    // ones.
+    // The bits of a product depend on the alignment of x, and FindRowTiles tries aligned ones only.
     at::Tensor rows = x.narrow(0, first, end - first);
     if (reinterpret_cast<uintptr_t>(rows.const_data_ptr()) % kAlignment != 0) rows = rows.clone();
     out.narrow(0, first, end - first).copy_(linear(rows, numerics));
@@ -75,7 +74,7 @@ at::Tensor RunExperts(const at::Tensor& x, const Routing& routing, const ExpertW
   const int64_t n_experts = weights.gate_up.size(0);
   const int64_t k = routing.indices.size(1);
   if (rows == 0) return x;
-  // Row-expert pairs, sorted by expert, so that each expert's rows lie together.
+  // Pairs of row and expert, sorted by expert, so that each expert's rows are adjacent.
   const at::Tensor experts = routing.indices.reshape(-1);              // [rows × k]
   const auto [sorted_experts, order] = at::sort(experts);              // both [rows × k]
   const at::Tensor inputs = x.index_select(0, order.floor_divide(k));  // [rows × k, d_model]

@@ -1,5 +1,5 @@
-// A mixture of experts (Shazeer et al. 2017) as 26B-A4B has it: a router that picks k of E gated
-// MLPs for each token.
+// The mixture of experts (Shazeer et al. 2017) of Gemma 4 26B-A4B: a router picks k of E gated MLPs
+// for each token.
 #ifndef HOOKWIRE_MODEL_NN_EXPERTS_H_
 #define HOOKWIRE_MODEL_NN_EXPERTS_H_
 
@@ -21,7 +21,8 @@ struct RouterWeights {
 struct ExpertWeights {
   at::Tensor gate_up;  // [expert, 2 × d_expert, d_model]: gates first
   at::Tensor down;     // [expert, d_model, d_expert]
-  // As Linear::tiles, of every expert's two products; empty where CpuGroupedLinear makes them.
+  // Linear::tiles that hold for the products of all experts; empty where CpuGroupedLinear computes
+  // them.
   std::vector<int64_t> gate_up_tiles = {};
   std::vector<int64_t> down_tiles = {};
 };
@@ -33,7 +34,7 @@ at::Tensor RouterScores(const at::Tensor& x, const RouterWeights& weights, doubl
 at::Tensor RouterProbabilities(const at::Tensor& scores);
 
 struct Routing {
-  at::Tensor weights;  // float32 [rows, k]: the k largest probabilities, made to sum to 1, ×
+  at::Tensor weights;  // float32 [rows, k]: the k largest probabilities, divided by their sum, ×
                        // per_expert_scale
   at::Tensor indices;  // int64 [rows, k]
 };

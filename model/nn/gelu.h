@@ -8,9 +8,9 @@
 namespace hookwire::model {
 
 // gelu(gate) × up, where gelu is the tanh approximation of the Gaussian error linear unit
-// (Hendrycks & Gimpel 2016). In bfloat16, `reference` rounds after each of the two, as Transformers
-// does, and the others once; in `invariant` a row's bits depend on nothing else. gate and up are
-// [rows, d].
+// (Hendrycks & Gimpel 2016); gate and up are [rows, d]. In bfloat16, `reference` rounds gelu(gate)
+// and the product, as Transformers does; `fast` and `invariant` round the product alone. In
+// `invariant` a row's bits do not depend on other rows.
 at::Tensor GatedGelu(const at::Tensor& gate, const at::Tensor& up, Numerics numerics);
 
 }  // namespace hookwire::model

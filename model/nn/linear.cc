@@ -21,13 +21,13 @@ namespace {
 constexpr int64_t kLeastTile = 16;
 constexpr int64_t kTiles[] = {256, 128, 64, 32};
 
-// libtorch's.
+// libtorch's product.
 at::Tensor Product(const Linear& linear, const at::Tensor& x) {
   return linear.bias.defined() ? at::linear(x, linear.weight, linear.bias)
                                : at::linear(x, linear.weight);
 }
 
-// Numbers without a pattern, [rows, in], the same on every call.
+// Rows to try: numbers in (−1, 1) without a pattern, [rows, in], the same on every call.
 at::Tensor Probes(const Linear& linear, int64_t rows) {
   const int64_t in = linear.weight.size(1);
   const auto options = at::TensorOptions().dtype(at::kDouble).device(linear.weight.device());
@@ -77,7 +77,7 @@ absl::StatusOr<std::vector<int64_t>> FindRowTiles(const Linear& linear) {
     parts.push_back(Product(linear, x.narrow(0, row, kLeastTile)));
   }
   const at::Tensor expected = at::cat(parts, 0);
-  // Each row again, at another place and beside others.
+  // Whether each row has the expected bits in a tile of `tile` rows, `by` rows further down.
   const auto moved = [&](int64_t tile, int64_t by) {
     const at::Tensor turned = x.roll({by}, {0}).narrow(0, 0, tile);
     return at::equal(Product(linear, turned.contiguous()),
@@ -88,7 +88,7 @@ absl::StatusOr<std::vector<int64_t>> FindRowTiles(const Linear& linear) {
     return absl::FailedPreconditionError(absl::StrCat(
         "--numerics invariant: on this machine the bits of a product with a weight of [",
         linear.weight.size(0), ", ", linear.weight.size(1),
-        "] depend on where a row stands; use fast or reference"));
+        "] depend on the position of a row; use --numerics fast or reference"));
   }
   std::vector<int64_t> tiles;
   for (const int64_t tile : kTiles) {

@@ -1,4 +1,4 @@
-// y = x Wᵀ + b, in each of the numerics.
+// y = x Wᵀ + b, in all three numerics.
 #ifndef HOOKWIRE_MODEL_NN_LINEAR_H_
 #define HOOKWIRE_MODEL_NN_LINEAR_H_
 
@@ -12,27 +12,30 @@
 
 namespace hookwire::model {
 
-// Whether CpuLinear computes with this weight [out, in] or [group, out, in]: where it can, in
-// `invariant`, and in `fast` while no gradients are recorded.
+// Whether products with this weight, [out, in] or [group, out, in], are CpuLinear's: in
+// `invariant`, and in `fast` while no gradients are recorded, if HasCpuLinear(weight).
 bool UsesCpuLinear(const at::Tensor& weight, Numerics numerics);
 
 struct Linear {
   at::Tensor weight;  // [out, in]
   at::Tensor bias;    // [out]; undefined where the checkpoint has none
-  // For `invariant` where CpuLinear has no products of this weight (FindRowTiles).
+  // What FindRowTiles found, for `invariant` where HasCpuLinear(weight) is false; else empty.
   std::vector<int64_t> tiles = {};
 
-  // x [rows, in] -> [rows, out]; without tiles x may have more axes before its last. `reference`:
-  // libtorch's product, whose bits may depend on how many rows there are. `fast` and `invariant`:
-  // CpuLinear's (UsesCpuLinear), whose bits do not; else libtorch's, which `invariant` makes of the
-  // row counts in `tiles` alone, largest first, the last one filled up with zeros.
+  // x [rows, in] -> [rows, out]; without tiles, x may have more axes before its last.
+  //
+  // `reference` uses libtorch's product, whose bits may depend on the number of rows. `fast` and
+  // `invariant` use CpuLinear's where UsesCpuLinear, whose bits do not. Elsewhere `fast` uses
+  // libtorch's product, and so does `invariant`, but only with the row counts in `tiles`: largest
+  // first, and the last tile is filled up with rows of zeros.
   at::Tensor operator()(const at::Tensor& x, Numerics numerics) const;
 };
 
-// The row counts, out of 256, 128, 64, 32 and 16, at which products with this weight give a row the
-// same bits: the same as at 16, at every place in the tile, beside whatever other rows. Found by
-// trying, on this machine and with this number of threads, since no library promises it.
-// FailedPrecondition where a row's bits depend on its place even at 16.
+// The row counts, out of 256, 128, 64, 32 and 16 (largest first), at which libtorch's product with
+// this weight gives each row the same bits as at 16 rows, wherever in the tile it is and whatever
+// the other rows are. No library promises such row counts: they are found by trying, on this
+// machine and with this number of threads. FailedPrecondition where a row's bits depend on its
+// position even at 16.
 absl::StatusOr<std::vector<int64_t>> FindRowTiles(const Linear& linear);
 
 }  // namespace hookwire::model

@@ -6,8 +6,8 @@
 #include <omp.h>
 #endif
 
-// MKL's, where libtorch is built with it: the threads of the caller's products. Returns what was
-// set before; 0: as many as all have.
+// Of MKL, which not every libtorch is built with: sets the number of threads for the calling
+// thread's products, and returns what it was (0: MKL's global number).
 // NOLINTNEXTLINE(readability-identifier-naming): the library's own name.
 extern "C" int MKL_Set_Num_Threads_Local(int n_threads) __attribute__((weak));
 
@@ -28,7 +28,7 @@ int SetMklThreads(int n_threads) {
 
 OneThread::OneThread(bool wanted) {
   if (!wanted) return;
-  // Asked of libtorch, which sets a thread's number when it is asked first.
+  // libtorch sets a thread's OpenMP number at the first call of this, so call it before SetThreads.
   openmp_ = at::get_num_threads();
   SetThreads(1);
   mkl_ = SetMklThreads(1);

@@ -3,8 +3,9 @@
 
 namespace hookwire::model {
 
-// While it lives, what its thread asks libtorch for is computed on that thread alone: for work so
-// small that waking the others takes longer. Without effect unless `wanted`.
+// While this object exists, libtorch computes what this thread asks for on this thread alone. For
+// operators so small that waking other threads takes longer than the work. `wanted` false: no
+// effect.
 class OneThread {
  public:
   explicit OneThread(bool wanted);
@@ -13,7 +14,7 @@ class OneThread {
   OneThread& operator=(const OneThread&) = delete;
 
  private:
-  // As they were: OpenMP's threads, and MKL's own setting for this thread.
+  // The settings of this thread to restore: OpenMP's number of threads, and MKL's own.
   int openmp_ = 0;
   int mkl_ = 0;
 };

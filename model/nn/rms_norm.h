@@ -12,7 +12,7 @@ namespace hookwire::model {
 // means 1.
 at::Tensor RmsNorm(const at::Tensor& x, const at::Tensor& weight, double eps, Numerics numerics);
 
-// The same in its steps, for those who look at them.
+// The same norm in separate steps, for hooks on its scale and its normalized value.
 struct RmsNormSteps {
   at::Tensor input;       // x in float32
   at::Tensor scale;       // √(mean(x²) + eps): [..., 1]

@@ -12,7 +12,7 @@
 namespace hookwire::model {
 namespace {
 
-// Fewer angles than this are not worth a second thread.
+// With fewer angles than this, one thread is faster.
 constexpr int64_t kGrainAngles = int64_t{1} << 15;
 
 }  // namespace
@@ -37,7 +37,7 @@ std::pair<at::Tensor, at::Tensor> RotaryFactors(const at::Tensor& positions,
   const at::Tensor half =
       positions.unsqueeze(-1).to(at::kFloat) * inverse_frequencies;  // [rows, d_head / 2]
   const at::Tensor angles = at::cat({half, half}, -1);               // [rows, d_head]
-  // libtorch takes all threads for any number of angles.
+  // libtorch wakes all threads for any number of angles.
   const OneThread small(numerics != Numerics::kReference && angles.numel() < kGrainAngles);
   return {angles.cos().to(dtype), angles.sin().to(dtype)};
 }

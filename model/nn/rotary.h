@@ -10,9 +10,9 @@
 
 namespace hookwire::model {
 
-// Inverse frequencies of rotary position embedding (Su et al. 2021): float32 [d_head / 2]. The
-// proportional kind turns the first partial_rotary_factor of the pairs, at frequencies that are
-// spread over all of d_head, and leaves the rest alone.
+// Inverse frequencies of rotary position embedding (Su et al. 2021): float32 [d_head / 2]. With
+// rope.proportional, only the first partial_rotary_factor of the pairs are rotated, at frequencies
+// that are spread over all of d_head; the frequency of the other pairs is 0.
 at::Tensor InverseFrequencies(const RopeConfig& rope, int64_t d_head);
 
 // cos and sin of the angle of each position and feature: `positions` int64 [rows] -> [rows, d_head]
@@ -21,7 +21,7 @@ std::pair<at::Tensor, at::Tensor> RotaryFactors(const at::Tensor& positions,
                                                 const at::Tensor& inverse_frequencies,
                                                 at::ScalarType dtype, Numerics numerics);
 
-// Turns x [rows, head, d_head] by the angles whose cos and sin are [rows, d_head].
+// Rotates x [rows, head, d_head] by the angles whose cos and sin are [rows, d_head].
 at::Tensor ApplyRotary(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin,
                        Numerics numerics);
 

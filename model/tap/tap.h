@@ -1,7 +1,8 @@
-// The one interface between the forward pass and whoever reads or writes at its hook points.
+// How code outside the forward pass reads and writes tensors at its hook points.
 //
-// The pass asks Wants before it makes anything that only a hook needs; nothing is materialised for
-// a place that nobody wants. All calls come from the thread that runs the pass.
+// The pass asks Wants before it computes a tensor that only a hook needs (the attention scores, for
+// example, which the fused kernel never makes), and skips what no sequence wants. All calls come
+// from the thread that runs the pass.
 #ifndef HOOKWIRE_MODEL_TAP_TAP_H_
 #define HOOKWIRE_MODEL_TAP_TAP_H_
 
@@ -22,13 +23,13 @@ class Tap {
   // Whether this sequence is. True only if Wants(hook).
   virtual bool Wants(HookId hook, int sequence) const = 0;
 
-  // The pass has come to `hook`, which somebody wants. values[s] is sequence s's tensor, with the
-  // axes that the catalogue gives, where Wants(hook, s), and undefined elsewhere.
+  // The pass has reached `hook`, which Wants says is wanted. values[s] is the tensor of sequence s,
+  // with the axes that the catalogue gives, where Wants(hook, s); undefined for other sequences.
   //
-  // Visit may put another tensor of the same shape and dtype into values[s]: every later reader of
-  // the place sees that one. It must not write into the tensor that it was given. A tensor may be a
-  // view into a batch's storage: who keeps it must copy it, unless it is contiguous and its storage
-  // holds nothing else; the pass never writes to a tensor that it has shown. An error ends the
+  // Visit may put another tensor of the same shape and dtype into values[s]: the rest of the pass
+  // computes with that one. It must not write into the tensor that it was given, and the pass does
+  // not write into it after Visit. The tensor may be a view into the storage of a whole batch: copy
+  // it to keep it, unless it is contiguous and its storage holds nothing else. An error ends the
   // pass, which returns it.
   virtual absl::Status Visit(HookId hook, absl::Span<at::Tensor> values) = 0;
 
@@ -36,7 +37,8 @@ class Tap {
   // device.
   virtual void BetweenSteps() {}
 
-  // `layer` has run. An error (a cancelled run, a passed deadline) ends the pass, which returns it.
+  // Layer number `layer` has run. An error (the run was cancelled, its deadline has passed) ends
+  // the pass, which returns it.
   virtual absl::Status LayerDone(int layer) = 0;
 };
 

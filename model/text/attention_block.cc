@@ -14,7 +14,7 @@
 namespace hookwire::model {
 namespace {
 
-// The parts of one layer's attention, which share the layer's sizes, weights and state.
+// One layer's attention.
 class Attention {
  public:
   Attention(const Config& config, const LayerWeights& weights, int layer, PassState& state,
@@ -27,7 +27,7 @@ class Attention {
         probe_(probe) {}
 
   Ragged Run(const Ragged& stream) {
-    // Asked for before the norm, so that each head's own input is a copy of what the norm reads.
+    // Before the norm: hook_q_input and its like show the residual stream that the norm reads.
     const HeadInputs inputs = VisitHeadInputs(config_, layer_, stream, probe_);
     Ragged x = HookedNorm(config_, weights_.ln1, Site::kLn1In, layer_, stream, probe_);
     x = probe_.Visit(Site::kAttnIn, layer_, std::move(x));
@@ -99,8 +99,9 @@ class Attention {
     }
   }
 
-  // Returns how they lie: all of a sequence's keys are there, where the pass may have fewer of its
-  // rows. A write here stays in this layer: the state keeps what the source layer left.
+  // The keys and values that the source layer stored, and their layout: it has all rows of each
+  // sequence, where the pass may have dropped some (TextModel::DropUnread). What a hook writes here
+  // is seen by this layer alone.
   Layout SharedKeyValues(Ragged& keys, Ragged& values) const {
     std::vector<at::Tensor> k;
     std::vector<at::Tensor> v;
@@ -123,8 +124,8 @@ class Attention {
         [this](const LayerConfig& other) { return other.key_value_source == layer_; });
   }
 
-  // [rows, head, d_head] from queries, keys and values, sequence by sequence. `keys`: how keys and
-  // values lie.
+  // Attention of each sequence to its own keys: [rows, head, d_head]. `keys` is the layout of k and
+  // v.
   Ragged Attend(const Ragged& q, const Ragged& k, const Ragged& v, const Layout& keys) const {
     const Layout& layout = probe_.layout();
     const bool reference = layout.numerics() == Numerics::kReference;
@@ -141,8 +142,9 @@ class Attention {
 
     const size_t n = static_cast<size_t>(layout.n_sequences());
     std::vector<at::Tensor> mixed(n);
-    // Sequences that somebody looks into go through the steps, all of them together at each hook
-    // point; their neighbours stay fused, those of equal length together.
+    // A sequence whose scores or pattern a hook wants is computed in steps, and visits the hook
+    // point together with the others of that kind. The rest use the fused kernel, one call for each
+    // group of equal lengths.
     std::vector<at::Tensor> patterns(n);
     std::vector<std::vector<int>> fused;
     std::map<std::pair<int64_t, int64_t>, size_t> of_length;

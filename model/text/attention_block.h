@@ -10,8 +10,8 @@
 
 namespace hookwire::model {
 
-// stream [rows, d_model] -> what attention gives before ln1_post, [rows, d_model]. Where the layer
-// is the source of later layers' keys and values, it leaves them in state.shared_key_values.
+// stream [rows, d_model] -> the attention's output before ln1_post, [rows, d_model]. Where later
+// layers use this layer's keys and values, stores them in state.shared_key_values.
 Ragged AttentionBlock(const Config& config, const LayerWeights& weights, int layer,
                       const Ragged& stream, PassState& state, const Probe& probe);
 

@@ -29,8 +29,8 @@ Ragged GatedMlp(const LayerWeights& weights, int layer, Ragged x, const Probe& p
   return probe.Visit(Site::kMlpOut, layer, std::move(out));
 }
 
-// The experts beside the dense MLP: the residual stream [rows, d_model] -> what they add, [rows,
-// d_model].
+// The experts, which run beside the dense MLP: the residual stream [rows, d_model] -> what they add
+// to the MLP's output, [rows, d_model].
 Ragged Mixture(const Config& config, const MixtureWeights& weights, int layer, const Ragged& stream,
                const Probe& probe) {
   const Numerics numerics = probe.layout().numerics();
@@ -65,7 +65,8 @@ Ragged Mixture(const Config& config, const MixtureWeights& weights, int layer, c
   return HookedNorm(config, weights.post_norm_2, Site::kPostFf2In, layer, std::move(x), probe);
 }
 
-// What the per-layer embeddings add: the residual stream [rows, d_model] -> [rows, d_model].
+// What the per-layer embedding adds to the residual stream: stream [rows, d_model] -> [rows,
+// d_model].
 Ragged PerLayerInput(const Config& config, const PerLayerWeights& weights, int layer,
                      const Ragged& stream, const PassState& state, const Probe& probe) {
   const Numerics numerics = probe.layout().numerics();
@@ -104,8 +105,9 @@ void RunDecoderLayer(const Config& config, const LayerWeights& weights, int laye
   }
   mlp = HookedNorm(config, weights.ln2_post, Site::kLn2PostIn, layer, std::move(mlp), probe);
 
-  // Until the layer's end nobody sees the stream itself. `reference` rounds at each step, as
-  // Transformers does; else it is carried in float32 and rounded once.
+  // No hook point shows the stream between here and the end of the layer. `reference` rounds it
+  // after each step, as Transformers does; `fast` and `invariant` keep it in float32 and round it
+  // once.
   const at::ScalarType dtype = stream.front().scalar_type();
   const bool wide = probe.layout().numerics() != Numerics::kReference;
   if (wide) stream = Map(stream, [](const at::Tensor& x) { return x.to(at::kFloat); });

@@ -9,13 +9,13 @@
 
 namespace hookwire::model {
 
-// Runs layer `layer` of the model on state.hidden and, where later layers share them, leaves its
-// keys and values in the state. Throws what libtorch throws, and PassEnded.
+// Runs layer `layer` of the model on state.hidden. Where later layers use its keys and values,
+// stores them in the state. Throws what libtorch throws, and PassEnded.
 void RunDecoderLayer(const Config& config, const LayerWeights& weights, int layer, PassState& state,
                      const Probe& probe);
 
-// A norm with its hook points, of which `in` is the first (hook_in; hook_scale, hook_normalized and
-// hook_out follow it in Site). An undefined weight means 1.
+// RmsNorm with its four hook points: `in` is the Site of hook_in, and hook_scale, hook_normalized
+// and hook_out are the next three in Site. An undefined weight means 1.
 Ragged HookedNorm(const Config& config, const at::Tensor& weight, Site in, int layer, Ragged x,
                   const Probe& probe);
 

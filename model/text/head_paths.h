@@ -1,8 +1,8 @@
-// What exists only because somebody asks for it: a separate input for each head, and each head's
-// own output.
+// Tensors that the pass makes only where a hook wants them: a separate input for each head
+// (hook_q_input, hook_k_input, hook_v_input) and each head's own output (hook_result).
 //
-// Both are there for path patching and attribution. What a tap leaves alone keeps the bits of the
-// ordinary path.
+// They serve path patching and attribution. Rows and heads that the tap does not change keep the
+// bits that they have without it.
 #ifndef HOOKWIRE_MODEL_TEXT_HEAD_PATHS_H_
 #define HOOKWIRE_MODEL_TEXT_HEAD_PATHS_H_
 
@@ -15,13 +15,13 @@
 
 namespace hookwire::model {
 
-// One kind of head input after a visit that changed it.
+// The input of the query, key or value heads, where a tap has changed it.
 struct HeadInput {
-  Ragged shared;   // [rows, 1, d_model]: what every head read before
+  Ragged shared;   // [rows, 1, d_model]: what all heads read otherwise
   Ragged written;  // [rows, head, d_model]
 };
 
-// hook_q_input, hook_k_input, hook_v_input; absent where nobody changed one.
+// Of hook_q_input, hook_k_input and hook_v_input; absent where the tap has not changed it.
 struct HeadInputs {
   std::optional<HeadInput> q;
   std::optional<HeadInput> k;
@@ -32,13 +32,14 @@ struct HeadInputs {
 HeadInputs VisitHeadInputs(const Config& config, int layer, const Ragged& stream,
                            const Probe& probe);
 
-// Projects a changed input through ln1 and each head's slice of the projection. Returns `projected`
-// [rows, head, d_head] with the rows and heads replaced whose input was changed.
+// Passes a changed input through ln1 and each head's slice of the projection. Returns `projected`
+// [rows, head, d_head], in which the rows and heads with a changed input are replaced.
 Ragged ProjectHeadInput(const Config& config, const at::Tensor& ln1, const Linear& projection,
                         const HeadInput& input, const Ragged& projected, Numerics numerics);
 
-// Shows each head's own output, z [rows, head, d_head] × its slice of the output projection: [rows,
-// head, d_model]. Returns `out` [rows, d_model] plus what the tap added to them.
+// Shows each head's own output: z [rows, head, d_head] × the head's slice of the output projection,
+// [rows, head, d_model]. Returns `out` [rows, d_model] plus the sum of what the tap changed them
+// by.
 Ragged VisitHeadResults(const Linear& output, int layer, const Ragged& z, Ragged out,
                         const Probe& probe);
 

@@ -11,7 +11,8 @@ namespace {
 
 Site Next(Site site, int n) { return static_cast<Site>(static_cast<int>(site) + n); }
 
-// The norm in steps, of the parts that are defined. What a tap leaves alone keeps its bits.
+// The norm in steps, of the parts that are defined. Elements that the tap does not change keep
+// their bits.
 Ragged NormInSteps(const Config& config, const at::Tensor& weight, Site in, int layer,
                    const Ragged& x, const Probe& probe) {
   Ragged input;
@@ -47,8 +48,8 @@ Ragged HookedNorm(const Config& config, const at::Tensor& weight, Site in, int l
   if (!probe.Wants(Next(in, 1), layer) && !probe.Wants(Next(in, 2), layer)) {
     return probe.Visit(Next(in, 3), layer, Map(x, norm));
   }
-  // By part: taken in steps. In `invariant` a part is a sequence, and nobody's steps are its
-  // neighbours'.
+  // The parts that are computed in steps. In `invariant` a part is one sequence, and only those
+  // that a hook wants go in steps, since these may have other bits than RmsNorm.
   Ragged stepped;
   for (size_t i = 0; i < x.size(); ++i) {
     const int s = static_cast<int>(i);

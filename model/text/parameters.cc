@@ -24,8 +24,8 @@ absl::Status Absent(absl::string_view name, const std::string& cause,
                suggestion);
 }
 
-// The component of a layer (or of the whole model) that a name without "blocks.<i>." begins with,
-// the longest of them; null where there is none. `rest` becomes the parameter's own name.
+// The component of a layer (or of the whole model) with the longest name that `rest`, a name
+// without "blocks.<i>.", begins with; null where there is none. Removes that name from `rest`.
 const ComponentRow* FindComponent(bool per_layer, absl::string_view& rest) {
   const ComponentRow* found = nullptr;
   for (const ComponentRow& row : ComponentTable()) {

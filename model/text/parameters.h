@@ -1,4 +1,4 @@
-// The text path's parameters by name, for whoever wants to look at them.
+// The text path's parameters by name, as GetWeight serves them.
 //
 // A name is the component's (adapter/components.h), a dot, and what the checkpoint calls the
 // parameter of that module: "blocks.3.attn.q.weight", "blocks.3.layer_scalar",
@@ -20,8 +20,8 @@ namespace hookwire::model {
 
 struct Parameter {
   std::string name;
-  // As the pass computes with it: contiguous, in the compute dtype, on the model's device. Over the
-  // mapped file where nothing had to be converted; never written.
+  // The tensor that the pass computes with: contiguous, in the compute dtype, on its layer's
+  // device. A view of the mapped file where it needed no conversion; never written to.
   at::Tensor tensor;
 };
 
@@ -30,8 +30,9 @@ class Parameters {
  public:
   Parameters(const Config& config, std::vector<Parameter> parameters);
 
-  // NotFound otherwise, with the cause, the nearest right name, and the payloads of a Catalogue
-  // error (adapter/catalogue.h): WEIGHT_ABSENT or WEIGHT_NOT_FOUND, "weight" in place of "hook".
+  // The parameter with this name. NotFound where there is none, with the cause, the nearest right
+  // name, and the payloads of a Catalogue error (adapter/catalogue.h): WEIGHT_ABSENT or
+  // WEIGHT_NOT_FOUND, and "weight" in place of "hook".
   absl::StatusOr<at::Tensor> Find(absl::string_view name) const;
 
   // In the order in which they were loaded.

@@ -1,5 +1,5 @@
-// Everything that a forward pass carries from one layer to the next, explicit, so that a pass can
-// stop at any layer boundary, go on later, or let sequences leave.
+// Everything that a forward pass carries from one layer to the next. It is explicit so that a pass
+// can stop between two layers, continue later, and drop sequences.
 #ifndef HOOKWIRE_MODEL_TEXT_PASS_STATE_H_
 #define HOOKWIRE_MODEL_TEXT_PASS_STATE_H_
 
@@ -27,15 +27,15 @@ struct RotaryTable {
 
 struct PassState {
   Layout layout;
-  // The residual stream as it enters next_layer: [rows, d_model]. Rows may have left
-  // (TextModel::DropUnread), and so below; keys and values stay whole.
+  // The residual stream that enters next_layer: [rows, d_model]. Rows may have been dropped here,
+  // in per_layer_inputs and in rotary (TextModel::DropUnread); keys and values keep all rows.
   Ragged hidden;
   // [rows, n_layers, d_per_layer_input]; empty on models without per-layer embeddings.
   Ragged per_layer_inputs;
-  // By layer type; empty until the first layer, or somebody who looks at them, needs them.
+  // By layer type; empty until the first layer runs, or until a hook wants them (has_rotary).
   std::array<RotaryTable, kNumLayerTypes> rotary;
   bool has_rotary = false;
-  // By layer type and sequence: what the layers that share keys and values read.
+  // By layer type and sequence: for the layers that use another layer's keys and values.
   std::array<std::vector<KeyValues>, kNumLayerTypes> shared_key_values;
   int next_layer = 0;
 };

@@ -15,7 +15,7 @@ Placement PlacePieces(absl::Span<const uint64_t> bytes, absl::Span<const DeviceR
   const double all_room = std::accumulate(room.begin(), room.end(), 0.0);
   const double all_bytes = std::accumulate(bytes.begin(), bytes.end(), 0.0);
 
-  // A piece goes where its middle falls.
+  // A piece goes to the device in whose share its middle byte falls.
   std::vector<at::Device> chosen;
   size_t device = 0;
   double room_before = 0;

@@ -1,4 +1,5 @@
-// The pass's side of a tap: visits ragged values, and pays nothing for places that nobody wants.
+// A Tap as the forward pass calls it: with ragged values, and at almost no cost where no sequence
+// wants a hook point.
 #ifndef HOOKWIRE_MODEL_TEXT_PROBE_H_
 #define HOOKWIRE_MODEL_TEXT_PROBE_H_
 
@@ -19,7 +20,7 @@ class Probe {
       : catalogue_(catalogue), layout_(layout), tap_(tap) {}
 
   const Layout& layout() const { return layout_; }
-  // The same for values that lie otherwise. `layout` must outlive the probe.
+  // A probe for values with another layout, such as shared keys. `layout` must outlive the probe.
   Probe Over(const Layout& layout) const { return {catalogue_, layout, tap_}; }
 
   bool Wants(Site site, int layer) const {
@@ -31,15 +32,15 @@ class Probe {
     return id != kNoHook && tap_.Wants(id) && tap_.Wants(id, sequence);
   }
 
-  // Shows a value to the tap and returns what later readers see: the same parts where nothing was
-  // changed. Throws PassEnded.
+  // Shows a value to the tap and returns the value to continue with: the same parts where the tap
+  // has changed none. Throws PassEnded.
   Ragged Visit(Site site, int layer, Ragged value) const {
     tap_.BetweenSteps();
     return Wants(site, layer) ? VisitWanted(site, layer, std::move(value)) : value;
   }
 
-  // The same for values that exist only a sequence at a time; undefined where the sequence does not
-  // want the place.
+  // The same for values that are one tensor a sequence; undefined ones, and those of sequences that
+  // do not want the hook point, are not shown.
   void VisitEach(Site site, int layer, std::vector<at::Tensor>& values) const;
 
   void LayerDone(int layer) const;

@@ -8,13 +8,13 @@
 
 namespace hookwire::model {
 
-// [rows, in] -> [rows, out], part by part; in `invariant`, where a row's bits do not depend on
-// which others share its product, all parts at once.
+// [rows, in] -> [rows, out]: one product for each part. In `invariant` one product for all parts,
+// since a row's bits do not depend on the other rows there.
 Ragged Project(const Ragged& x, const Linear& linear, Numerics numerics);
 
-// The rows of all parts, one after another.
+// The rows of all parts in one tensor, in order.
 at::Tensor AllRows(const Ragged& x);
-// The inverse: such rows as parts of as many as x has.
+// The inverse of AllRows: cuts `rows` into parts with as many rows as those of x.
 Ragged SplitLike(const Ragged& x, const at::Tensor& rows);
 
 }  // namespace hookwire::model

@@ -1,9 +1,9 @@
 // Tokens of several sequences, laid end to end without padding.
 //
-// A Layout says how: `fast` puts all sequences into one part, so that row-wise work runs on all
-// tokens at once; `reference` and `invariant` give each sequence a part of its own, because the
-// bits of most operators depend on the number of rows. Numerics decide the grouping and nothing
-// else does: the forward pass is written once, as functions of parts.
+// A Layout groups the sequences into parts, each one tensor. `fast` puts all sequences into one
+// part, so that row-wise operators run on all tokens at once. `reference` and `invariant` give each
+// sequence a part of its own, because the bits of most operators depend on the number of rows. The
+// rest of the forward pass works on a list of parts, whatever the numerics.
 #ifndef HOOKWIRE_MODEL_TEXT_RAGGED_H_
 #define HOOKWIRE_MODEL_TEXT_RAGGED_H_
 
@@ -21,12 +21,12 @@ namespace hookwire::model {
 // One tensor a part, [rows of the part, …].
 using Ragged = c10::SmallVector<at::Tensor, 1>;
 
-// Where a sequence lies.
+// Where the rows of a sequence are.
 struct Span {
   int part;
   int64_t row;       // first row in the part
   int64_t length;    // rows
-  int64_t position;  // of the first row in the sequence; not 0 where those before it have left
+  int64_t position;  // of the first row in the sequence; not 0 where earlier rows were dropped
 };
 
 class Layout {
@@ -42,15 +42,16 @@ class Layout {
   const Span& span(int sequence) const { return spans_[static_cast<size_t>(sequence)]; }
   int64_t part_rows(int part) const { return part_rows_[static_cast<size_t>(part)]; }
 
-  // Sequence s's rows of a Ragged: the part itself where it is alone in it, else a view.
+  // The rows of one sequence: its part where no other sequence is in it, else a view into it.
   at::Tensor Rows(const Ragged& ragged, int sequence) const;
-  // The rows of several sequences, one after another: a view where they lie so.
+  // The rows of several sequences, in this order: a view where they are adjacent in one part, else
+  // a copy.
   at::Tensor Rows(const Ragged& ragged, const std::vector<int>& sequences) const;
   // All sequences' rows.
   std::vector<at::Tensor> Split(const Ragged& ragged) const;
-  // Whether all sequences have the same rows.
+  // Whether all sequences have the same length and position.
   bool IsUniform() const;
-  // The inverse: one tensor a sequence, [length, …], to parts.
+  // The inverse of Split: makes parts of one tensor a sequence, [length, …].
   Ragged Join(std::vector<at::Tensor> sequences) const;
 
  private:

@@ -32,7 +32,7 @@ absl::StatusOr<at::ScalarType> CheckpointDtype(const Checkpoint& checkpoint) {
   if (dtype == "float32") return at::kFloat;
   if (dtype == "bfloat16") return at::kBFloat16;
   if (dtype.empty()) {
-    // Older files do not say; the embedding does.
+    // Older config.json files have no dtype: take the embedding's.
     auto embed = checkpoint.Get(
         absl::StrCat(ModulePath(Component::kEmbed, checkpoint.config(), -1), ".weight"));
     if (!embed.ok()) return embed.status();
@@ -43,7 +43,7 @@ absl::StatusOr<at::ScalarType> CheckpointDtype(const Checkpoint& checkpoint) {
                                                  " is not supported; choose float32 or bfloat16"));
 }
 
-// One int64 tensor a part, from one list a sequence.
+// The token ids of the sequences, int64 [rows], by part.
 Ragged ToParts(const Layout& layout, const std::vector<std::vector<int64_t>>& lists,
                at::Device device) {
   std::vector<at::Tensor> tensors;
@@ -53,7 +53,7 @@ Ragged ToParts(const Layout& layout, const std::vector<std::vector<int64_t>>& li
   return layout.Join(std::move(tensors));
 }
 
-// [rows] -> [rows, d]: the embeddings of the words, each × scale.
+// weight[ids] × scale: [rows] -> [rows, d].
 at::Tensor ScaledEmbedding(const at::Tensor& weight, const at::Tensor& scale,
                            const at::Tensor& ids) {
   if (HasCpuKernels(weight)) return CpuScaledEmbedding(weight, ids, scale);
@@ -70,7 +70,7 @@ constexpr RotarySites kRotarySites[] = {
     {LayerType::kFull, Site::kRotaryFullIn, Site::kRotaryFullCos, Site::kRotaryFullSin},
 };
 
-// The sites after the blocks as wide as the residual stream, and those as wide as the vocabulary.
+// The sites after the last layer whose values are [pos, d_model], and those with [pos, d_vocab].
 constexpr Site kFinalNormSites[] = {Site::kLnFinalIn, Site::kLnFinalScale, Site::kLnFinalNormalized,
                                     Site::kLnFinalOut, Site::kUnembedIn};
 constexpr Site kVocabularySites[] = {Site::kUnembedOut, Site::kLogits};
@@ -81,7 +81,7 @@ bool WantsAny(const Probe& probe, const Site (&sites)[n], int sequence) {
                      [&](Site site) { return probe.Wants(site, -1, sequence); });
 }
 
-// Their places among the rows of a sequence.
+// Row numbers of these positions among the rows that the sequence still has.
 std::vector<int64_t> RowsAt(std::vector<int64_t> positions, const Span& span) {
   for (int64_t& position : positions) position -= span.position;
   return positions;
@@ -91,7 +91,7 @@ at::Tensor SelectRows(const at::Tensor& x, const std::vector<int64_t>& rows) {
   return x.index_select(0, at::tensor(rows, at::kLong).to(x.device()));
 }
 
-// Calls `f` with all that has rows in the state, but for keys and values.
+// Calls `f` with each Ragged of the state; keys and values are none.
 template <typename F>
 void ForEachRagged(PassState& state, F&& f) {
   f(state.hidden);
@@ -102,7 +102,8 @@ void ForEachRagged(PassState& state, F&& f) {
   }
 }
 
-// Keeps, of these sequences, the rows that the spans name by their position and length.
+// Keeps of sequence sequences[i] the rows from spans[i].position on, spans[i].length of them; drops
+// all other sequences.
 void KeepRows(PassState& state, const std::vector<int>& sequences, const std::vector<Span>& spans) {
   std::vector<int64_t> lengths;
   std::vector<int64_t> positions;
@@ -124,7 +125,8 @@ void KeepRows(PassState& state, const std::vector<int>& sequences, const std::ve
   state.layout = std::move(layout);
 }
 
-// Whatever the rest of the pass reads. Ordered on the devices' own streams: nobody waits here.
+// Moves what the rest of the pass reads to `device`. The copies are ordered on the devices'
+// streams: this thread does not wait for them.
 void MoveTo(PassState& state, at::Device device) {
   if (state.hidden.empty() || state.hidden.front().device() == device) return;
   const auto move = [device](at::Tensor& tensor) {
@@ -195,8 +197,8 @@ struct TextModel::Impl {
   std::vector<double> layer_scalars;
 };
 
-// What each layer gets of the per-layer embeddings: of the token itself, and of its embedding's
-// projection.
+// The per-layer input of all layers: (the token's own embedding for the layer + the normalised
+// projection of its main embedding) / √2.
 Ragged TextModel::Impl::PerLayerInputs(const Ragged& ids, const Ragged& embedded,
                                        Numerics numerics) const {
   const double projection_scale = std::pow(static_cast<double>(config.d_model), -0.5);
@@ -212,7 +214,7 @@ Ragged TextModel::Impl::PerLayerInputs(const Ragged& ids, const Ragged& embedded
     const at::Tensor context = RmsNorm(by_layer(part * projection_scale),
                                        weights.per_layer_projection_norm, config.eps, numerics);
     if (numerics == Numerics::kReference) return (context + token) * mix_scale;
-    // Rounded once, where bfloat16 would be rounded after the sum and after the product.
+    // Rounded once; in bfloat16 the line above rounds the sum and the product.
     return ((context.to(at::kFloat) + token) * mix_scale).to(part.scalar_type());
   });
 }
@@ -253,18 +255,18 @@ void TextModel::Impl::VisitRotary(PassState& state, const Probe& probe) const {
 at::Tensor TextModel::Impl::SoftCap(at::Tensor raw, Numerics numerics) const {
   if (!config.final_logit_softcap) return raw;
   const double cap = *config.final_logit_softcap;
-  // Not mul_(cap), which multiplies by the cap rounded to the logits' dtype.
+  // Not mul_(cap): that multiplies by the cap rounded to the logits' dtype.
   const at::Tensor factor = at::native::wrapped_scalar_tensor(cap);
-  // Logits are the largest tensors of all: no second one where nobody can see the first any more.
+  // Logits are the largest tensors of a pass: work in place where nothing else refers to them.
   const bool is_ours = raw.use_count() == 1 && raw.storage().use_count() == 1;
   at::Tensor capped = is_ours ? raw.div_(cap) : raw / cap;
   if (numerics != Numerics::kInvariant) return capped.tanh_().mul_(factor);
-  // The bits of a tanh depend on where its number stands, and on how many there are.
+  // The bits of libtorch's tanh depend on the position of a number and on how many there are.
   for (int64_t row = 0; row < capped.size(0); ++row) capped.select(0, row).tanh_();
   return capped.mul_(factor);
 }
 
-// x [rows, d_model] -> [rows, d_vocab], where every step is shown.
+// x [rows, d_model] -> [rows, d_vocab], with the hook points of the unembedding.
 Ragged TextModel::Impl::VisitLogits(const Ragged& x, const Probe& probe) const {
   const Numerics numerics = probe.layout().numerics();
   Ragged logits = probe.Visit(Site::kUnembedOut, -1, Project(x, weights.unembed, numerics));
@@ -272,13 +274,13 @@ Ragged TextModel::Impl::VisitLogits(const Ragged& x, const Probe& probe) const {
   return probe.Visit(Site::kLogits, -1, std::move(logits));
 }
 
-// The same where nobody looks.
+// The same without hook points.
 at::Tensor TextModel::Impl::Logits(const at::Tensor& x, Numerics numerics) const {
   return SoftCap(weights.unembed(x, numerics), numerics);
 }
 
-// Sequences that are short share a block, so that the unembedding is read once for them all; a long
-// one gets blocks of its own.
+// Short sequences share a block, so that the unembedding's weight is read once for all of them; a
+// sequence with more rows than a block holds gets blocks of its own.
 void TextModel::Impl::LogitsInBlocks(const std::vector<at::Tensor>& x, Numerics numerics,
                                      LogitsSink sink) const {
   const int64_t row_bytes = config.d_vocab * static_cast<int64_t>(at::elementSize(dtype));
@@ -377,7 +379,7 @@ absl::StatusOr<PassState> TextModel::Begin(std::vector<std::vector<int64_t>> seq
     if (model.config.has_per_layer_inputs()) {
       state.per_layer_inputs = model.PerLayerInputs(ids, state.hidden, numerics);
     }
-    // Else with the first layer: a pass may end before it.
+    // Where no hook wants them, RunLayers makes them: a pass may end before its first layer.
     if (model.WantsRotary(probe)) model.VisitRotary(state, probe);
     return state;
   });
@@ -408,8 +410,8 @@ absl::Status TextModel::Finish(PassState& state, const std::vector<std::vector<i
     const Numerics numerics = layout.numerics();
     const Probe asked(model.catalogue, layout, tap);
 
-    // A sequence goes on with all its rows where somebody looks at what follows, or where bits
-    // depend on the number of rows; else with those whose logits are wanted.
+    // A sequence keeps all its rows where a hook wants one of the sites below, or where bits depend
+    // on the number of rows; else only the rows whose logits are wanted.
     std::vector<bool> narrowed;
     std::vector<at::Tensor> entering;
     std::vector<int64_t> lengths;

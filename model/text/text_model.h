@@ -1,8 +1,9 @@
 // Gemma 4's text path: embedding, decoder layers, final norm, unembedding.
 //
-// In: token sequences and a Tap. Out: logits of the rows that someone reads, and whatever the tap
-// saw. Runs on the caller's thread (libtorch's own threads compute); no exception leaves it. Any
-// number of threads may run passes at once, each with its own PassState.
+// In: token sequences and a Tap. Out: the logits that are asked for, and the tensors that the tap
+// is shown. Runs on the caller's thread, with libtorch's threads under it; throws nothing. Any
+// number of threads may run passes at once, each with its own PassState. A pass is Begin, RunLayers
+// (as often as the caller wants to stop between layers) and Finish.
 #ifndef HOOKWIRE_MODEL_TEXT_TEXT_MODEL_H_
 #define HOOKWIRE_MODEL_TEXT_TEXT_MODEL_H_
 
@@ -30,11 +31,13 @@ class TextModel {
   struct Options {
     // The dtype to compute in; absent means the checkpoint's own.
     std::optional<at::ScalarType> dtype;
-    // Where the weights are put: on several devices whole layers on each, in this order
-    // (placement.h). Weights on the CPU whose dtype fits stay in the mapped file.
+    // Where the weights are put. Several devices get whole layers each, in this order
+    // (placement.h). On the CPU, weights that are in the compute dtype already are used in the
+    // mapped file.
     std::vector<DeviceRoom> devices = {DeviceRoom{}};
-    // For passes in Numerics::kInvariant, and no others; they record no gradients.
-    // FailedPrecondition where this machine's products cannot be made so (CpuLinear, FindRowTiles).
+    // The model runs passes in Numerics::kInvariant and no others, and these record no gradients.
+    // FailedPrecondition where no product on this machine is invariant (HasCpuLinear,
+    // FindRowTiles).
     bool invariant = false;
     // The most bytes of logits that Finish makes at once.
     int64_t max_logits_bytes = int64_t{64} << 20;
@@ -49,56 +52,58 @@ class TextModel {
   const Config& config() const;
   const Catalogue& catalogue() const;
   at::ScalarType dtype() const;
-  // Those that hold weights, in the order in which a pass goes through them; at least one.
+  // The devices that hold weights, at least one, in the order in which a pass visits them.
   const std::vector<at::Device>& devices() const;
-  // The factor of each layer's output.
+  // By layer: the factor of its output.
   const std::vector<double>& layer_scalars() const;
-  // All weights that the text path uses, by name.
+  // The weights that the text path uses, by name.
   const Parameters& parameters() const;
-  // Elements of all weights that the text path uses.
+  // How many numbers the weights of the text path have.
   int64_t n_params() const;
 
-  // Embeds the sequences, whose token ids the caller has checked (TokenLimit), and visits what lies
-  // before layer 0.
+  // Embeds the sequences, and visits the hook points before layer 0. REQUIRES: every token id is
+  // below TokenLimit().
   absl::StatusOr<PassState> Begin(std::vector<std::vector<int64_t>> sequences, Numerics numerics,
                                   Tap& tap) const;
 
-  // Runs layers state.next_layer() … end_layer - 1.
+  // Runs layers state.next_layer … end_layer - 1.
   absl::Status RunLayers(PassState& state, int end_layer, Tap& tap) const;
 
-  // Takes `logits`, [n, d_vocab] in the compute dtype after the softcap: those of the rows
-  // rows[sequence][first] and the n - 1 that follow there. It may be a view into a batch's storage.
-  // An error ends the pass, which returns it.
+  // Is given `logits`, [n, d_vocab] in the compute dtype after the softcap, of the positions
+  // rows[sequence][first] … rows[sequence][first + n - 1]. They may be a view into the storage of a
+  // whole batch. An error ends the pass, which returns it.
   using LogitsSink =
       absl::FunctionRef<absl::Status(int sequence, int64_t first, const at::Tensor& logits)>;
 
   // Final norm and unembedding. `rows[s]` are the positions of sequence s whose logits are wanted,
-  // in any order, possibly none. The sink gets them sequence by sequence, and each sequence's in
-  // the order of rows[s]. At most Options::max_logits_bytes of logits exist at once, or one row;
-  // more only where someone looks at the unembedding's own hook points, and in `reference`, where
-  // the bits of a row depend on how many rows there are: a sequence's logits then exist as a whole.
+  // in any order, possibly none. The sink is given them sequence by sequence, and within a sequence
+  // in the order of rows[s]. At most Options::max_logits_bytes of logits exist at once, or one row.
+  // There are more in two cases: a hook wants unembed.hook_out or the logits, for which they exist
+  // for all sequences; or numerics are `reference`, where the bits of a row depend on the number of
+  // rows, and all logits of one sequence exist.
   absl::Status Finish(PassState& state, const std::vector<std::vector<int64_t>>& rows, Tap& tap,
                       LogitsSink sink) const;
 
-  // Lets all other sequences leave the pass, at the boundary of two layers; those that stay keep
-  // their order. In `fast` the bits of what follows may depend on who stays.
+  // Between two layers, drops all other sequences from the pass; `sequences` is ascending. In
+  // `fast` the bits of the rest of the pass may depend on which sequences remain.
   static absl::Status Keep(PassState& state, const std::vector<int>& sequences);
 
-  // From here on, no layer has keys and values of its own: what leaves a row there is read in that
-  // row alone. n_layers() where there are no such layers.
+  // The first of the last layers, which have no keys and values of their own: in them, a row's
+  // output is read in that row alone. n_layers() where there are no such layers.
   int first_sharing_layer() const;
 
-  // At first_sharing_layer(), lets rows leave that nobody will read: of sequence s those before
-  // position first_read[s], but for its last one. From here on hook points show what is left: along
-  // their axis of positions the last ones; keys and values stay whole. Only in `fast`: else bits
-  // depend on the number of rows.
+  // Before layer first_sharing_layer(), drops the rows that nothing will read: of sequence s, those
+  // before position first_read[s], but never its last one. From then on hook points show the rows
+  // that are left, the last ones of the position axis; keys and values keep all rows. Does nothing
+  // at other layers, and only acts in `fast`: elsewhere bits depend on the number of rows.
   absl::Status DropUnread(PassState& state, const std::vector<int64_t>& first_read) const;
 
-  // The residual stream of each sequence as it enters state.next_layer(): [pos, d_model], without
-  // the rows that have left.
+  // The residual stream of each sequence as it enters layer state.next_layer: [pos, d_model],
+  // without the rows that were dropped.
   static std::vector<at::Tensor> Residual(const PassState& state);
 
-  // Token ids must be below this: the smaller of d_vocab and the per-layer embedding table's rows.
+  // Token ids must be below this: d_vocab, or the number of rows of the per-layer embedding table
+  // where that is smaller.
   int64_t TokenLimit() const;
 
  private:

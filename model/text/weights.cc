@@ -25,14 +25,14 @@ std::string ShapeText(at::IntArrayRef shape) {
   return absl::StrCat("[", absl::StrJoin(shape, ", "), "]");
 }
 
-// Fetches tensors by module path and notes their names; throws PassEnded, so that a caller reads
-// like the list of weights that it is.
+// Gets tensors by module path, and records their names. Throws PassEnded in place of returning a
+// status, so that the functions below are plain lists of weights.
 class Loader {
  public:
   Loader(const Checkpoint& checkpoint, at::ScalarType dtype)
       : checkpoint_(checkpoint), config_(checkpoint.config()), dtype_(dtype) {}
 
-  // Where what follows is put.
+  // The device for the tensors that are loaded from here on.
   void To(at::Device device) { device_ = device; }
 
   // The parameter `leaf` of a component's module.
@@ -43,14 +43,15 @@ class Loader {
     return tensor;
   }
 
-  // What Transformers keeps as a buffer: named like a parameter, and not counted as one.
+  // A tensor that is a buffer in Transformers: it has a parameter's name, and does not count in
+  // n_params.
   at::Tensor Buffer(Component component, int layer, at::IntArrayRef shape, absl::string_view leaf) {
     at::Tensor tensor = Get(absl::StrCat(ModulePath(component, config_, layer), ".", leaf), shape);
     Name(component, layer, leaf, tensor);
     return tensor;
   }
 
-  // Gives a tensor its name among the parameters.
+  // Lists the tensor among the parameters.
   void Name(Component component, int layer, absl::string_view leaf, at::Tensor tensor) {
     const std::string name = ComponentName(component, layer);
     parameters_.push_back({absl::StrCat(name, name.empty() ? "" : ".", leaf), std::move(tensor)});
@@ -63,8 +64,7 @@ class Loader {
     return linear;
   }
 
-  // A number that a layer multiplies by, rounded to the compute dtype as the checkpoint's own
-  // buffers are.
+  // A constant factor, 0-d, rounded to the compute dtype as the checkpoint's buffers are.
   at::Tensor Scale(double value) const {
     return at::full({}, value, at::TensorOptions().dtype(dtype_).device(device_));
   }
@@ -160,7 +160,7 @@ bool HasTiedUnembedding(const Checkpoint& checkpoint) {
          !checkpoint.Has(absl::StrCat(ModulePath(Component::kUnembed, config, -1), ".weight"));
 }
 
-// As PlacePieces takes them.
+// The `bytes` of PlacePieces.
 std::vector<uint64_t> BytesOfPieces(const Checkpoint& checkpoint, at::ScalarType dtype) {
   const Config& config = checkpoint.config();
   const std::vector<std::string> names = checkpoint.names();  // sorted
@@ -197,7 +197,7 @@ Placement Place(const Checkpoint& checkpoint, at::ScalarType dtype,
           .after = one};
 }
 
-// libtorch's grouped products take rows of a multiple of 16 bytes, and say so only when they run.
+// libtorch's grouped products need rows of a multiple of 16 bytes, and say so only when they run.
 absl::Status CheckExpertWidths(const Config& config, at::ScalarType dtype) {
   if (!config.has_experts()) return absl::OkStatus();
   const auto element = static_cast<int64_t>(at::elementSize(dtype));
@@ -258,7 +258,7 @@ absl::StatusOr<TextWeights> LoadWeights(const Checkpoint& checkpoint, at::Scalar
 
 absl::Status FindRowTiles(TextWeights& weights) {
   return Guarded<absl::Status>([&] {
-    // Products with weights of one shape and alignment take one way on a device.
+    // On one device, products with weights of the same shape and alignment have the same tiles.
     std::map<std::tuple<std::string, int64_t, int64_t, bool, uintptr_t>, std::vector<int64_t>>
         known;
     const auto find = [&known](const at::Tensor& weight, const at::Tensor& bias) {
@@ -278,7 +278,7 @@ absl::Status FindRowTiles(TextWeights& weights) {
     const auto find_linear = [&](Linear& linear) {
       if (needs_tiles(linear.weight)) linear.tiles = find(linear.weight, linear.bias);
     };
-    // Those that all experts have.
+    // The tiles that are right for every expert.
     const auto find_experts = [&find](const at::Tensor& weights) {
       std::vector<int64_t> tiles = find(weights.select(0, 0), {});
       for (int64_t expert = 1; expert < weights.size(0); ++expert) {

@@ -60,20 +60,19 @@ struct TextWeights {
   std::vector<LayerWeights> layers;
   at::Tensor final_norm;  // [d_model]
   Linear unembed;         // [d_vocab, d_model]
-  int64_t n_params = 0;   // elements, tied ones counted once, buffers (layer scalars) not
-  // All of the checkpoint's above, under their names.
+  int64_t n_params = 0;   // numbers in all weights: tied ones count once, layer scalars do not
+  // The checkpoint's tensors above, by name.
   std::vector<Parameter> parameters;
   Placement placement;
 };
 
-// Weights on the CPU whose dtype fits stay in the mapped file. Over several devices they are spread
-// as PlacePieces says; an unembedding tied to an embedding that lies elsewhere is a copy. NotFound
-// or InvalidArgument names the tensor.
+// Weights on the CPU that are in `dtype` already are views of the mapped file. Several devices get
+// what PlacePieces gives them; an unembedding that is tied to an embedding on another device is a
+// copy. NotFound or InvalidArgument, with the tensor's name.
 absl::StatusOr<TextWeights> LoadWeights(const Checkpoint& checkpoint, at::ScalarType dtype,
                                         absl::Span<const DeviceRoom> devices);
 
-// Sets the tiles of all projections that need them, as FindRowTiles(Linear) finds them for each
-// shape.
+// Sets Linear::tiles of all projections that need them, with FindRowTiles(Linear).
 absl::Status FindRowTiles(TextWeights& weights);
 
 }  // namespace hookwire::model
