@@ -1,11 +1,11 @@
-// hookwire-bare-pass: the forward pass with nothing around it, to measure the server with.
+// hookwire-bare-pass: the forward pass without a server, to compare the server with.
 //
 //   hookwire-bare-pass CHECKPOINT THREADS SEQUENCES TOKENS
 //
-// Says on stdout when it is ready. For each line on stdin it runs so many sequences of so many
-// tokens through all layers in one pass, with `fast` numerics, and prints how many seconds that
-// took. The output of the last layer is wanted, of every token, so that all of it is computed; it
-// goes nowhere. Ends with its input.
+// Prints a line on stdout when it is ready. For each line on stdin it runs one pass of SEQUENCES
+// sequences of TOKENS tokens each through all layers, with `fast` numerics, and prints the seconds
+// that the pass took. A tap wants the output of the last layer for every token, so that all of it
+// is computed, and drops it. Ends when stdin does.
 
 #include <ATen/Parallel.h>
 #include <c10/core/InferenceMode.h>
@@ -28,7 +28,7 @@
 namespace hookwire {
 namespace {
 
-// Looks at one hook point of every sequence.
+// Wants one hook point of every sequence.
 class LastLayer final : public model::Tap {
  public:
   explicit LastLayer(model::HookId hook) : hook_(hook) {}
@@ -49,7 +49,7 @@ int Fail(const absl::Status& status) {
   return 2;
 }
 
-// 0 where it is no number.
+// 0 where the text is not a number.
 int NumberOf(const std::string& text) {
   int number = 0;
   std::from_chars(text.data(), text.data() + text.size(), number);

@@ -1,9 +1,9 @@
-// hookwire-bare-stream: a gRPC server with nothing behind it, to measure the transport with.
+// hookwire-bare-stream: a gRPC server that only sends bytes, to compare Hookwire's streams with.
 //
-// Every call sends one request of three little-endian 64-bit numbers: how many tensors, the bytes
-// of each, and the most bytes of a message. It answers with that many tensors, cut into messages
-// that look like Hookwire's (hookwire.v1.RunResponse with one TensorChunk), one write at a time.
-// Their bytes lie in memory that outlives the call, so nothing is allocated, computed or copied for
+// The request of a call is three little-endian 64-bit numbers: how many tensors, the bytes of each,
+// and the most bytes of a message. The answer is that many tensors, cut into messages like
+// Hookwire's (hookwire.v1.RunResponse with one TensorChunk), one write at a time. The tensors'
+// bytes are in memory that outlives the call, so that nothing is allocated, computed or copied for
 // them.
 //
 // Prints one line with its address; ends with status 0 on SIGTERM or SIGINT.
@@ -34,7 +34,7 @@ struct Load {
   uint64_t message_bytes = 0;
 };
 
-// The keys of nested messages and fields, with their varints, come to less than this.
+// More than the bytes of all tags, lengths and numbers in a message (Header).
 constexpr uint64_t kHeaderBytes = 64;
 constexpr uint64_t kMaxTensorBytes = uint64_t{4} << 30;
 
@@ -43,7 +43,7 @@ void AppendVarint(uint64_t value, std::string& out) {
   out.push_back(static_cast<char>(value));
 }
 
-// Everything of a message that comes before its `size` bytes of data.
+// The bytes of a message before its `size` bytes of data.
 std::string Header(uint64_t tensor, uint64_t offset, uint64_t size) {
   std::string chunk;  // TensorChunk{tensor = 1, offset = 2, data = 15}
   chunk.push_back(1 << 3);
@@ -60,11 +60,11 @@ std::string Header(uint64_t tensor, uint64_t offset, uint64_t size) {
   return response + chunks;
 }
 
-// The bytes that are sent. What it has given out it keeps: the transport may hold on to the bytes
-// of a call that has ended. Thread-safe.
+// The bytes that are sent. They are never freed, because the transport may still refer to them
+// after a call has ended. Thread-safe.
 class Memory {
  public:
-  // At least `size` bytes.
+  // A block of at least `size` bytes.
   const char* Of(uint64_t size) {
     const std::lock_guard lock(mutex_);
     if (blocks_.empty() || blocks_.back().size() < size) blocks_.emplace_back(size, '\1');
@@ -131,7 +131,7 @@ class Call final : public grpc::ServerGenericBidiReactor {
 
   Memory& memory_;
   grpc::ByteBuffer request_;
-  // Lives until OnWriteDone.
+  // gRPC reads it until OnWriteDone.
   grpc::ByteBuffer message_;
   const char* bytes_ = nullptr;
   Load load_;
@@ -156,7 +156,7 @@ int main() {
   sigemptyset(&signals);
   sigaddset(&signals, SIGTERM);
   sigaddset(&signals, SIGINT);
-  // Before gRPC starts threads, which inherit it.
+  // Before gRPC starts threads, so that they inherit the mask.
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
 
   Service service;

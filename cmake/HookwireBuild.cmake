@@ -1,5 +1,5 @@
-# How the project's own code is compiled: language level, warnings, tools that make builds faster, and the two functions with which
-# every folder declares its library.
+# How the project's own code is compiled: language level, warnings, tools that make builds faster, and the functions with which a
+# folder declares its library and its tests.
 
 set(CMAKE_CXX_STANDARD 20)
 set(CMAKE_CXX_STANDARD_REQUIRED ON)
@@ -33,17 +33,17 @@ elseif(HOOKWIRE_LLD)
   add_link_options(-fuse-ld=lld)
 endif()
 
-# Options for code written here; generated and third-party code does not get them.
+# Compile options for the project's own code, not for generated and third-party code.
 add_library(hookwire_options INTERFACE)
 target_compile_options(hookwire_options INTERFACE -Wall -Wextra $<$<BOOL:${HOOKWIRE_WERROR}>:-Werror>)
-# Contracted multiply-adds would give other bits on other machines.
+# No fused multiply-adds where the code has a product and a sum: they would give other bits on other machines.
 target_compile_options(hookwire_options INTERFACE -ffp-contract=off)
 
 # hookwire_library(<target> SOURCES <file>... LINK <target>... [PRECOMPILE <header>...])
 #
-# A static library whose headers are included by their path from the root of the repository ("model/tap.h"). Without sources it is an
-# interface library, so that a folder may hold headers alone. What it links is passed on to its users. Headers to precompile are the
-# large ones of other projects: a source still includes what it uses.
+# A static library whose headers are included by their path from the root of the repository ("model/tap/tap.h"); without sources, an
+# interface library for a folder of headers. Targets that link it also link what it links. Precompile large headers of other projects;
+# each source still includes what it uses.
 function(hookwire_library target)
   cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "SOURCES;LINK;PRECOMPILE")
   if(arg_SOURCES)
@@ -60,9 +60,9 @@ endfunction()
 
 # hookwire_test(<target> SOURCES <file>... LINK <target>... [LABELS <label>...] [PRECOMPILE <header>...])
 #
-# One GoogleTest executable, a test of ctest as a whole: loading libtorch for each case would take longer than the cases. Tests run with the
-# root of the repository as working directory, and with one thread each, so that those that run side by side do not wait for each
-# other's cores.
+# A GoogleTest executable that is one test of ctest: a process for each of its cases would spend most of its time loading libtorch.
+# The working directory is the root of the repository. Each test computes on one thread, so that tests that run at the same time do not
+# compete for cores.
 function(hookwire_test target)
   cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "SOURCES;LINK;LABELS;PRECOMPILE")
   add_executable(${target} ${arg_SOURCES})

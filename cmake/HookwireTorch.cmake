@@ -1,9 +1,9 @@
 # Imports the CPU part of the libtorch inside a torch wheel as hookwire::torch.
 #
-# The wheel's own package file asks for a CUDA toolkit as soon as the wheel was built with CUDA, although a program that opens the CUDA
-# part at run time needs none to build. So the two libraries are imported directly: libtorch_cpu.so and libc10.so. What these need in
-# turn (the wheel's libgomp, and for a CUDA wheel libcudart and libcupti from the nvidia wheels beside it) they find through the
-# search path that the wheel has written into them. Python and the daemon thereby run on the same kernels.
+# The wheel's own CMake package needs a CUDA toolkit if the wheel was built with CUDA. hookwired needs none to build, since it opens the
+# CUDA part at run time. So libtorch_cpu.so and libc10.so are imported directly. They find the libraries that they need (the wheel's
+# libgomp, and for a CUDA wheel libcudart and libcupti from the nvidia wheels) by the RPATH in them. So Python and the daemon run on
+# the same kernels.
 
 set(HOOKWIRE_TORCH_MINIMUM 2.11)
 
@@ -47,7 +47,7 @@ foreach(_library IN ITEMS torch_cpu c10)
 endforeach()
 
 add_library(hookwire::torch INTERFACE IMPORTED GLOBAL)
-# The wheel's include folder also holds copies of fmt, protobuf and others; searched last, they do not hide the distribution's.
+# The wheel's include folder also holds copies of fmt, protobuf and others: it is searched last, so that the distribution's are found.
 target_compile_options(
   hookwire::torch
   INTERFACE
@@ -56,9 +56,9 @@ target_compile_options(
 )
 target_link_libraries(hookwire::torch INTERFACE hookwire::torch_cpu hookwire::c10)
 
-# hookwire::torch_openmp: for code of our own that runs on libtorch's threads. at::parallel_for is a template, which is compiled where it
-# is used, and without OpenMP it is a plain loop. The runtime is the wheel's own, so that a process has one; its name may have a hash
-# in it. ThreadSanitizer does not see through its barriers: there the plain loop it is.
+# hookwire::torch_openmp: for our own loops on libtorch's threads. at::parallel_for is a template, which is compiled here, and is a plain
+# loop without OpenMP. The OpenMP runtime is the wheel's (its file name may contain a hash), so that the process has only one. With
+# ThreadSanitizer, which does not understand that runtime's barriers, there is no OpenMP, and the loop is plain.
 add_library(hookwire::torch_openmp INTERFACE IMPORTED GLOBAL)
 file(GLOB _hookwire_gomp "${HOOKWIRE_TORCH_ROOT}/lib/libgomp*.so*" "${HOOKWIRE_TORCH_ROOT}/../torch.libs/libgomp*.so*")
 if(HOOKWIRE_SANITIZE MATCHES thread)

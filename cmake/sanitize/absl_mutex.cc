@@ -1,9 +1,9 @@
-// Tells ThreadSanitizer of the order that absl's mutexes make.
+// Tells ThreadSanitizer about absl's mutexes.
 //
-// The distribution's absl is not compiled for it: without this, whatever a mutex guards would look
-// like a race. Each function here stands before absl's own, calls it, and says what happens before
-// what. A condition that a thread waits for may be evaluated by another, within its Unlock: what is
-// read there is not recorded.
+// The distribution's absl is not compiled for ThreadSanitizer, which would report everything that a
+// mutex guards as a race. Each function here is found by the linker before absl's function of the
+// same name, calls that one, and reports what happens before what. absl may evaluate the condition
+// that one thread waits for on another, within its Unlock: reads there are not recorded.
 #include <dlfcn.h>
 
 #include <cstdio>
@@ -24,14 +24,14 @@ void AnnotateIgnoreReadsEnd(const char* file, int line);
 
 namespace {
 
-// The function of the same name in the library that comes after this one.
+// The function of the same name in the next library, absl's.
 void* Next(void* function) {
   Dl_info info{};
   void* const next = dladdr(function, &info) != 0 && info.dli_sname != nullptr
                          ? dlsym(RTLD_NEXT, info.dli_sname)
                          : nullptr;
   if (next == nullptr) {
-    std::fprintf(stderr, "cmake/sanitize: no function to stand before\n");
+    std::fprintf(stderr, "cmake/sanitize: absl has no function of that name\n");
     std::abort();
   }
   return next;

@@ -13,10 +13,11 @@
 namespace hookwire::server {
 namespace {
 
-// Above libtorch's own, which is 0.
+// libtorch's own allocator has priority 0.
 constexpr uint8_t kPriority = 1;
 
-// Sizes that differ by less share a block: an eighth at most is not used.
+// Rounds up to the next eighth of a power of two, so that similar sizes can use the same block. At
+// most an eighth of a block is unused.
 size_t RoundUp(size_t bytes) {
   const size_t step = std::max<size_t>(1, std::bit_floor(bytes) / 8);
   return (bytes + step - 1) / step * step;
@@ -30,7 +31,7 @@ void* Map(size_t bytes) {
 
 }  // namespace
 
-// All blocks that tensors have. Who lets go of memory says where it begins, and nothing else.
+// The blocks that tensors use, with their sizes: a deleter is given only the address.
 struct BlockCache::InUse {
   struct Owned {
     BlockCache* cache;
@@ -75,7 +76,7 @@ c10::DataPtr BlockCache::allocate(size_t bytes) {
 
 void* BlockCache::TakeKept(size_t bytes) {
   const absl::MutexLock lock(&mutex_);
-  // The newest: its bytes may still be in the processor's cache.
+  // The block that was freed last: its bytes may still be in the processor's cache.
   const auto found = std::find_if(kept_.rbegin(), kept_.rend(),
                                   [bytes](const Block& block) { return block.bytes == bytes; });
   if (found == kept_.rend()) return nullptr;

@@ -1,9 +1,9 @@
-// Memory for large tensors on the CPU, kept for the next ones.
+// An allocator for large tensors on the CPU that keeps freed memory for the next tensor.
 //
-// The C library gives large blocks back to the system as soon as they are free, and the system
-// clears every page of those that it gives out: for a tensor that is written once and sent, that
-// takes longer than writing it. Layers of a pass, and passes after each other, ask for the same few
-// sizes again and again.
+// The C library returns a large block to the operating system as soon as it is freed, and the
+// system clears every page of a block that it hands out. For a tensor that is written once and
+// sent, the clearing takes longer than the writing. The layers of a pass, and passes after each
+// other, allocate the same few sizes again and again.
 #ifndef HOOKWIRE_SERVER_MEMORY_BLOCK_CACHE_H_
 #define HOOKWIRE_SERVER_MEMORY_BLOCK_CACHE_H_
 
@@ -17,21 +17,21 @@
 
 namespace hookwire::server {
 
-// Thread-safe. Blocks smaller than `Options::min_block_bytes` are the default allocator's. Where
-// the system has no memory left, what is kept is given back before that is said, as libtorch's
-// default allocator says it.
+// Thread-safe. Blocks smaller than `Options::min_block_bytes` come from libtorch's default
+// allocator. Where the system has no memory left, the cache returns what it keeps and asks the
+// default allocator, which throws as it always does if there is still not enough.
 class BlockCache final : public c10::Allocator {
  public:
   struct Options {
     size_t min_block_bytes = size_t{1} << 20;
-    // In blocks that nobody uses. Beyond that the one that has been free for longest goes.
+    // The most bytes of free blocks. Beyond that, those that were freed first are returned.
     size_t max_kept_bytes = size_t{64} << 20;
   };
 
   // The process's own, which is never destroyed: tensors may outlive everything else.
   static BlockCache& Global();
-  // From now on tensors on the CPU lie in the global cache's memory. A build with AddressSanitizer
-  // keeps libtorch's allocator: there the sanitizer knows where each block ends.
+  // Makes the global cache libtorch's allocator for the CPU. Does nothing in a build with
+  // AddressSanitizer, which must see every allocation to find accesses beyond its end.
   static void InstallGlobal();
 
   explicit BlockCache(const Options& options) : options_(options) {}
@@ -47,7 +47,7 @@ class BlockCache final : public c10::Allocator {
     default_copy_data(to, from, bytes);
   }
 
-  // Gives the system what nobody uses.
+  // Returns the free blocks to the operating system.
   void GiveBack();
 
   size_t kept_bytes() const;
@@ -59,15 +59,15 @@ class BlockCache final : public c10::Allocator {
   };
   struct InUse;
 
-  // Null where there is none of that size.
+  // A free block of that size; null where there is none.
   void* TakeKept(size_t bytes);
   void Keep(const Block& block);
-  // What a tensor calls with its memory when it lets go.
+  // The deleter of every tensor's memory.
   static void Release(void* data);
 
   const Options options_;
   mutable absl::Mutex mutex_;
-  // Nobody uses them; the oldest first.
+  // Free blocks, in the order in which they were freed.
   std::deque<Block> kept_ ABSL_GUARDED_BY(mutex_);
   size_t kept_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
 };

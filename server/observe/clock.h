@@ -1,4 +1,4 @@
-// Where time comes from. Passed in, so that tests decide what time it is.
+// The current time, as an interface, so that tests can set it.
 #ifndef HOOKWIRE_SERVER_OBSERVE_CLOCK_H_
 #define HOOKWIRE_SERVER_OBSERVE_CLOCK_H_
 

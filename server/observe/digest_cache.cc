@@ -30,7 +30,7 @@ constexpr absl::string_view kSuffix = ".digest";
 constexpr absl::string_view kPrefix = "sha256:";
 constexpr size_t kHexDigits = 64;
 constexpr size_t kDigestBytes = kPrefix.size() + kHexDigits;
-// As coarse as file systems are with their times.
+// The coarsest step of modification times among file systems (FAT's).
 constexpr absl::Duration kTimeStep = absl::Seconds(2);
 
 std::string Sha256Of(const std::string& text) {
@@ -39,7 +39,7 @@ std::string Sha256Of(const std::string& text) {
   return std::move(hash).Finish().value_or("");
 }
 
-// What an entry begins with: whose digest it is.
+// The first lines of an entry: the files whose digest it is.
 std::string HeadOf(absl::Span<const model::FileStamp> files) {
   std::string head = "hookwire digest 1\n";
   for (const model::FileStamp& file : files) {
@@ -49,7 +49,7 @@ std::string HeadOf(absl::Span<const model::FileStamp> files) {
   return head;
 }
 
-// The whole of it; its last line tells whether it is whole.
+// The text of an entry. Its last line is the SHA-256 of the others.
 std::string EntryOf(const std::string& head, const std::string& digest) {
   const std::string body = absl::StrCat(head, digest, "\n");
   return absl::StrCat(body, Sha256Of(body), "\n");
@@ -65,7 +65,7 @@ bool IsName(const std::string& name) {
                      [](unsigned char c) { return std::isxdigit(c) != 0; });
 }
 
-// Up to `limit` bytes of a file that this user alone can have written; empty where it is none.
+// Up to `limit` bytes of a regular file that only this user can have written; empty if it is none.
 std::string ReadOwn(const std::string& path, size_t limit) {
   const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
   if (fd < 0) return "";
@@ -81,7 +81,7 @@ std::string ReadOwn(const std::string& path, size_t limit) {
   return text;
 }
 
-// Whole or not at all, whoever reads or writes at the same time.
+// Writes the file atomically: readers see the old content or the new one. False where it fails.
 bool WriteWhole(const std::string& path, const std::string& text) {
   std::string temporary = absl::StrCat(path, ".XXXXXX");
   const int fd = mkostemp(temporary.data(), O_CLOEXEC);  // mode 0600
@@ -92,7 +92,7 @@ bool WriteWhole(const std::string& path, const std::string& text) {
   return false;
 }
 
-// With those above it. Those that are there keep their mode.
+// Creates the directory and its parents. Existing ones keep their mode.
 void MakeDirectory(const fs::path& directory) {
   std::error_code error;
   if (directory.empty() || fs::exists(directory, error)) return;
@@ -103,7 +103,7 @@ void MakeDirectory(const fs::path& directory) {
 }  // namespace
 
 std::string DigestCache::DefaultDirectory() {
-  // The XDG base directory specification has relative paths ignored.
+  // The XDG base directory specification says that relative paths are to be ignored.
   const char* const cache = std::getenv("XDG_CACHE_HOME");
   if (cache != nullptr && cache[0] == '/') return absl::StrCat(cache, "/hookwire/digests");
   const char* const home = std::getenv("HOME");

@@ -23,20 +23,20 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-// Between an event's message and its fields, on their way through spdlog.
+// Separates an event's message from its fields in the text that spdlog carries.
 constexpr char kFieldsFollow = '\x1e';
 
 std::string Dump(const Json& value) {
   return value.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
-// One line's worth of `text`: as in JSON, without the quotation marks around it.
+// `text` with line breaks and control characters escaped as in JSON, without the quotation marks.
 std::string Escape(std::string_view text) {
   const std::string quoted = Dump(std::string(text));
   std::string plain;
   plain.reserve(quoted.size());
   for (size_t i = 1; i + 1 < quoted.size(); ++i) {
-    // Quotation marks need no escape outside of quotation marks.
+    // A quotation mark is not escaped: there are none around the text.
     if (quoted[i] == '\\' && quoted[i + 1] == '"') continue;
     if (quoted[i] == '\\' && quoted[i + 1] == '\\') plain += quoted[i++];
     plain += quoted[i];
@@ -44,7 +44,7 @@ std::string Escape(std::string_view text) {
   return plain;
 }
 
-// A value as text: quoted where it would not be one word.
+// A value of a text line: in quotation marks where it is not a single word.
 std::string Word(const Json& value) {
   if (!value.is_string()) return Dump(value);
   const std::string& text = value.get_ref<const std::string&>();
@@ -79,7 +79,7 @@ class LineFormatter final : public spdlog::formatter {
     std::string line;
     if (format_ == LogFormat::kJson) {
       Json object = {{"time", time}, {"level", level}, {"message", std::string(message)}};
-      // A field cannot take the place of these three.
+      // emplace: a field of one of these names does not replace them.
       for (auto& [key, value] : fields.items()) object.emplace(key, std::move(value));
       line = Dump(object);
     } else {
@@ -95,7 +95,7 @@ class LineFormatter final : public spdlog::formatter {
   const LogFormat format_;
 };
 
-// Writes lines where the descriptor takes them at once.
+// Writes a line if the descriptor takes it without blocking, else drops it.
 class NonBlockingSink final : public spdlog::sinks::base_sink<std::mutex> {
  public:
   explicit NonBlockingSink(int fd) : fd_(fd) {}
@@ -113,7 +113,7 @@ class NonBlockingSink final : public spdlog::sinks::base_sink<std::mutex> {
 
  private:
   bool Write(std::string_view line) const {
-    // A pipe that is ready takes PIPE_BUF bytes without blocking; a longer line goes in parts.
+    // A pipe that poll calls ready takes PIPE_BUF bytes without blocking.
     while (!line.empty()) {
       pollfd ready = {fd_, POLLOUT, 0};
       if (poll(&ready, 1, /*timeout=*/0) != 1 || (ready.revents & POLLOUT) == 0) return false;
@@ -128,7 +128,7 @@ class NonBlockingSink final : public spdlog::sinks::base_sink<std::mutex> {
   uint64_t dropped_ = 0;
 };
 
-// The libraries call plain functions without a context.
+// Global, since the libraries call plain functions without a context.
 std::weak_ptr<spdlog::logger>& LibraryLogger() {
   static auto* logger = new std::weak_ptr<spdlog::logger>();
   return *logger;
@@ -137,7 +137,7 @@ std::weak_ptr<spdlog::logger>& LibraryLogger() {
 void LogOfGrpc(gpr_log_func_args* args) {
   const std::shared_ptr<spdlog::logger> logger = LibraryLogger().lock();
   if (logger == nullptr) return;
-  // What concerns a caller comes as a status as well; the core's own lines are for those who ask.
+  // Errors of a call are reported as its status; the core's lines are for debugging.
   const auto level =
       args->severity == GPR_LOG_SEVERITY_ERROR ? spdlog::level::debug : spdlog::level::trace;
   if (logger->should_log(level)) LogEvent(*logger, level, args->message, {{"from", "grpc"}});
@@ -146,7 +146,7 @@ void LogOfGrpc(gpr_log_func_args* args) {
 void LogOfProtobuf(google::protobuf::LogLevel, const char*, int, const std::string& message) {
   const std::shared_ptr<spdlog::logger> logger = LibraryLogger().lock();
   if (logger == nullptr) return;
-  // About what a client sent, which is answered with an error.
+  // These concern bytes from a client, which is answered with an error.
   LogEvent(*logger, spdlog::level::debug, message, {{"from", "protobuf"}});
 }
 
@@ -173,7 +173,7 @@ std::shared_ptr<spdlog::logger> MakeLogger(LogFormat format, spdlog::level::leve
 void LogEvent(spdlog::logger& logger, spdlog::level::level_enum level, std::string_view message,
               const Json& fields) {
   if (!logger.should_log(level)) return;
-  // A string, not a format: braces in it mean nothing.
+  // As a string_view_t, so that spdlog does not take braces for a format.
   std::string payload(message);
   payload += kFieldsFollow;
   payload += Dump(fields);

@@ -18,17 +18,18 @@ struct RunRecord {
   std::string peer;
   uint64_t sequences = 0;
   uint64_t tokens = 0;
-  // That were emitted.
+  // Tensors and payload bytes that the pass emitted.
   uint64_t tensors = 0;
   uint64_t bytes = 0;
-  // Non-finite elements that left.
+  // NaN and infinite elements of these.
   uint64_t non_finite = 0;
   absl::Duration queued;
   absl::Duration computed;
   absl::Status status;
 };
 
-// At level info; a failure of the server's own at level error.
+// Logs at level info; at level error where the status is a failure of the server (INTERNAL,
+// UNKNOWN, DATA_LOSS).
 void LogRun(spdlog::logger& logger, const RunRecord& record);
 
 }  // namespace hookwire::server

@@ -45,8 +45,8 @@ WeightsDigest::~WeightsDigest() {
 }
 
 void WeightsDigest::Compute() {
-  // For this thread alone, as Linux has it: passes come first, but on a busy machine the digest
-  // gets done too. Where it fails the digest just takes its share.
+  // On Linux this lowers the priority of the calling thread alone: passes come first, and on a busy
+  // machine the digest still gets some time. It does not matter if it fails.
   setpriority(PRIO_PROCESS, 0, 10);
   absl::StatusOr<std::string> digest = ReadAll();
   if (digest.ok() && std::all_of(files_.begin(), files_.end(), [](const auto& file) {

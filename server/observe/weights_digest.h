@@ -22,34 +22,35 @@
 
 namespace hookwire::server {
 
-// Thread-safe. Its thread takes only processor time that nobody else wants.
+// Thread-safe. Computes on a thread of its own, at a lower scheduling priority than passes.
 class WeightsDigest {
  public:
   using Files = std::vector<std::shared_ptr<const model::MappedFile>>;
 
   struct Options {
-    // Of the DigestCache.
+    // For DigestCache; "" for none.
     std::string cache_directory;
-    // How files are read.
+    // Reads a file; for tests.
     std::function<ssize_t(int fd, void* to, size_t bytes, off_t from)> read = &pread;
   };
 
-  // The digest is there at once where the cache has it. Otherwise starts to read the files, one
-  // after another in this order: those that are mapped, whatever has become of their names.
+  // Takes the digest from the cache, or starts the thread, which reads the files in this order: the
+  // mapped files themselves, also if their names have since been removed or replaced.
   WeightsDigest(Files files, Options options);
-  // Stops at once, done or not.
+  // Ends the thread after at most one block more.
   ~WeightsDigest();
 
-  // "sha256:" and 64 hex digits, or "pending" while it is being computed (for ever, where a file
-  // cannot be read or changes meanwhile).
+  // "sha256:" and 64 hex digits, or "pending" while it is being computed. Stays "pending" where a
+  // file could not be read or has changed meanwhile.
   std::string value() const;
 
-  // Waits until the digest is there or cannot be: why it cannot.
+  // Waits until the digest is known (OK), or cannot be computed: then the error that says why.
+  // DeadlineExceeded after `timeout`.
   absl::Status Wait(absl::Duration timeout) const;
 
  private:
   void Compute();
-  // CANCELLED soon after `stop_` becomes true.
+  // CANCELLED once `stop_` is true.
   absl::StatusOr<std::string> ReadAll() const;
 
   const Files files_;

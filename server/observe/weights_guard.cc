@@ -10,7 +10,7 @@
 namespace hookwire::server {
 namespace {
 
-// With the file's name alone: where the server keeps it is not the clients' business.
+// Names the file without its directory, which clients need not know.
 absl::Status WeightsChanged(const model::FileChange& change) {
   const std::string file = std::filesystem::path(change.path).filename().string();
   return MakeError(

@@ -1,5 +1,5 @@
-// Whether the weights are still those that the server has loaded. Where they are not, nothing that
-// it computes can be trusted, for good: only a new start helps.
+// Whether the weight files have changed since the server loaded them. Weights are mapped, so that a
+// change of a file changes the model: after one, results are refused until the server is restarted.
 #ifndef HOOKWIRE_SERVER_OBSERVE_WEIGHTS_GUARD_H_
 #define HOOKWIRE_SERVER_OBSERVE_WEIGHTS_GUARD_H_
 
@@ -19,20 +19,20 @@ namespace hookwire::server {
 // Thread-safe.
 class WeightsGuard {
  public:
-  // Looks at the files: model::Checkpoint::Change in the daemon.
+  // Compares the files with what was loaded: model::Checkpoint::Change in the daemon.
   using Look = std::function<std::optional<model::FileChange>()>;
 
   explicit WeightsGuard(Look look);
 
-  // Looks, and says what it or an earlier look has found: FAILED_PRECONDITION/WEIGHTS_CHANGED, with
-  // the file's name and what has changed. What was computed before an OK comes of the weights that
-  // the server has loaded.
+  // Looks at the files. FAILED_PRECONDITION/WEIGHTS_CHANGED, with the file's name and what has
+  // changed, where this or an earlier Check has found a change. OK means that whatever was computed
+  // before was computed from the weights that the server has loaded.
   absl::Status Check();
 
-  // What the last Check found. Costs next to nothing.
+  // The result of the last Check, without looking at the files.
   absl::Status status() const;
 
-  // What has changed, once a Check has found it.
+  // The change that a Check has found.
   std::optional<model::FileChange> change() const;
 
  private:
@@ -44,13 +44,13 @@ class WeightsGuard {
   absl::Status status_ ABSL_GUARDED_BY(mutex_);
 };
 
-// Checks again and again, on a thread of its own, until there is a change.
+// Checks at an interval, on a thread of its own, until there is a change.
 class WeightsWatch {
  public:
-  // Calls `on_change` at most once, from its thread. `guard` must outlive it.
+  // Calls `on_change` at the first change, once, on its thread. `guard` must outlive the watch.
   WeightsWatch(WeightsGuard& guard, absl::Duration interval,
                std::function<void(const model::FileChange&)> on_change);
-  // After this `on_change` is not called.
+  // Waits for a running `on_change`; it is not called after this.
   ~WeightsWatch();
 
  private:

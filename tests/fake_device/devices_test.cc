@@ -1,4 +1,4 @@
-// Passes on devices other than the CPU, one and several, give what they give on the CPU.
+// Passes on one or several devices other than the CPU give the same results as on the CPU.
 #include <ATen/ops/allclose.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/equal.h>
@@ -83,7 +83,7 @@ TEST_P(OnDevices, GiveWhatTheCpuGives) {
   const TinyOptions tiny = Tiny(variant, dtype);
   const bool invariant = numerics == model::Numerics::kInvariant;
   const Executor::Options options{.numerics = numerics};
-  // The fake device's operators lay views out anew, and the bits of an expert's GELU depend on it.
+  // The fake device copies views, and the bits of an expert's GELU depend on its input's layout.
   const bool bits = numerics == model::Numerics::kReference && variant != TinyVariant::kMoe;
   const auto cpu = ModelOn({"cpu"}, tiny, invariant);
   for (const Names& names : {kOne, kSeveral}) {
@@ -111,8 +111,8 @@ TEST_P(OnDevices, GiveWhatTheCpuGives) {
   }
 }
 
-// Other bits may become other choices in bfloat16: there, tests/parity holds them against the
-// truth.
+// Not in bfloat16, where other bits can change which expert is chosen: tests/parity compares these
+// with a computation in float32.
 INSTANTIATE_TEST_SUITE_P(
     Float32, OnDevices,
     ::testing::Combine(::testing::Values(TinyVariant::kEType, TinyVariant::kDense,

@@ -1,16 +1,18 @@
-// libtorch's devices "fake:0" to "fake:2": memory of this host that behaves as another device's.
+// Libtorch devices "fake:0" to "fake:2", whose memory is memory of this host.
 //
-// Every operator runs on the CPU and its result goes back (libtorch's own fallback). Where a device
-// forgives nothing, it forgives nothing either:
-// - Tensors of different devices do not meet in an operator.
-// - A copy to pinned memory that need not block happens only when somebody waits for it, or asks
-//   often enough; until then the bytes there are wrong. It reads memory as it is by then.
-// - Such a copy on a stream of its own must have been told to wait for what the thread computed
-//   before it.
-// - Memory that was given back holds other bytes at once.
-// - Memory is limited: HOOKWIRE_FAKE_DEVICE_MB (1024) on device 0, twice that on device 1, and so
-//   on.
-// What it cannot show is a kernel that runs late: operators themselves are done when they return.
+// Every operator runs on the CPU, and its result is copied back (libtorch's cpu_fallback). Mistakes
+// that fail on a GPU fail here too:
+// - An operator with tensors of different devices throws.
+// - A non-blocking copy to pinned memory is done only when its event or stream is waited for, or
+//   queried often enough. Until then the target holds wrong bytes (NaN). It then copies what the
+//   source holds at that time.
+// - Such a copy on a side stream throws if the stream has not been told to wait for everything that
+//   the thread has computed so far.
+// - Freed memory is overwritten at once.
+// - Memory is limited: HOOKWIRE_FAKE_DEVICE_MB (default 1024) on device 0, twice that on device 1,
+//   three times on device 2.
+// It does not imitate kernels that run later than they are called: an operator has finished when it
+// returns.
 #include <ATen/EmptyTensor.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/detail/PrivateUse1HooksInterface.h>
@@ -48,13 +50,13 @@ namespace {
 
 constexpr c10::DeviceIndex kDevices = 3;
 constexpr auto kFake = c10::DeviceType::PrivateUse1;
-// What memory holds while nothing right is there: NaN, read as a number of any dtype.
+// The byte that fills memory without a valid content: NaN in every floating-point dtype.
 constexpr int kWrong = 0xFF;
 
-// Of a device, among arrays.
+// The index of a device in an array.
 size_t Slot(c10::DeviceIndex device) { return static_cast<uint8_t>(device); }
 
-// A stream's work: copies that nobody has waited for.
+// The pending copies of one stream. `asked` and `done` count its copies since the start.
 struct Queue {
   std::deque<std::function<void()>> waiting;
   uint64_t asked = 0;
@@ -74,7 +76,7 @@ struct Event {
   c10::DeviceIndex device = 0;
   c10::StreamId stream = 0;
   uint64_t ticket = 0;
-  // How much the recording thread had computed on the device.
+  // How many operators the recording thread had run on the device.
   uint64_t computed = 0;
 };
 
@@ -82,17 +84,17 @@ std::mutex& Mutex() {
   static auto* const kMutex = new std::mutex();
   return *kMutex;
 }
-// Under the mutex.
+// REQUIRES: the caller holds Mutex().
 Queue& QueueOf(c10::DeviceIndex device, c10::StreamId stream) {
   static auto* const kQueues = new std::map<std::pair<c10::DeviceIndex, c10::StreamId>, Queue>();
   return (*kQueues)[{device, stream}];
 }
 
-// Of this thread.
+// State of this thread.
 thread_local c10::DeviceIndex current_device = 0;
 thread_local std::array<c10::StreamId, kDevices> current_stream = {};
-// How many operators have run on a device, and how many of them a stream there has been told to
-// wait for.
+// How many operators this thread has run on each device, and how many of them each stream has been
+// told to wait for.
 thread_local std::array<uint64_t, kDevices> computed = {};
 thread_local std::map<std::pair<c10::DeviceIndex, c10::StreamId>, uint64_t> awaited;
 
@@ -156,7 +158,7 @@ void Memory::Free(void* held) {
   std::memset(block->data, kWrong, block->bytes);
   const std::lock_guard<std::mutex> lock(Mutex());
   TheMemory().used_[Slot(block->device)] -= block->bytes;
-  // Late copies may still read it: given back when others have been.
+  // Pending copies may still read it: freed only after 4096 further blocks.
   static auto* const kOld = new std::deque<Block*>();
   kOld->push_back(block);
   if (kOld->size() < 4096) return;
@@ -324,13 +326,13 @@ at::Tensor CopyFrom(const at::Tensor& from, const at::Tensor& to, bool non_block
   const c10::StreamId stream = current_stream[index];
   if (stream != 0) {
     TORCH_CHECK((awaited[{device.index(), stream}]) == computed[index],
-                "a copy on a stream of its own that does not wait for what it copies");
+                "a copy on a side stream that was not told to wait for its source");
   }
   {
     const std::lock_guard<std::mutex> lock(Mutex());
     Queue& queue = QueueOf(device.index(), stream);
     if (non_blocking && !from.is_cpu() && to.is_cpu()) {
-      TORCH_CHECK(to.is_contiguous(), "such a copy fills memory in order");
+      TORCH_CHECK(to.is_contiguous(), "the target of a non-blocking copy must be contiguous");
       std::memset(to.data_ptr(), kWrong, to.nbytes());
       ++queue.asked;
       const at::Tensor later = at::from_blob(to.data_ptr(), to.sizes(), to.options());
@@ -360,7 +362,7 @@ at::Tensor& SetStorage(at::Tensor& self, at::Storage source, int64_t offset, at:
   return at::native::set_storage_cpu_(self, std::move(source), offset, size, stride);
 }
 
-// Numbers may be on the CPU.
+// Throws if the tensors are on different devices; 0-d tensors may be on the CPU.
 void CheckOneDevice(const c10::OperatorHandle& op, const torch::jit::Stack& stack,
                     std::optional<c10::Device>& device) {
   const auto check = [&](const at::Tensor& tensor) {
@@ -408,7 +410,7 @@ TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {
   m.impl("_copy_from", CopyFrom);
   m.impl("_copy_from_and_resize", CopyFromAndResize);
   m.impl("_local_scalar_dense", LocalScalar);
-  // Made of others elsewhere, whose bits are not those of the whole.
+  // Without this, libtorch composes it of other operators, which give other bits.
   m.impl("_grouped_mm", torch::CppFunction::makeFromBoxedFunction<&OnTheCpu>());
 }
 

@@ -1,5 +1,5 @@
-// Requests written down briefly, and what is expected of the errors that they meet. Header-only,
-// for the rooms of the server.
+// Short notations for requests, and for the errors that they are expected to be refused with.
+// Header-only, for tests of server/.
 #ifndef HOOKWIRE_TESTS_UNIT_SUPPORT_RUN_SPECS_H_
 #define HOOKWIRE_TESTS_UNIT_SUPPORT_RUN_SPECS_H_
 
@@ -53,7 +53,7 @@ inline PlanOr TryPlan(const v1::RunSpec& spec, const model::TextModel& model = T
   return server::Planner(model, limits).Plan(spec);
 }
 
-// The plan of a request that has one.
+// The plan of a valid request.
 inline std::shared_ptr<const server::RunPlan> MustPlan(
     const v1::RunSpec& spec, const model::TextModel& model = TinyModel()) {
   auto plan = TryPlan(spec, model);
@@ -61,11 +61,11 @@ inline std::shared_ptr<const server::RunPlan> MustPlan(
   return *std::move(plan);
 }
 
-// What a request is refused with.
+// The error that a request is expected to be refused with.
 struct Refusal {
   v1::ErrorReason reason;
   std::string field;
-  // A part of the sentence.
+  // A part of the message.
   std::string message;
 };
 

@@ -1,4 +1,4 @@
-// Directories that go away. Header-only.
+// Temporary directories. Header-only.
 #ifndef HOOKWIRE_TESTS_UNIT_SUPPORT_TEMP_DIRECTORY_H_
 #define HOOKWIRE_TESTS_UNIT_SUPPORT_TEMP_DIRECTORY_H_
 
@@ -11,7 +11,7 @@
 
 namespace hookwire::testing {
 
-// A new directory, removed at the end with all that is in it.
+// A new directory, which the destructor removes with everything in it.
 class TempDirectory {
  public:
   TempDirectory() {
@@ -33,7 +33,7 @@ class TempDirectory {
     return path;
   }
 
-  // Before the end, for a process that will not see it.
+  // Removes it now: for a process that ends without running the destructor.
   void Remove() const {
     std::error_code ignored;
     std::filesystem::remove_all(path_, ignored);

@@ -84,8 +84,8 @@ int64_t NumElements(const std::vector<int64_t>& shape) {
   return elements;
 }
 
-// Weights that multiply (norms, scales) lie around 1, matrices keep the size of what goes through
-// them.
+// Norm weights and scales are around 1; matrices are scaled so that outputs are about as large as
+// inputs.
 std::vector<float> RandomWeight(const TinyWeight& weight, std::mt19937& random) {
   std::vector<float> numbers(static_cast<size_t>(NumElements(weight.shape)));
   const bool multiplies = weight.shape.size() == 1;

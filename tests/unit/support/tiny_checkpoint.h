@@ -22,15 +22,15 @@ struct TinyOptions {
   TinyVariant variant = TinyVariant::kEType;
   // "s" is a sliding layer, "f" a full one; the last one must be full.
   std::string layers = "sfsfsf";
-  // Of these, counted from the last (E-type alone).
+  // The last so many of these layers (E-type only).
   int n_key_value_shared_layers = 2;
   int64_t d_model = 32;
   int64_t d_mlp = 48;
   int64_t n_heads = 4;
   int64_t n_key_value_heads = 2;
-  // Of the full layers of K==V models.
+  // In the full layers of K==V models.
   int64_t n_global_key_value_heads = 1;
-  // Of the sliding and of the full layers.
+  // In sliding and in full layers.
   int64_t d_head = 8;
   int64_t d_head_full = 16;
   int64_t sliding_window = 4;
@@ -54,7 +54,7 @@ struct TinyOptions {
   uint32_t seed = 1;
 };
 
-// A checkpoint in a temporary directory, which goes with it.
+// A checkpoint in a temporary directory, which the destructor removes.
 class TinyCheckpoint {
  public:
   explicit TinyCheckpoint(const TinyOptions& options = {});

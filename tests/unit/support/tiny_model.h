@@ -1,5 +1,5 @@
-// A TextModel over a tiny checkpoint. Header-only: helpers in support/ are linked into tests of
-// every room.
+// TextModels of tiny checkpoints. Header-only, so that tests that do not link model/ can use the
+// rest of support/.
 #ifndef HOOKWIRE_TESTS_UNIT_SUPPORT_TINY_MODEL_H_
 #define HOOKWIRE_TESTS_UNIT_SUPPORT_TINY_MODEL_H_
 
@@ -15,7 +15,7 @@
 
 namespace hookwire::testing {
 
-// The weights stay mapped after the checkpoint's directory is gone.
+// A new model. Its weights stay mapped after the checkpoint's directory is removed.
 inline std::unique_ptr<const model::TextModel> MakeTinyModel(
     const TinyOptions& options = {}, const model::TextModel::Options& load = {}) {
   const TinyCheckpoint directory(options);
@@ -26,7 +26,7 @@ inline std::unique_ptr<const model::TextModel> MakeTinyModel(
   return *std::move(loaded);
 }
 
-// One model for each variant and dtype, made when it is first asked for and kept to the end.
+// One model for each variant and dtype, made at the first call and kept until the process ends.
 inline const model::TextModel& TinyModel(TinyVariant variant = TinyVariant::kEType,
                                          const std::string& dtype = "float32") {
   static auto* models =

@@ -1,5 +1,5 @@
-// The allocator of tensors on the CPU, watched: how much it has out, and where a test wants it, out
-// of memory. Header-only.
+// An allocator for tensors on the CPU that measures how much memory is in use, and that a test can
+// make fail. Header-only.
 #ifndef HOOKWIRE_TESTS_UNIT_SUPPORT_WATCHED_ALLOCATOR_H_
 #define HOOKWIRE_TESTS_UNIT_SUPPORT_WATCHED_ALLOCATOR_H_
 
@@ -17,8 +17,8 @@
 
 namespace hookwire::testing {
 
-// In place from its making to its end; one at a time. Memory that was allocated through it may
-// outlive it.
+// libtorch's CPU allocator from the constructor to the destructor; only one may exist at a time.
+// Memory that was allocated through it may outlive it.
 class WatchedAllocator final : public c10::Allocator {
  public:
   WatchedAllocator() : real_(c10::GetCPUAllocator()) { c10::SetCPUAllocator(this, kPriority); }
@@ -47,14 +47,14 @@ class WatchedAllocator final : public c10::Allocator {
     default_copy_data(dest, src, count);
   }
 
-  // The most that was out at one time since the last Reset, over what was out then.
+  // The most bytes in use at one time since the last Reset, minus the bytes in use at that Reset.
   static size_t Peak() { return GetState().peak - GetState().base; }
   static void Reset() {
     GetState().base = GetState().out.load();
     GetState().peak = GetState().out.load();
   }
 
-  // May throw.
+  // Called before each allocation; may throw in its place.
   std::function<void(size_t bytes)> before_allocation;
 
  private:
