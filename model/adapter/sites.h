@@ -21,7 +21,7 @@ enum class Site {
   kRotaryFullIn,
   kRotaryFullCos,
   kRotaryFullSin,
-  // A block. The four sites of a norm are consecutive: NormSites counts on it.
+  // A block. The four sites of a norm are consecutive: HookedNorm counts on it.
   kBlockIn,
   kQInput,
   kKInput,
