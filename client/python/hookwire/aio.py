@@ -12,7 +12,6 @@ import asyncio
 import contextlib
 import contextvars
 import functools
-import inspect
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
@@ -201,10 +200,7 @@ class AsyncConnection:
                             yield entry
                             continue
                         visit = run.visit(entry)
-                        returned = visit.call()
-                        if inspect.isawaitable(returned):
-                            returned = await returned
-                        for message in visit.answer(returned):
+                        for message in visit.answer(await visit.call_and_wait()):
                             with self._errors(about):
                                 await call.write(message)
                 run.finish()

@@ -73,16 +73,52 @@ def shown(value: object) -> str:
 
 
 def to_numpy(value: Any) -> Array:
-    """A NumPy array of a torch tensor (off its device and its graph), an array or a list."""
-    if not is_torch(value):
-        return np.asarray(value)
-    tensor = value.detach().cpu().contiguous()
-    if str(tensor.dtype) == "torch.bfloat16":
-        torch = sys.modules["torch"]
-        carried: Array = tensor.view(torch.int16).numpy()
-        return carried.view(ml_dtypes.bfloat16)
-    array: Array = tensor.resolve_neg().resolve_conj().numpy()
+    """A NumPy array of a torch tensor (off its device and its graph), an array or a list of them.
+
+    Raises:
+        ArgumentTypeError: a tensor that NumPy cannot hold (sparse, quantized, float8, without data)
+            or an array with masked elements.
+        ValueError: a list whose rows have different lengths.
+    """
+    if is_torch(value):
+        return _of_torch(value)
+    if isinstance(value, (list, tuple)):
+        value = _without_torch(value)
+    elif isinstance(value, np.ma.MaskedArray) and np.ma.getmaskarray(value).any():
+        raise errors.ArgumentTypeError(
+            "an array with masked elements cannot be read: fill them, as in value.filled(0)"
+        )
+    return np.asarray(value)
+
+
+def _without_torch(value: Any) -> Any:
+    """Lists with arrays in place of torch tensors, which NumPy takes apart number by number."""
+    if is_torch(value):
+        return _of_torch(value)
+    if not isinstance(value, (list, tuple)):
+        return value
+    nested = any(isinstance(item, (list, tuple)) or is_torch(item) for item in value)
+    return [_without_torch(item) for item in value] if nested else value
+
+
+def _of_torch(value: Any) -> Array:
+    torch = sys.modules["torch"]
+    try:
+        tensor = value.detach().cpu().contiguous()
+        if tensor.dtype == torch.bfloat16:
+            carried: Array = tensor.view(torch.int16).numpy()
+            return carried.view(ml_dtypes.bfloat16)
+        array: Array = tensor.resolve_neg().resolve_conj().numpy()
+    except (TypeError, RuntimeError) as error:
+        raise errors.ArgumentTypeError(
+            f"a {value.dtype} tensor of layout {value.layout} on {value.device} cannot be read: "
+            f"make it a dense one of float32 on a real device first ({_first_line(error)})"
+        ) from error
     return array
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n")[0][:200]
 
 
 def wants_torch(choice: Tensors) -> bool:

@@ -6,9 +6,11 @@
     model.run_with_hooks(prompt, fwd_hooks=[("blocks.2.attn.hook_pattern", knock_out)])
 
 A function gets the whole tensor, [batch, pos, …], and the `Hook`, as in TransformerLens. What it
-returns, or what it has written into the tensor where it returns None, is what every later reader of
-the hook point sees. Positions that are padding hold zeros, and what is written there goes nowhere.
-Where nothing can be written, a function may look; a change there is an error.
+returns, or what the tensor then holds where it returns None (after `x[:] = …`, and after
+`x.data = …` too), is what every later reader of the hook point sees. Positions that are padding
+hold zeros, and what is written there goes nowhere. Where nothing can be written, a function may
+look; a change there is an error. An exception that a function raises comes out of the run as it is,
+with a note that names the hook point.
 """
 
 from __future__ import annotations

@@ -67,6 +67,7 @@ def names_of(where: Any, reach: Reach, *, expand: bool) -> list[str]:
 
     Raises:
         GlobNoMatchError: a function that matches nothing, or an empty list.
+        HookNotFoundError: an empty name; the server refuses others that it does not have.
         NeverFiresError: the run does not come to any of them.
         ArgumentTypeError: another kind of place.
     """
@@ -76,6 +77,12 @@ def names_of(where: Any, reach: Reach, *, expand: bool) -> list[str]:
         return [name for one in where for name in names_of(one, reach, expand=expand)]
     catalogue = reach.catalogue
     if isinstance(where, str):
+        if not where:
+            raise errors.HookNotFoundError(
+                'a hook has an empty name: it takes a name such as "blocks.0.hook_resid_pre", or a '
+                'glob such as "blocks.*.hook_resid_pre"',
+                metadata={"hook": ""},
+            )
         matched = []
         if is_glob(where) and (expand or reach.is_limited):
             matched = catalogue().match(where)

@@ -67,7 +67,7 @@ Value = float | Tensor
 def freeze(value: Any, what: str = "value") -> Value:
     """A number, or a frozen copy of a list, a NumPy array or a torch tensor.
 
-    Integers become float32; floating-point types stay as they are.
+    Integers and lists become float32; floating-point arrays and tensors keep their type.
 
     Args:
         value: of an op.
@@ -75,7 +75,7 @@ def freeze(value: Any, what: str = "value") -> Value:
 
     Raises:
         ValueDtypeError: bools, complex numbers, strings, objects, numbers beyond float64.
-        ValueShapeError: a list whose rows have different lengths.
+        ValueShapeError: a list whose rows have different lengths, or no elements.
     """
     if isinstance(value, Tensor):
         return value
@@ -83,12 +83,16 @@ def freeze(value: Any, what: str = "value") -> Value:
         try:
             return float(value)
         except OverflowError:
-            raise errors.ValueDtypeError(f"{what} is an int beyond float64") from None
+            raise errors.ValueDtypeError(
+                f"{what} is an int beyond float64, whose largest number is about 1.8e308"
+            ) from None
     accepts = "a number, or a list, NumPy array or torch tensor of real numbers"
     if value is None or isinstance(value, (str, bytes, bool, complex)):
         raise errors.ValueDtypeError(f"{what} must be {accepts}, not {dtypes.shown(value)}")
     try:
         array = dtypes.to_numpy(value)
+    except errors.ArgumentTypeError as error:
+        raise errors.ValueDtypeError(f"{what} must be {accepts}: {error}") from error
     except ValueError:
         raise errors.ValueShapeError(
             f"{what} must be {accepts}; the rows of this list have different lengths: "
@@ -97,10 +101,27 @@ def freeze(value: Any, what: str = "value") -> Value:
     if array.dtype.kind == "f":
         array = array.astype(array.dtype.newbyteorder("<"), copy=False)
     if array.dtype.kind in "iu" or (isinstance(value, (list, tuple)) and array.dtype.kind == "f"):
-        array = array.astype(np.float32)
+        array = _as_float32(array)
     if array.dtype not in _FLOATS:
-        raise errors.ValueDtypeError(f"{what} must be {accepts}, not {dtypes.shown(value)}")
+        raise errors.ValueDtypeError(
+            f"{what} must be {accepts}, in float32, bfloat16, float16, float64 or integers, not "
+            f"{dtypes.shown(value)}"
+        )
+    if array.size == 0:
+        raise errors.ValueShapeError(
+            f"{what} has no elements: its shape is {list(array.shape)}",
+            metadata={"got": str(list(array.shape))},
+        )
     return Tensor(array.dtype.name, array.shape, array.tobytes())
+
+
+def _as_float32(array: dtypes.Array) -> dtypes.Array:
+    """In float32, or in float64 where there are numbers beyond float32."""
+    with np.errstate(over="ignore"):
+        made = array.astype(np.float32)
+    if array.dtype.kind == "f" and (np.isinf(made) & ~np.isinf(array)).any():
+        return array.astype(np.float64)
+    return made
 
 
 @dataclass(frozen=True, kw_only=True)

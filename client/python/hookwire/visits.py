@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
+import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -45,15 +48,38 @@ class Visit:
         self._function = function
         self._hook = hook
         self._read_only_reason = read_only_reason
+        self._before = None if function.read_only else entry.array.copy()
+        # A view of its own, which a function may give another shape without harm to anything else.
+        shown = entry.array[:] if has_batch else entry.array[0]
+        self._shape, self._dtype = entry.array.shape, entry.array.dtype
+        self._shown_shape = shown.shape
+        self._tensor = tensor(shown)
+        self._shown_dtype = self._tensor.dtype
         # It belongs to the function now.
-        self._array, entry.array = entry.array, None
-        self._before = None if function.read_only else self._array.copy()
-        self._shown = self._array if has_batch else self._array[0]
-        self._tensor = tensor(self._shown)
+        entry.array = None
 
     def call(self) -> Any:
-        """Calls the function; what it returns, which is a coroutine where it is asynchronous."""
-        return self._function(self._tensor, self._hook)
+        """Calls the function; what it returns.
+
+        An exception of the function comes out as it is, with a note that names the hook point.
+        """
+        with self._noting():
+            return self._function(self._tensor, self._hook)
+
+    async def call_and_wait(self) -> Any:
+        """As `call`; a function that is asynchronous is awaited."""
+        with self._noting():
+            returned = self._function(self._tensor, self._hook)
+            return await returned if inspect.isawaitable(returned) else returned
+
+    @contextmanager
+    def _noting(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            if sys.version_info >= (3, 11):
+                error.add_note(f"raised by the function at {self._hook.name}: {self._function!r}")
+            raise
 
     def answer(self, returned: Any) -> Iterator[service_pb2.InteractRequest]:
         """What is to be sent for what the function has returned.
@@ -63,9 +89,17 @@ class Visit:
             ValueDtypeError: no tensor, or one of another kind of numbers.
             ReadOnlyHookError: a change where nothing can be written.
         """
+        if inspect.isawaitable(returned):
+            if inspect.iscoroutine(returned):
+                returned.close()
+            raise errors.ValueDtypeError(
+                f"the function at {self._hook.name} is asynchronous, and nothing awaits it here: "
+                "connect with hookwire.aio, or pass a function that is not",
+                metadata={"hook": self._hook.name},
+            )
         if self._before is None:
             return
-        after = self._array if returned is None else self._checked(returned)
+        after = self._written() if returned is None else self._checked(returned)
         if self._read_only_reason is not None:
             if after.tobytes() != self._before.tobytes():
                 raise errors.ReadOnlyHookError(
@@ -87,26 +121,51 @@ class Visit:
         if kept.tensors:
             yield service_pb2.InteractRequest(keep=kept)
 
+    def _written(self) -> Array:
+        """What the tensor that the function was given holds now.
+
+        A function may have written into its memory, or put other memory in its place (`x.data = …`,
+        `x.set_(…)`): in TransformerLens the pass goes on with either.
+        """
+        shape, dtype = tuple(self._tensor.shape), self._tensor.dtype
+        if shape != self._shown_shape:
+            raise self._wrong_shape(f"has made its tensor one of shape {list(shape)}", shape)
+        if dtype != self._shown_dtype:
+            raise self._wrong_dtype(f"has made its tensor one of {dtype}", dtype)
+        written: Array = self._array_of(self._tensor).reshape(self._shape)
+        return written
+
     def _checked(self, returned: Any) -> Array:
+        """What the function has returned, as the array to be sent."""
         if not hasattr(returned, "shape"):
             raise errors.ValueDtypeError(
                 f"the function at {self._hook.name} returned {type(returned).__name__}: return a "
                 "tensor, or None after changing the tensor in place",
                 metadata={"hook": self._hook.name},
             )
-        array = dtypes.to_numpy(returned)
-        if array.shape not in (self._shown.shape, self._array.shape):
-            expected, got = list(self._shown.shape), list(array.shape)
-            raise errors.ValueShapeError(
-                f"the function at {self._hook.name} returned a tensor of shape {got}; the hook "
-                f"point's is {expected}",
-                metadata={"hook": self._hook.name, "expected": str(expected), "got": str(got)},
-            )
-        if dtypes.is_floating(array.dtype) != dtypes.is_floating(self._array.dtype):
-            raise errors.ValueDtypeError(
-                f"the function at {self._hook.name} returned a tensor of {array.dtype}; the hook "
-                f"point's is {self._array.dtype}",
-                metadata={"hook": self._hook.name, "got": str(array.dtype)},
-            )
-        made: Array = array.astype(self._array.dtype, copy=False).reshape(self._array.shape)
+        array = self._array_of(returned)
+        if array.shape not in (self._shown_shape, self._shape):
+            raise self._wrong_shape(f"returned a tensor of shape {list(array.shape)}", array.shape)
+        if dtypes.is_floating(array.dtype) != dtypes.is_floating(self._dtype):
+            raise self._wrong_dtype(f"returned a tensor of {array.dtype}", array.dtype)
+        made: Array = array.astype(self._dtype, copy=False).reshape(self._shape)
         return made
+
+    def _array_of(self, tensor: Any) -> Array:
+        try:
+            return dtypes.to_numpy(tensor)
+        except errors.ArgumentTypeError as error:
+            raise self._wrong_dtype(f"gives back what is no such tensor: {error}", "") from error
+
+    def _wrong_shape(self, what: str, got: tuple[int, ...]) -> errors.ValueShapeError:
+        expected = list(self._shown_shape)
+        return errors.ValueShapeError(
+            f"the function at {self._hook.name} {what}; the hook point's is {expected}",
+            metadata={"hook": self._hook.name, "expected": str(expected), "got": str(list(got))},
+        )
+
+    def _wrong_dtype(self, what: str, got: Any) -> errors.ValueDtypeError:
+        return errors.ValueDtypeError(
+            f"the function at {self._hook.name} {what}; the hook point's is {self._shown_dtype}",
+            metadata={"hook": self._hook.name, "got": str(got)},
+        )
