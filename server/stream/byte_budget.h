@@ -80,12 +80,12 @@ class ByteBudget : public std::enable_shared_from_this<ByteBudget> {
   void Hold(uint64_t bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Reserved bytes that are not needed, or not any more.
   void Shrink(const std::string& client, uint64_t bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // The callback takes the scheduler's mutex, under which the scheduler takes this one's `mutex_`.
   void RoomCameFree() ABSL_LOCKS_EXCLUDED(mutex_);
 
   const uint64_t limit_;
   const uint64_t share_;
-  mutable absl::Mutex mutex_;
+  // on_room_ takes the scheduler's mutex, under which the scheduler takes this one.
+  mutable absl::Mutex mutex_ ABSL_ACQUIRED_AFTER(on_room_mutex_);
   uint64_t held_ ABSL_GUARDED_BY(mutex_) = 0;
   uint64_t peak_ ABSL_GUARDED_BY(mutex_) = 0;
   uint64_t reserved_ ABSL_GUARDED_BY(mutex_) = 0;

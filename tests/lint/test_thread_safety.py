@@ -1,11 +1,13 @@
-"""`./run lint` finds a member that is read without the mutex that guards it.
+"""`./run lint` finds wrong uses of mutexes: .clang-tidy turns on clang's -Wthread-safety.
 
-.clang-tidy turns on clang's -Wthread-safety. Were it dropped there, lint would pass without a word.
+Were it dropped there, lint would pass without a word.
 """
 
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parents[2]
 
@@ -15,14 +17,15 @@ COUNTER = """
 
 class Counter {
  public:
-  int value() const {
+  int value() {
     %s
     return value_;
   }
 
  private:
-  mutable absl::Mutex mutex_;
-  int value_ ABSL_GUARDED_BY(mutex_) = 0;
+  absl::Mutex first_;
+  absl::Mutex second_ ABSL_ACQUIRED_AFTER(first_);
+  int value_ ABSL_GUARDED_BY(second_) = 0;
 };
 """
 
@@ -34,12 +37,21 @@ def tidy(source: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True)
 
 
-def test_lint_finds_a_guarded_member_that_is_read_without_its_mutex(tmp_path: Path) -> None:
-    locked = tmp_path / "locked.cc"
-    locked.write_text(COUNTER % "absl::MutexLock lock(&mutex_);")
-    unlocked = tmp_path / "unlocked.cc"
-    unlocked.write_text(COUNTER % "")
-    assert tidy(locked).returncode == 0
-    found = tidy(unlocked)
-    assert found.returncode != 0
-    assert "reading variable 'value_' requires holding mutex 'mutex_'" in found.stdout
+@pytest.mark.parametrize(
+    ("locks", "finding"),
+    [
+        ("first second", ""),
+        ("second", ""),
+        ("", "reading variable 'value_' requires holding mutex 'second_'"),
+        ("first", "reading variable 'value_' requires holding mutex 'second_'"),
+        ("second first", "mutex 'first_' must be acquired before 'second_'"),
+        ("second second", "acquiring mutex 'second_' that is already held"),
+    ],
+)
+def test_lint_finds_wrong_locking(tmp_path: Path, locks: str, finding: str) -> None:
+    source = tmp_path / "counter.cc"
+    taken = [f"absl::MutexLock lock{i}(&{name}_);" for i, name in enumerate(locks.split())]
+    source.write_text(COUNTER % "\n    ".join(taken))
+    found = tidy(source)
+    assert (found.returncode == 0) == (finding == "")
+    assert finding in found.stdout
