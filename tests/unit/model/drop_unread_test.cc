@@ -1,4 +1,5 @@
-// Rows that nobody reads leave a pass where no layer makes keys and values any more.
+// TextModel::DropUnread: rows that nothing reads are dropped before the layers that share keys and
+// values.
 #include <ATen/ops/allclose.h>
 
 #include <cstdint>
@@ -77,7 +78,7 @@ TEST_F(DropUnread, SequencesOfOneLengthGoOnTogether) {
   ExpectTheSameFrom(state, sequences, {{6}, {6}, {6}}, nobody);
 }
 
-// Equally many rows, of which one sees more keys than the other.
+// Two sequences with equally many rows left, and different numbers of keys.
 TEST_F(DropUnread, RowsOfSequencesOfOtherLengthsAreToldApart) {
   RecordingTap nobody(model_.catalogue());
   PassState state = Half(ThreeSequences(), nobody);

@@ -1,4 +1,5 @@
-// What becomes of mapped files, and of the process, when somebody else lays hands on them.
+// Mapped files that another process writes to, truncates or replaces, and what happens to this
+// process.
 
 #include "model/checkpoint/mapped_file.h"
 
@@ -37,7 +38,7 @@ using ::testing::Optional;
 
 constexpr size_t kBytes = 1 << 20;
 
-// Whether all that is mapped is this byte; reads every page.
+// Whether every mapped byte has this value; reads every page.
 bool IsAll(const MappedFile& file, char byte) {
   const volatile std::byte* const data = file.data();
   size_t others = 0;
@@ -49,7 +50,7 @@ void Truncate(const std::string& path, size_t bytes) {
   ASSERT_EQ(truncate(path.c_str(), static_cast<off_t>(bytes)), 0);
 }
 
-// Writes over what is there.
+// Overwrites the bytes from `from` on.
 void WriteAt(const std::string& path, size_t from, const std::string& bytes) {
   std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
   file.seekp(static_cast<std::streamoff>(from));

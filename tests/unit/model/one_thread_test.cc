@@ -1,6 +1,6 @@
 #include "model/nn/one_thread.h"
 
-// ThreadSanitizer's build has no threads of libtorch's in code of our own (HookwireTorch.cmake).
+// In ThreadSanitizer's build, our own loops are not parallel (HookwireTorch.cmake).
 #if !defined(__SANITIZE_THREAD__)
 #include <ATen/Parallel.h>
 

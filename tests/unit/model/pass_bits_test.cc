@@ -1,4 +1,4 @@
-// Bits: what reading, identity writes, neighbours, stops and selections of rows must not change.
+// Reads, writes of the same value, other sequences, stops and selections of rows change no bits.
 #include <algorithm>
 #include <string>
 #include <thread>
@@ -30,7 +30,7 @@ using ::hookwire::testing::TinyVariant;
 
 at::Tensor Clone(const at::Tensor& value) { return value.clone(); }
 
-// Adds noise; the mask of attention scores stays.
+// Adds noise; masked attention scores stay −inf.
 at::Tensor Disturb(const at::Tensor& value) {
   return value + (RandomTensor(value.sizes(), 99) * 0.5).to(value.scalar_type());
 }
@@ -48,7 +48,7 @@ void ExpectSameSights(const RecordingTap& a, const RecordingTap& b, const Catalo
   }
 }
 
-// Hook points of one layer of each kind, and those outside the layers: each is looked at alone.
+// Hook points of one layer of each kind, and those outside the layers; each is read alone.
 std::vector<const HookPoint*> PointsToTry(const TextModel& model) {
   const int n_layers = model.config().n_layers();
   std::vector<const HookPoint*> points;
@@ -90,7 +90,7 @@ TEST_P(Bits, AnIdentityWriteChangesNothing) {
     for (const HookPoint* point : PointsToTry(model)) {
       RecordingTap read(model.catalogue());
       const auto by_read = Pass(model, ThreeSequences(), numerics(), read.Read(point->name));
-      // In fast numerics a look inside attention or a norm is computed in steps.
+      // In fast numerics, a read inside attention or a norm makes the pass compute it in steps.
       if (reference()) ExpectSameBits(by_read, untouched, point->name + " read");
       if (!point->writable) continue;
       RecordingTap write(model.catalogue());
@@ -116,8 +116,8 @@ TEST_P(Bits, AWriteInOneSequenceChangesItAlone) {
     const auto after = Pass(Model(), ThreeSequences(), numerics(), write);
     EXPECT_FALSE(SameBits(after[1], before[1])) << point->name << " has no effect";
     for (const size_t other : {0, 2}) {
-      // Batched, an expert computes the rows of all sequences together, and its bits depend on how
-      // many there are.
+      // In a batch an expert computes the rows of all sequences together, and its bits depend on
+      // the number of rows.
       if (reference() || !Model().config().has_experts()) {
         EXPECT_TRUE(SameBits(after[other], before[other])) << point->name;
       }
@@ -152,7 +152,7 @@ TEST_P(Bits, FastIsCloseToReference) {
     for (size_t s = 0; s < sequences.size(); ++s) {
       EXPECT_LT(MaxDifference(got[s], expected[s]), 5e-4);
     }
-    // Looked into, attention goes another way.
+    // A read of the scores makes the pass compute attention in steps.
     RecordingTap tap(catalogue());
     const auto in_steps = Pass(Model(), sequences, numerics(), tap.ReadEverything());
     for (size_t s = 0; s < sequences.size(); ++s) {
@@ -196,7 +196,7 @@ TEST_P(Bits, ACopyOfTheStateGoesOnByItself) {
   ASSERT_TRUE(state.ok());
   ASSERT_TRUE(Model().RunLayers(*state, n_layers / 2, nobody).ok());
   PassState copy = *state;
-  // The first goes another way to the end, before the copy goes its own.
+  // The first state runs to the end, with a write, before its copy does.
   RecordingTap writer(catalogue());
   writer.WriteAt(absl::StrCat("blocks.", n_layers / 2, ".hook_in"), Disturb);
   ASSERT_TRUE(Model().RunLayers(*state, n_layers, writer).ok());

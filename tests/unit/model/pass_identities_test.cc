@@ -1,4 +1,4 @@
-// How the values at different hook points of one pass belong together.
+// Equations between the values at different hook points of one pass.
 #include <ATen/ops/matmul.h>
 
 #include <string>
@@ -117,7 +117,7 @@ TEST_P(Identities, AttentionIsItsSteps) {
     EXPECT_LT(MaxDifference(scores.masked_fill(seen.logical_not(), 0),
                             at::matmul(q, k.transpose(1, 2)).masked_fill(seen.logical_not(), 0)),
               kClose);
-    // Who sees whom.
+    // Which keys each query attends to.
     const int64_t window =
         Layer(layer).type == LayerType::kSliding ? Model().config().sliding_window : 1000;
     for (int64_t i = 0; i < seen.size(1); ++i) {

@@ -100,7 +100,7 @@ TEST_P(Visits, ReadingOneSequenceSeesWhatReadingAllDoes) {
   Pass(Model(), ThreeSequences(), numerics(), all);
   Pass(Model(), ThreeSequences(), numerics(), one);
   for (const HookPoint& point : catalogue().points()) {
-    // Neighbours stay fused, and so differ in bits from layer to layer; this sequence does not.
+    // This sequence is computed in steps in both passes; the others are not, and their bits differ.
     EXPECT_TRUE(SameBits(one.Seen(point.name, 1), all.Seen(point.name, 1))) << point.name;
   }
 }

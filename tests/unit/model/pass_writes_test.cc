@@ -1,4 +1,4 @@
-// What a write at a hook point reaches, and what it does not.
+// Which hook points a write at another one changes, and which it does not.
 #include <ATen/ops/zeros_like.h>
 
 #include <limits>
@@ -44,7 +44,7 @@ class Written {
     Pass(model, ThreeSequences(), numerics, after_);
   }
 
-  // Whether the place has another value after the write, in the longest sequence.
+  // Whether the write changes this hook point, in the longest sequence.
   bool Changes(const std::string& name) const {
     return !SameBits(before_.Seen(name, 1), after_.Seen(name, 1));
   }
@@ -63,7 +63,7 @@ INSTANTIATE_TEST_SUITE_P(In, Writes, ::testing::Values(Numerics::kFast, Numerics
                            return info.param == Numerics::kFast ? "Fast" : "Reference";
                          });
 
-// A branch's own input is not its siblings', nor the stream's.
+// A write to one branch's input changes neither the other branches nor the residual stream.
 struct Branch {
   TinyVariant variant;
   const char* written;
@@ -146,7 +146,7 @@ TEST_P(Writes, ReachTheReadersOfThePlaceAndNoOthers) {
   for (const Branch& branch : Branches()) {
     const TextModel& model = TinyModel(branch.variant);
     for (const int layer : {0, 1}) {
-      // Full layers of the others have keys for values.
+      // In the other variants, the values of full layers are their keys (K==V).
       if (branch.variant != TinyVariant::kEType && layer == 1) continue;
       const std::string block = absl::StrCat("blocks.", layer, ".");
       const Written written(model, GetParam(), block + branch.written);

@@ -1,4 +1,4 @@
-// A tap that keeps what it is shown and writes what a test tells it to, and passes under it.
+// A tap that records what it is shown and writes what a test tells it to; and passes with it.
 #ifndef HOOKWIRE_TESTS_UNIT_MODEL_RECORDING_TAP_H_
 #define HOOKWIRE_TESTS_UNIT_MODEL_RECORDING_TAP_H_
 
@@ -24,7 +24,7 @@ bool SameBits(const at::Tensor& a, const at::Tensor& b);
 
 class RecordingTap final : public model::Tap {
  public:
-  // What a later reader sees in place of the value.
+  // The value with which the pass continues.
   using Write = std::function<at::Tensor(const at::Tensor&)>;
 
   explicit RecordingTap(const model::Catalogue& catalogue) : catalogue_(catalogue) {}
@@ -32,7 +32,7 @@ class RecordingTap final : public model::Tap {
   // All of these return *this. Names must exist. Without a list of sequences: all of them.
   RecordingTap& Read(const std::string& name, std::set<int> sequences = {});
   RecordingTap& ReadEverything();
-  // Reads too. Writes at one place apply in the order in which they were told.
+  // Also reads. Writes at one hook point are applied in the order of these calls.
   RecordingTap& WriteAt(const std::string& name, Write write, std::set<int> sequences = {});
   // Ends the pass at this hook point, or after this layer.
   RecordingTap& FailAt(const std::string& name, absl::Status status);
@@ -46,7 +46,7 @@ class RecordingTap final : public model::Tap {
   // Hook points in the order of their visits, and layers in the order in which they were done.
   const std::vector<model::HookId>& visited() const { return visited_; }
   const std::vector<int>& layers_done() const { return layers_done_; }
-  // What the hook point had for later readers; undefined where the sequence was not shown.
+  // The value after the visit; undefined where the sequence was not shown.
   const at::Tensor& Seen(const std::string& name, int sequence = 0) const;
   const std::map<model::HookId, std::vector<at::Tensor>>& seen() const { return seen_; }
   // The very tensors that were shown, beside their copies.
@@ -72,7 +72,7 @@ class RecordingTap final : public model::Tap {
 
 using Sequences = std::vector<std::vector<int64_t>>;
 
-// Several lengths: longer than the window, shorter, and one token.
+// Sequences longer than the window, shorter, and of one token.
 inline const Sequences& ThreeSequences() {
   static const auto* sequences = new Sequences{{5, 17, 3, 40, 8}, {2, 30, 30, 1, 12, 6, 9}, {7}};
   return *sequences;
@@ -85,7 +85,7 @@ absl::StatusOr<std::vector<at::Tensor>> TryPass(const model::TextModel& model,
 // The same where it must not fail.
 std::vector<at::Tensor> Pass(const model::TextModel& model, const Sequences& sequences,
                              model::Numerics numerics, model::Tap& tap);
-// With nobody watching.
+// Without a tap.
 std::vector<at::Tensor> Pass(const model::TextModel& model, const Sequences& sequences,
                              model::Numerics numerics);
 

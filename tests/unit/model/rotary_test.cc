@@ -40,7 +40,7 @@ const Case kCases[] = {
     {{.proportional = true, .theta = 1e6, .partial_rotary_factor = 1.0}, 16},
     // Not a whole number of pairs: 0.3 × 5 = 1.5.
     {{.proportional = true, .theta = 1e6, .partial_rotary_factor = 0.3}, 10},
-    // Less than a pair: nothing turns.
+    // Less than a pair: nothing is rotated.
     {{.proportional = true, .theta = 1e6, .partial_rotary_factor = 0.1}, 8},
 };
 

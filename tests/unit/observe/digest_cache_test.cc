@@ -47,7 +47,7 @@ TEST(DigestCache, TheOldestGoFirst) {
   EXPECT_EQ(cache.Find({Stamp(1)}), kDigest);
 }
 
-// Sets a variable of the environment, and what was there again.
+// Sets an environment variable, and restores it at the end.
 class Variable {
  public:
   Variable(const char* name, const char* value) : name_(name) {

@@ -57,7 +57,7 @@ class WeightsDigestTest : public ::testing::Test {
     return files;
   }
 
-  // What one start of a server makes of the files.
+  // The digest that one start of a server computes or finds.
   struct Start {
     std::string at_once;
     std::string value;
