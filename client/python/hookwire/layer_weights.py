@@ -4,6 +4,9 @@ Layers of a Gemma 4 differ: in the width of a head, in the number of key-value h
 of the MLP; and some have no keys or values of their own. So what is one tensor [layer, …] in
 TransformerLens is a sequence with one tensor a layer here. It acts as one tensor where it can be
 one, and says why where it cannot.
+
+As with `model.weights`, nothing that is done to them changes the model's own: NumPy arrays are
+read-only, torch tensors are copies.
 """
 
 from __future__ import annotations

@@ -170,8 +170,7 @@ def _meet(
 
 
 def _unpickled(cls: type[RemoteModel], state: dict[str, Any]) -> RemoteModel:
-    answer = service_pb2.GetModelResponse.FromString(state["answer"])
-    model = cls(Connection(state["address"]), answer, state["wishes"])
+    model = cls._described(state)
     model._keep(state["hooks"])
     return model
 
@@ -200,6 +199,12 @@ class RemoteModel(Session):
         connection.peer.remember(answer)
         if wishes.shared_memory:
             connection.shared_memory.offer(answer.server)
+
+    @classmethod
+    def _described(cls, state: dict[str, Any]) -> Self:
+        """The model of a `_description`. It connects when it is first used."""
+        answer = service_pb2.GetModelResponse.FromString(state["answer"])
+        return cls(Connection(state["address"]), answer, state["wishes"])
 
     def reconnect(self, timeout: float = 5.0) -> bool:
         """Takes what the server holds now: for after a LoadChangedError, or after `close`.

@@ -400,6 +400,14 @@ class Session(StandingHooks, NamedWeights):
                 "model stays connected to the load that it had"
             )
 
+    def _description(self) -> dict[str, Any]:
+        """What makes another model like this one, but for its hooks, in another process."""
+        return {
+            "address": self._address,
+            "answer": self._answer.SerializeToString(),
+            "wishes": replace(self._wishes, tensors="torch" if self._use_torch else "numpy"),
+        }
+
     def _pickled(self) -> dict[str, Any]:
         """What makes another model like this one, in another process."""
         added = self._hooks_in_force()
@@ -411,12 +419,7 @@ class Session(StandingHooks, NamedWeights):
                 "defined at the top of a module. Take them off with reset_hooks() first, or give "
                 "the worker's runs their hooks with run_with_hooks"
             ) from None
-        return {
-            "address": self._address,
-            "answer": self._answer.SerializeToString(),
-            "wishes": replace(self._wishes, tensors="torch" if self._use_torch else "numpy"),
-            "hooks": added,
-        }
+        return {**self._description(), "hooks": added}
 
     # What the two models do differently: getting what is not here yet.
     def catalogue(self) -> Catalogue:

@@ -168,8 +168,8 @@ def disk_cache(choice: bool | str | os.PathLike[str]) -> DiskCache | None:
 class Weights:
     """The parameters by name. See the module's docstring. Safe to use from several threads.
 
-    A parameter is one tensor: who changes it in place sees the change again, and the methods of the
-    caches see it too.
+    Nobody can change a parameter for others, such as the methods of caches: NumPy arrays, and all
+    their views, are read-only, and each call gives a torch tensor of its own.
 
     Args:
         fetch: gets a parameter, or some of its rows, from the server.
@@ -251,12 +251,20 @@ class Weights:
     def __getitem__(self, name: str) -> Any:
         """A parameter, such as "blocks.3.attn.q.weight".
 
+        A NumPy array is read-only: change a `.copy()` of it. A torch tensor is a copy, which the
+        caller may change; it is made at each call, so keep it where it is needed often.
+
         Raises:
             WeightNotFoundError: no Gemma 4 has it (it is a KeyError).
             AbsentWeightError: this layer, or this model, does not have it (it is a KeyError).
             WeightsNotServedError: the server keeps its weights.
             TypeError: no string.
         """
+        found = self.shared(name)
+        return found.clone() if dtypes.is_torch(found) else found
+
+    def shared(self, name: str) -> Any:
+        """A parameter, not to be written to: as `weights[name]`, without the copy of torch's."""
         if not isinstance(name, str):
             raise TypeError(
                 'a parameter is asked for by name, such as "blocks.3.attn.q.weight", not by '
@@ -265,7 +273,11 @@ class Weights:
         with self._lock:
             found = self._tensors.get(name)
             if found is None:
-                found = self._tensors[name] = self._tensor(self._array(name))
+                array = self._array(name)
+                found = self._tensors[name] = self._tensor(array)
+                if isinstance(found, np.ndarray):
+                    # Not of what torch shares, which cannot know of it.
+                    found.flags.writeable = False
             return found
 
     def _array(self, name: str) -> Array:

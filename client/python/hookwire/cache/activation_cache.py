@@ -15,9 +15,18 @@ from hookwire.cache.slices import Slice
 class ActivationCache(Captured):
     """What `run_with_cache` captured: a mapping from names to tensors [batch, pos, …].
 
-    Names are those that the filter matched, in the order of the pass. A short name is understood
-    too, as in TransformerLens: `cache["pattern", 5]`, `cache["q", 3]`, `cache["resid_post", -1]`,
-    `cache["embed"]`, `cache["scale", 2, "ln1"]`; and so is any other name of a captured hook point.
+    `cache[key]`, `cache.get(key)` and `key in cache` take every name of a hook point that was
+    captured, whichever of them the filter matched: the canonical name, an alias, and a short name,
+    as in TransformerLens: `cache["pattern", 5]`, `cache["q", 3]`, `cache["resid_post", -1]`,
+    `cache["embed"]`, `cache["scale", 2, "ln1"]`. So does `key in cache.keys()`. Iteration, `len`,
+    `keys()`, `values()` and `items()` give each name that the filter matched, once, in the order of
+    the pass.
+
+    A cache can be copied, pickled, and saved with `torch.save` (read it with `torch.load(path,
+    weights_only=False)`; `cache.cache_dict`, a dict of tensors, can be read without that). One that
+    was pickled has all its methods; those that need weights or the tokenizer connect to the server
+    that the run was on when they are first called, and raise a HookwireError where it does not
+    answer or holds another model.
 
     The other methods are TransformerLens's, with its arguments, defaults and shapes. They work on
     torch tensors and on NumPy arrays. Weights that they need come from the server when they are

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, ItemsView, Iterator, KeysView, Mapping, Sequence, ValuesView
+import contextlib
+import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from hookwire import catalogue, config, errors
+from hookwire import catalogue, config, errors, selection
 from hookwire.cache.slices import Slice
 from hookwire.names import get_act_name
 
@@ -20,6 +22,8 @@ class Captured(Mapping[str, Any]):
     """A mapping from names to tensors; what of `ActivationCache` needs no arithmetic."""
 
     has_pos_embed = False
+    # For each name of what was captured, all names of that hook point; None: the catalogue says so.
+    _names: dict[str, tuple[str, ...]] | None = None
 
     def __init__(
         self,
@@ -70,7 +74,7 @@ class Captured(Mapping[str, Any]):
         name = self._full_name(key)
         found = self.find(name)
         if found is None:
-            raise self._missing(key, name, self.model.catalogue().get(name))
+            raise self._missing(key, name)
         return found
 
     def find(self, name: str) -> Any:
@@ -78,9 +82,15 @@ class Captured(Mapping[str, Any]):
         found = self.cache_dict.get(name)
         if found is not None:
             return found
+        others = self._names_of(name)
+        return next((self.cache_dict[other] for other in others if other in self.cache_dict), None)
+
+    def _names_of(self, name: str) -> tuple[str, ...]:
+        """All names of the hook point that has this one; none where no hook point has."""
+        if self._names is not None:
+            return self._names.get(name, ())
         point = self.model.catalogue().get(name)
-        names = () if point is None else (point.name, *point.aliases)
-        return next((self.cache_dict[other] for other in names if other in self.cache_dict), None)
+        return () if point is None else (point.name, *point.aliases)
 
     def need(self, names: Sequence[str]) -> list[Any]:
         """The tensors of hook points.
@@ -102,15 +112,29 @@ class Captured(Mapping[str, Any]):
         if isinstance(key, str):
             return get_act_name(key)
         if not isinstance(key, tuple) or not key or not isinstance(key[0], str):
-            raise TypeError(f"a key is a name or (name, layer, component), not {key!r}")
+            raise self._no_key(key)
         name, layer, *rest = (*key, None) if len(key) == 1 else key
-        if layer is not None and layer < 0:
-            layer += self.cfg.n_layers
+        if len(rest) > 1 or not all(part is None or isinstance(part, str) for part in rest):
+            raise self._no_key(key)
+        if layer is not None:
+            number = selection.integer(layer, "the layer in a key")
+            if not -self.cfg.n_layers <= number < self.cfg.n_layers:
+                raise errors.HookNotFoundError(
+                    f"{key!r}: the model has layers 0 to {self.cfg.n_layers - 1}"
+                )
+            layer = number % self.cfg.n_layers
         return get_act_name(name, layer, *rest)
 
-    def _missing(self, key: Any, name: str, point: catalogue.HookPoint | None) -> Exception:
+    @staticmethod
+    def _no_key(key: Any) -> errors.ArgumentTypeError:
+        return errors.ArgumentTypeError(
+            'a key is a name, such as "hook_embed", or (name, layer, component), such as '
+            f'("resid_post", 3) and ("scale", 3, "ln1"), not {key!r}'
+        )
+
+    def _missing(self, key: Any, name: str) -> Exception:
         shown = repr(key) if key == name else f"{key!r} ({name})"
-        if point is not None:
+        if self._names_of(name):
             message = f"{shown} was not captured; names_filter did not ask for it"
             return errors.HookNotFoundError(message, metadata={"hook": name})
         close = catalogue.nearest(name, self.cache_dict)
@@ -126,26 +150,11 @@ class Captured(Mapping[str, Any]):
         mask = self._make_mask()
         return mask if self.has_batch_dim else mask[0]
 
-    def __contains__(self, key: object) -> bool:
-        return key in self.cache_dict
-
     def __iter__(self) -> Iterator[str]:
         return iter(self.cache_dict)
 
     def __len__(self) -> int:
         return len(self.cache_dict)
-
-    def keys(self) -> KeysView[str]:
-        """The names."""
-        return self.cache_dict.keys()
-
-    def values(self) -> ValuesView[Any]:
-        """The tensors."""
-        return self.cache_dict.values()
-
-    def items(self) -> ItemsView[str, Any]:
-        """Names and tensors."""
-        return self.cache_dict.items()
 
     def __repr__(self) -> str:
         return f"ActivationCache with keys {list(self.cache_dict)}"
@@ -194,7 +203,7 @@ class Captured(Mapping[str, Any]):
             batch=len(kept.indices(self._batch)),
             receipt=self.receipt,
         )
-        made.has_batch_dim = self.has_batch_dim and rows.mode != "int"
+        made.has_batch_dim, made._names = self.has_batch_dim and rows.mode != "int", self._names
         return made
 
     def to(self, device: Any) -> Self:
@@ -210,3 +219,49 @@ class Captured(Mapping[str, Any]):
         for name, tensor in self.cache_dict.items():
             self.cache_dict[name] = tensor.to(device)
         return self
+
+    def __copy__(self) -> Self:
+        return self._like(dict(self.cache_dict), self._make_mask)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        # The connection is shared, as it is by the caches of one model.
+        return self._like(copy.deepcopy(self.cache_dict, memo), self._make_mask)
+
+    def _like(self, tensors: dict[str, Any], mask: Callable[[], Any]) -> Self:
+        """A cache of the same run with other tensors."""
+        made = type(self)(
+            tensors, model=self.model, mask=mask, batch=self._batch, receipt=self.receipt
+        )
+        made.has_batch_dim, made._names = self.has_batch_dim, self._names
+        return made
+
+    def __reduce__(self) -> Any:
+        names = None
+        with contextlib.suppress(errors.HookwireError):  # then the catalogue is asked for later
+            known = [self._names_of(name) for name in self.cache_dict]
+            names = {name: every for every in known for name in every}
+        state = {
+            "tensors": self.cache_dict,
+            "mask": self._make_mask(),
+            "batch": self._batch,
+            "receipt": self.receipt,
+            "has_batch_dim": self.has_batch_dim,
+            "names": names,
+            "model": self.model._description(),
+        }
+        return _unpickled, (type(self), state)
+
+
+def _unpickled(cls: type[Captured], state: dict[str, Any]) -> Captured:
+    from hookwire.model import RemoteModel
+
+    mask = state["mask"]
+    made = cls(
+        state["tensors"],
+        model=RemoteModel._described(state["model"]),
+        mask=lambda: mask,
+        batch=state["batch"],
+        receipt=state["receipt"],
+    )
+    made.has_batch_dim, made._names = state["has_batch_dim"], state["names"]
+    return made

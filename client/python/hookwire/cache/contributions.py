@@ -69,7 +69,7 @@ def head_biases(
     total = arrays.times(like[:1], 0.0) if len(like) else arrays.empty((1, *like.shape[1:]), like)
     for at in range(layers):
         try:
-            bias = arrays.matching(cache.weights[f"blocks.{at}.attn.o.bias"], like)
+            bias = arrays.matching(cache.weights.shared(f"blocks.{at}.attn.o.bias"), like)
         except errors.AbsentWeightError:
             # One setting of the checkpoint for all layers.
             return total
@@ -106,7 +106,7 @@ def neurons(
         then: a norm that follows.
     """
     acts = pos_slice.apply(cache.need([f"blocks.{layer}.mlp.hook_post"])[0], dim=-2)
-    weight = arrays.matching(cache.weights[f"blocks.{layer}.mlp.out.weight"], acts)
+    weight = arrays.matching(cache.weights.shared(f"blocks.{layer}.mlp.out.weight"), acts)
     weight = arrays.float32(neuron_slice.apply(weight.T, dim=0))  # [neuron, d_model]
     through = mlp_norms(cache, layer, pos_slice)
     if then is not None:

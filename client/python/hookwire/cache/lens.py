@@ -184,7 +184,7 @@ def read(
     lead = vectors.shape[:-1]
     flat = vectors.reshape(-1, vectors.shape[-1])
     # [d_vocab, d_model], made once for all chunks.
-    unembed = arrays.for_products(arrays.matching(cache.weights["unembed.weight"], flat))
+    unembed = arrays.for_products(arrays.matching(cache.weights.shared("unembed.weight"), flat))
     targets: Any = None
     if chosen.targets is not None:
         targets = arrays.indices(chosen.targets, flat)

@@ -94,7 +94,7 @@ def linear(
     divisor = pos_slice.apply(scale(cache, norm), dim=-2)
     if batch_slice is not None and cache.has_batch_dim:
         divisor = batch_slice.apply(divisor)
-    return Linear(divisor, cache.weights[f"{norm}.weight"])
+    return Linear(divisor, cache.weights.shared(f"{norm}.weight"))
 
 
 def target_norm(cache: ActivationCache, layer: int, mlp_input: bool) -> str:
@@ -113,4 +113,4 @@ def target_norm(cache: ActivationCache, layer: int, mlp_input: bool) -> str:
 def apply_final_norm(cache: ActivationCache, x: Any) -> Any:
     """The final norm, with a scale computed from x itself, [..., d_model]."""
     divisor = (arrays.mean_square(x) + cache.cfg.eps) ** 0.5
-    return Linear(divisor, cache.weights["ln_final.weight"])(x)
+    return Linear(divisor, cache.weights.shared("ln_final.weight"))(x)
