@@ -450,7 +450,7 @@ class FakeServer:
                 context.add_callback(self.cancelled.set)
             try:
                 self._check_load(request)
-                yield from method(request)
+                yield from self._answers.get(method.__name__, method)(request)
             except Refused as refused:
                 self._abort(refused, context)
 

@@ -124,12 +124,12 @@ class Peer:
         made = errors.from_rpc(error, self.address)
         if isinstance(made, errors.LoadChangedError) and "loaded" in made.metadata:
             made.set_message(self._load_changed(made.metadata))
+        if made.code is grpc.StatusCode.CANCELLED and self.closed:
+            return self.ended_by_close(call)
         if made.reason:
             return made
         if made.code is grpc.StatusCode.DEADLINE_EXCEEDED:
             made.set_message(call.deadline(self.address))
-        elif made.code is grpc.StatusCode.CANCELLED and self.closed:
-            return self.ended_by_close(call)
         elif made.code is grpc.StatusCode.UNAVAILABLE and (stage := call.describe()):
             made.set_message(
                 f"the connection to the server at {self.address} broke off during {call.what}: "
