@@ -610,7 +610,7 @@ class AsyncRemoteModel(Session):
             return_type=returned(return_type, stop_at_layer),
             logits_pos=logits_pos,
         )
-        message = service_pb2.PlanRequest(spec=run.request.message.spec)
+        message = run.request.plan_message()
         return self._plan(run, await self._connection.plan(message, run.timeout))
 
     def stream(

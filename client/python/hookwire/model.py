@@ -587,7 +587,7 @@ class RemoteModel(Session):
             return_type=returned(return_type, stop_at_layer),
             logits_pos=logits_pos,
         )
-        message = service_pb2.PlanRequest(spec=run.request.message.spec)
+        message = run.request.plan_message()
         return self._plan(run, self._connection.plan(message, chosen.timeout))
 
     def stream(

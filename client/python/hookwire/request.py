@@ -5,7 +5,7 @@ No input or output happens here: the blocking and the asynchronous model share a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,8 +21,9 @@ from hookwire import (
     reach,
     results,
     selection,
+    uploads,
 )
-from hookwire._proto import run_pb2, service_pb2, tensor_pb2
+from hookwire._proto import run_pb2, service_pb2
 from hookwire.catalogue import Catalogue
 from hookwire.dtypes import Array
 from hookwire.hooks import Callback
@@ -34,12 +35,6 @@ _PRIORITIES = {
     "normal": run_pb2.PRIORITY_NORMAL,
     "high": run_pb2.PRIORITY_HIGH,
 }
-# Values up to this size are small beside any server's limit.
-_SMALL = 1 << 18
-# Those from this size on leave a request that is too large.
-_LEAST_UPLOAD = 1 << 14
-# For what wraps the run, and the name of the shared memory that its result may come through.
-_ROOM = 64
 
 
 @dataclass(frozen=True)
@@ -101,6 +96,11 @@ class Request:
         """Whether the client has more to send than the message."""
         return bool(self.functions or self.uploads)
 
+    def plan_message(self) -> service_pb2.PlanRequest:
+        """The same run, to be planned and not executed."""
+        spec = self.message.spec
+        return service_pb2.PlanRequest(spec=uploads.without_values(spec) if self.uploads else spec)
+
 
 def build(
     ask: Ask,
@@ -150,7 +150,7 @@ def build(
     _write_captures(spec, wanted.hooks, selected, ask)
     functions = interventions.write(spec, ask.hooks, batch, within)
     outputs = _write_outputs(spec, ask, batch, stop)
-    uploads = _take_out_uploads(spec, max_request_bytes)
+    taken_out = uploads.take_out(spec, max_request_bytes)
     places = results.Places(
         batch=len(batch),
         keys=placement.everything(batch),
@@ -158,7 +158,9 @@ def build(
         outputs=outputs,
         hooks=() if ask.missing == "skip" else tuple(capture.hook for capture in spec.captures),
     )
-    return Request(message, ask, batch, places, wanted.names, selected.columns, functions, uploads)
+    return Request(
+        message, ask, batch, places, wanted.names, selected.columns, functions, taken_out
+    )
 
 
 def _check(ask: Ask) -> None:
@@ -241,45 +243,6 @@ def _write_outputs(
         spec.outputs.log_probs.SetInParent()
         placements["log_probs"] = placement.next_tokens(batch)
     return placements
-
-
-def _values(spec: run_pb2.RunSpec) -> Iterator[tensor_pb2.Value]:
-    for item in spec.interventions:
-        op = item.WhichOneof("op")
-        if op in ("set", "add"):
-            yield getattr(item, op).value
-        elif op == "scale":
-            yield item.scale.factor
-
-
-def _take_out_uploads(spec: run_pb2.RunSpec, limit: int) -> list[bytes]:
-    """Makes a request that is too large smaller: its large values travel by themselves.
-
-    Raises:
-        RequestTooLargeError: it is too large without them.
-    """
-    uploads: list[bytes] = []
-    rows = sum(len(row.token_ids) for row in spec.sequences)
-    if not limit or sum(len(value.tensor.data) for value in _values(spec)) + rows < _SMALL:
-        return uploads
-    if spec.ByteSize() + _ROOM > limit:
-        for value in _values(spec):
-            tensor = value.tensor
-            if len(tensor.data) < _LEAST_UPLOAD:
-                continue
-            upload = tensor_pb2.UploadedValue(
-                dtype=tensor.dtype, shape=tensor.shape, upload=len(uploads)
-            )
-            uploads.append(tensor.data)
-            value.upload.CopyFrom(upload)
-    size = spec.ByteSize() + _ROOM
-    if size > limit:
-        raise errors.RequestTooLargeError(
-            f"the request has {size:,} bytes, its large values not counted; the server takes "
-            f"{limit:,} in one request",
-            metadata={"bytes": str(size), "limit": str(limit)},
-        )
-    return uploads
 
 
 def output(request: Request, arrays: dict[str, Array], tensor: Callable[[Array], Any]) -> Any:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hookwire import errors, wire
+from hookwire import errors, uploads, wire
 from hookwire._proto import run_pb2, service_pb2
 
 DEFAULT_ADDRESS = "127.0.0.1:7431"
@@ -100,7 +100,7 @@ _PIECE = 1 << 20
 
 
 def pieces(number: int, data: bytes | memoryview) -> Iterator[service_pb2.TensorChunks]:
-    """A tensor's or an upload's bytes, cut into messages."""
+    """A tensor's bytes, cut into messages."""
     for offset in range(0, len(data), _PIECE):
         chunks = service_pb2.TensorChunks()
         chunks.chunks.add(tensor=number, offset=offset, data=bytes(data[offset : offset + _PIECE]))
@@ -108,13 +108,12 @@ def pieces(number: int, data: bytes | memoryview) -> Iterator[service_pb2.Tensor
 
 
 def opening(
-    spec: run_pb2.RunSpec, uploads: Sequence[bytes]
+    spec: run_pb2.RunSpec, values: Sequence[bytes]
 ) -> Iterator[service_pb2.InteractRequest]:
-    """The messages with which an interactive run begins."""
+    """The messages with which an interactive run begins: the run, and values that are not in it."""
     yield service_pb2.InteractRequest(spec=spec)
-    for number, data in enumerate(uploads):
-        for chunks in pieces(number, data):
-            yield service_pb2.InteractRequest(upload=chunks)
+    for chunks in uploads.pack(values, _PIECE):
+        yield service_pb2.InteractRequest(upload=chunks)
 
 
 def check_address(address: str) -> str:
