@@ -449,7 +449,19 @@ class TokensNeededError(HookwireError, ValueError):
 
 
 class NotASingleTokenError(HookwireError, AssertionError):
-    """A string that is not exactly one token."""
+    """A string that is not exactly one token, or that the vocabulary lacks."""
+
+
+class UnknownWordError(HookwireError, ValueError):
+    """A text with a word that the vocabulary lacks, and a tokenizer without an unknown token."""
+
+
+class ChatTemplateError(HookwireError, ValueError):
+    """A chat template that is missing, wrong, or that refuses these messages."""
+
+
+class NotInTokenizerError(HookwireError, AttributeError, NotImplementedError):
+    """Something that Hugging Face's tokenizers have and this one does not; it says what instead."""
 
 
 class UnsupportedError(HookwireError, NotImplementedError):
@@ -482,6 +494,10 @@ class SkippedWarning(HookwireWarning):
 
 class PaddingWarning(HookwireWarning):
     """Token ids that look like padding, without a mask."""
+
+
+class UnknownWordsWarning(HookwireWarning):
+    """A text with words that the vocabulary lacks: the model sees the unknown token instead."""
 
 
 def warn(message: str, category: type[HookwireWarning]) -> None:

@@ -23,7 +23,7 @@ class Encoder(Protocol):
 
     padding_side: str
 
-    def encode(
+    def encode_rows(
         self,
         texts: Sequence[str],
         prepend_bos: bool | None,
@@ -142,7 +142,7 @@ def batch(
         if isinstance(value[0], str):
             if not all(isinstance(text, str) for text in value):
                 raise errors.ArgumentTypeError("the input mixes text with something else")
-            ids, mask = encoder().encode(value, prepend_bos, padding_side, True)
+            ids, mask = encoder().encode_rows(value, prepend_bos, padding_side, True)
             if attention_mask is not None:
                 mask = _check_mask(attention_mask, ids.shape)
             return _from_mask(ids, mask)

@@ -457,7 +457,12 @@ class Session(StandingHooks, NamedWeights):
         return self._get_tokenizer().to_single_token(text)
 
     def _keep_tokenizer(self, files: dict[str, bytes]) -> Tokenizer:
-        self._tokenizer = Tokenizer(files, n_ctx=self.cfg.n_ctx, use_torch=self._use_torch)
+        self._tokenizer = Tokenizer(
+            files,
+            n_ctx=self.cfg.n_ctx,
+            use_torch=self._use_torch,
+            name_or_path=self.cfg.model_name,
+        )
         return self._tokenizer
 
     def _say_hello(self) -> None:

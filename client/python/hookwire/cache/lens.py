@@ -149,7 +149,11 @@ def _texts(ids: Any, tokenizer: Any) -> Any:
     if ids.ndim:
         return [_texts(row, tokenizer) for row in ids]
     decode = getattr(tokenizer, "decode", None) or tokenizer.to_string
-    return str(decode([int(ids)]))
+    try:
+        return str(decode([int(ids)]))
+    except errors.TokenOutOfRangeError:
+        # Rows of the unembedding beyond the tokenizer's words.
+        return f"[{int(ids)}]"
 
 
 @dataclass(frozen=True)

@@ -85,10 +85,10 @@ def _ids(text: str) -> list[int]:
 
 
 def word(model: hookwire.RemoteModel, token: int) -> str:
-    """The text of a token id, or the id where there is no tokenizer."""
+    """The text of a token id, or the id where there is no tokenizer, or it has no such word."""
     try:
         return model.to_single_str_token(token)
-    except errors.NoTokenizerError:
+    except (errors.NoTokenizerError, errors.TokenOutOfRangeError):
         return str(token)
 
 

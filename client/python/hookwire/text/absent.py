@@ -1,0 +1,61 @@
+"""What Hugging Face's tokenizers have and Hookwire's does not, and what to use instead."""
+
+from __future__ import annotations
+
+from hookwire import errors
+
+FIXED = "the vocabulary is the checkpoint's, which the server computes with, and does not change"
+_FILES = "there are no files here: the server has them"
+_INSIDE = "it is Transformers' own machinery; use the method that you need it for"
+_PAIR = "Gemma reads one text at a time, not pairs"
+_TRAIN = "nothing is trained here"
+
+REASONS = {
+    "add_special_tokens": FIXED,
+    "add_tokens": FIXED,
+    "can_save_slow_tokenizer": _FILES,
+    "chat_control_tokens": "sanitize_control_tokens is not supported",
+    "convert_added_tokens": _INSIDE,
+    "convert_to_native_format": _INSIDE,
+    "encode_message_with_chat_template": "use apply_chat_template with all messages",
+    "encode_plus": "call the tokenizer: tokenizer(text, …)",
+    "batch_encode_plus": "call the tokenizer: tokenizer(texts, …)",
+    "build_inputs_with_special_tokens": "call the tokenizer with add_special_tokens=True",
+    "create_token_type_ids_from_sequences": _PAIR,
+    "files_loaded": _FILES,
+    "from_pretrained": "hookwire.connect(address).tokenizer is the server's tokenizer",
+    "get_response_parser": "answers are not parsed here",
+    "get_special_tokens_mask": "call the tokenizer with return_special_tokens_mask=True",
+    "init_inputs": _INSIDE,
+    "init_kwargs": _INSIDE,
+    "max_len_sentences_pair": _PAIR,
+    "max_len_single_sentence": "it is model_max_length - num_special_tokens_to_add()",
+    "model": "backend_tokenizer.model is the tokenizer's; the language model is on the server",
+    "pad": "call the tokenizer with texts and padding=True",
+    "parse_response": "answers are not parsed here",
+    "prepare_for_model": "call the tokenizer",
+    "prepare_seq2seq_batch": "call the tokenizer",
+    "pretrained_vocab_files_map": _FILES,
+    "push_to_hub": _FILES,
+    "register_for_auto_class": _INSIDE,
+    "response_template": "answers are not parsed here",
+    "save_chat_templates": _FILES,
+    "save_pretrained": _FILES,
+    "save_vocabulary": _FILES,
+    "set_truncation_and_padding": "pass truncation and padding to the call",
+    "slow_tokenizer_class": _FILES,
+    "split_special_tokens": "special tokens in a text are read as such",
+    "train_new_from_iterator": _TRAIN,
+    "truncate_sequences": "call the tokenizer with truncation=True and max_length",
+    "update_post_processor": FIXED,
+    "verbose": "warnings are Python's: filter hookwire.HookwireWarning",
+    "vocab_files_names": _FILES,
+}
+
+
+def why_not(name: str) -> AttributeError:
+    """The error for an attribute that the tokenizer does not have."""
+    reason = REASONS.get(name)
+    if reason is None:
+        return AttributeError(f"a tokenizer of Hookwire has no attribute {name!r}")
+    return errors.NotInTokenizerError(f"tokenizer.{name} is not here: {reason}")

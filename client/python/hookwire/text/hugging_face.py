@@ -1,0 +1,396 @@
+"""The surface of Hugging Face's fast tokenizers over a checkpoint's tokenizer.
+
+Names, arguments, defaults and answers are those of Transformers' `PreTrainedTokenizerFast`, loaded
+with `add_bos_token=True` as TransformerLens does. What it has and this has not raises with a reason
+(`hookwire.text.absent`). Three answers differ: ids that the vocabulary lacks raise where
+Transformers leaves them out, words that it lacks draw a warning, and rows of different lengths make
+no tensor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import tokenizers
+
+from hookwire import dtypes, errors, inputs, selection
+from hookwire.text import characters, chat
+from hookwire.text.encoding import BatchEncoding, Lengths, tensor
+from hookwire.text.vocabulary import Vocabulary
+
+# Arguments of Transformers' calls that are none here: the value that changes nothing, and why not.
+_NOT_HERE: dict[str, tuple[Any, str]] = {
+    "text_pair": (None, "Gemma reads one text at a time, not pairs"),
+    "text_target": (None, "Gemma has no decoder texts of its own"),
+    "text_pair_target": (None, "Gemma has no decoder texts of its own"),
+    "stride": (0, "what truncation cuts off is not returned"),
+    "return_overflowing_tokens": (False, "what truncation cuts off is not returned"),
+    "is_split_into_words": (False, "pass whole texts"),
+    "split_special_tokens": (False, "special tokens in a text are read as such"),
+    "sanitize_control_tokens": (False, "special tokens in a text are read as such"),
+}
+_CLEAN_UP = (" .", " ?", " !", " ,", " ' ", " n't", " 'm", " 's", " 've", " 're")
+
+
+class HuggingFaceTokenizer(Vocabulary):
+    """See `hookwire.tokens.Tokenizer`."""
+
+    # Text to ids.
+    def _encodings(
+        self,
+        texts: Sequence[str],
+        add_special_tokens: bool = True,
+        lengths: Lengths = Lengths(),  # noqa: B008 - it is immutable
+        padding_side: str | None = None,
+        pad_to_multiple_of: int | None = None,
+    ) -> list[Any]:
+        """A `tokenizers.Encoding` for each text; warns of words that the vocabulary lacks.
+
+        Raises:
+            ArgumentError: a text that is no valid Unicode.
+            UnknownWordError: a word that the vocabulary lacks, and there is no unknown token.
+        """
+        for text in texts:
+            characters.check(text, "the text")
+        backend = self._backend
+        with self._lock:
+            try:
+                if lengths.truncate_to is not None:
+                    backend.enable_truncation(lengths.truncate_to, direction=self.truncation_side)
+                if lengths.pads:
+                    backend.enable_padding(
+                        direction=padding_side or self.padding_side,
+                        pad_id=self.pad_token_id or 0,
+                        pad_token=self.pad_token or "",
+                        length=lengths.pad_to,
+                        pad_to_multiple_of=pad_to_multiple_of,
+                    )
+                # A batch is spread over threads, which is slow for a single text.
+                encodings = (
+                    [backend.encode(texts[0], add_special_tokens=add_special_tokens)]
+                    if len(texts) == 1
+                    else backend.encode_batch(list(texts), add_special_tokens=add_special_tokens)
+                )
+            except Exception as error:  # the library raises plain Exception
+                raise self._unknown.why_not(texts, error) from None
+            finally:
+                backend.no_truncation()
+                backend.no_padding()
+        return list(encodings)
+
+    def _warn_of_unknown(self, texts: Sequence[str], encodings: Sequence[Any]) -> None:
+        """Warns once of each set of words that the vocabulary lacks."""
+        words: list[str] = []
+        for text, encoding in zip(texts, encodings, strict=True):
+            words += self._unknown.in_encoding(text, encoding)
+        self._warn_of_words(words)
+
+    def __call__(
+        self,
+        text: str | Sequence[str],
+        text_pair: Any = None,
+        *,
+        add_special_tokens: bool = True,
+        padding: bool | str = False,
+        truncation: bool | str | None = None,
+        max_length: int | None = None,
+        padding_side: str | None = None,
+        pad_to_multiple_of: int | None = None,
+        return_tensors: str | None = None,
+        return_token_type_ids: bool | None = None,
+        return_attention_mask: bool | None = None,
+        return_special_tokens_mask: bool = False,
+        return_offsets_mapping: bool = False,
+        return_length: bool = False,
+        verbose: bool = True,
+        **others: Any,
+    ) -> BatchEncoding:
+        """Text to ids, with Transformers' arguments and defaults.
+
+        Args:
+            text: a text, or a list of texts.
+            text_pair: not supported.
+            add_special_tokens: those that the tokenizer puts around a text.
+            padding: True or "longest"; "max_length"; False: rows of their own lengths.
+            truncation: cut rows to `max_length` tokens.
+            max_length: default: the tokenizer's `model_max_length`.
+            padding_side: "left" or "right". Default: the tokenizer's.
+            pad_to_multiple_of: pad up to a multiple of so many tokens.
+            return_tensors: "pt", "np", or None for lists.
+            return_token_type_ids: add zeros, [batch, pos].
+            return_attention_mask: add 1 where a token is real, 0 at padding. Default: yes.
+            return_special_tokens_mask: add 1 where a token is no text.
+            return_offsets_mapping: add where in the text each token begins and ends.
+            return_length: add the length of each row.
+            verbose: has no effect.
+            **others: other arguments of Transformers, which raise unless they change nothing.
+
+        Returns:
+            A dict with "input_ids", "attention_mask" and what was asked for: of a single text
+            without `return_tensors` lists [pos], otherwise [batch, pos].
+
+        Warns:
+            UnknownWordsWarning: words that the vocabulary lacks.
+        """
+        del verbose
+        _refuse("the tokenizer", {"text_pair": text_pair or None, **others})
+        selection.one_of(return_tensors, (None, "pt", "np"), "return_tensors")
+        inputs.check_padding_side(padding_side)
+        texts = as_texts(text)
+        if not texts:
+            raise errors.NoSequencesError("there are no texts to tokenize")
+        lengths = Lengths.of(padding, truncation, max_length, self.model_max_length)
+        rows = self._encodings(texts, add_special_tokens, lengths, padding_side, pad_to_multiple_of)
+        self._warn_of_unknown(texts, rows)
+        chosen = {
+            "token_type_ids": return_token_type_ids,
+            "attention_mask": return_attention_mask,
+        }
+        wanted = {
+            name: name in self.model_input_names if value is None else value
+            for name, value in chosen.items()
+        }
+        values: dict[str, Any] = {"input_ids": [row.ids for row in rows]}
+        if wanted["token_type_ids"]:
+            values["token_type_ids"] = [row.type_ids for row in rows]
+        if wanted["attention_mask"]:
+            values["attention_mask"] = [row.attention_mask for row in rows]
+        if return_special_tokens_mask:
+            values["special_tokens_mask"] = [row.special_tokens_mask for row in rows]
+        if return_offsets_mapping:
+            values["offset_mapping"] = [row.offsets for row in rows]
+        if return_tensors is not None:
+            values = {name: tensor(v, return_tensors, name) for name, v in values.items()}
+        elif isinstance(text, str):
+            values = {name: value[0] for name, value in values.items()}
+        if return_length:
+            counts = [len(row.ids) for row in rows]
+            values["length"] = (
+                counts if return_tensors is None else tensor([counts], return_tensors, "length")[0]
+            )
+        return BatchEncoding(values, rows)
+
+    def encode(
+        self,
+        text: str | Sequence[str],
+        text_pair: Any = None,
+        add_special_tokens: bool = True,
+        padding: bool | str = False,
+        truncation: bool | str | None = None,
+        max_length: int | None = None,
+        stride: int = 0,
+        padding_side: str | None = None,
+        return_tensors: str | None = None,
+        **others: Any,
+    ) -> Any:
+        """The ids of a text: "input_ids" of a call with these arguments."""
+        return self(
+            text,
+            text_pair,
+            add_special_tokens=add_special_tokens,
+            padding=padding,
+            truncation=truncation,
+            max_length=max_length,
+            stride=stride,
+            padding_side=padding_side,
+            return_tensors=return_tensors,
+            **others,
+        )["input_ids"]
+
+    def tokenize(
+        self, text: str, pair: Any = None, add_special_tokens: bool = False, **others: Any
+    ) -> list[str]:
+        """The words of the vocabulary that a text consists of."""
+        if not isinstance(text, str):
+            raise errors.ArgumentTypeError(f"text must be a string, not {dtypes.shown(text)}")
+        return self(text, pair, add_special_tokens=add_special_tokens, **others).tokens()
+
+    # Ids to text.
+    def convert_tokens_to_string(self, tokens: Sequence[str]) -> str:
+        """Words of the vocabulary to text."""
+        decoder = self._backend.decoder
+        return " ".join(tokens) if decoder is None else str(decoder.decode(list(tokens)))
+
+    def decode(
+        self,
+        token_ids: Any,
+        skip_special_tokens: bool = False,
+        clean_up_tokenization_spaces: bool | None = None,
+        **others: Any,
+    ) -> Any:
+        """Token ids [pos], or one id, to a text; rows of them to a list of texts.
+
+        Args:
+            token_ids: ids, also as an array or a tensor, or a call's answer.
+            skip_special_tokens: leave them out.
+            clean_up_tokenization_spaces: no space before a full stop and the like; never for a
+                BPE vocabulary. Default: as the checkpoint says.
+            **others: raise.
+
+        Raises:
+            TokenOutOfRangeError: an id that the vocabulary lacks.
+        """
+        _refuse("decode", others)
+        if isinstance(token_ids, Mapping):
+            token_ids = token_ids["input_ids"]
+        if _is_rows(token_ids):
+            return [
+                self.decode(row, skip_special_tokens, clean_up_tokenization_spaces)
+                for row in token_ids
+            ]
+        text = self._decode(self._known(token_ids, "token_ids"), skip_special_tokens)
+        if clean_up_tokenization_spaces is None:
+            clean_up_tokenization_spaces = self.clean_up_tokenization_spaces
+        is_bpe = isinstance(self._backend.model, tokenizers.models.BPE)
+        return (
+            self.clean_up_tokenization(text)
+            if clean_up_tokenization_spaces and not is_bpe
+            else text
+        )
+
+    def batch_decode(
+        self,
+        sequences: Any,
+        skip_special_tokens: bool = False,
+        clean_up_tokenization_spaces: bool | None = None,
+        **others: Any,
+    ) -> list[str]:
+        """Rows of token ids, [batch, pos] or of several lengths, to texts."""
+        found = self.decode(sequences, skip_special_tokens, clean_up_tokenization_spaces, **others)
+        return [found] if isinstance(found, str) else found
+
+    def _decode(self, ids: list[int], skip_special_tokens: bool = False) -> str:
+        return str(self._backend.decode(ids, skip_special_tokens=skip_special_tokens))
+
+    @staticmethod
+    def clean_up_tokenization(text: str) -> str:
+        """Takes away spaces before punctuation and English contractions."""
+        for mark in _CLEAN_UP:
+            text = text.replace(mark, mark.strip())
+        return text
+
+    # Chats.
+    def get_chat_template(self, chat_template: str | None = None, tools: Any = None) -> str:
+        """The chat template: the one given or named, or the checkpoint's.
+
+        Raises:
+            ChatTemplateError: there is none.
+        """
+        return chat.choose(self.chat_template, chat_template, tools)
+
+    def apply_chat_template(
+        self,
+        conversation: Any,
+        tools: Sequence[dict[str, Any]] | None = None,
+        documents: Sequence[dict[str, str]] | None = None,
+        chat_template: str | None = None,
+        add_generation_prompt: bool = False,
+        continue_final_message: bool | str = False,
+        tokenize: bool = True,
+        sanitize_control_tokens: bool = False,
+        padding: bool | str = False,
+        truncation: bool | str = False,
+        max_length: int | None = None,
+        return_tensors: str | None = None,
+        return_dict: bool = True,
+        return_assistant_tokens_mask: bool = False,
+        tokenizer_kwargs: dict[str, Any] | None = None,
+        **variables: Any,
+    ) -> Any:
+        """A chat as the model reads it, by the checkpoint's template.
+
+        Needs jinja2: `pip install hookwire[chat]`.
+
+        Args:
+            conversation: messages with "role" and "content", or a list of such chats.
+            tools: JSON schemas of functions that the model may call.
+            documents: with "title" and "text".
+            chat_template: a Jinja template, or the name of one of the checkpoint's.
+            add_generation_prompt: end with the beginning of the model's answer.
+            continue_final_message: leave the last message open, for the model to continue; a string
+                names the field of it to continue.
+            tokenize: return ids; False: the text.
+            sanitize_control_tokens: not supported.
+            padding: as in a call, as are `truncation`, `max_length` and `return_tensors`.
+            truncation: cut to `max_length` tokens.
+            max_length: in tokens.
+            return_tensors: "pt", "np" or None.
+            return_dict: return what a call returns; False: its "input_ids".
+            return_assistant_tokens_mask: not supported.
+            tokenizer_kwargs: more arguments of the call.
+            **variables: for the template.
+
+        Raises:
+            ChatTemplateError: there is no template, it is wrong, or it refuses the messages.
+        """
+        _refuse("apply_chat_template", {"sanitize_control_tokens": sanitize_control_tokens})
+        if return_assistant_tokens_mask:
+            raise errors.UnsupportedError(
+                "return_assistant_tokens_mask is not supported: the template's marks of the "
+                "assistant's words are not followed"
+            )
+        template = self.get_chat_template(chat_template, tools)
+        chats, is_batch = chat.conversations(conversation)
+        texts = chat.render(
+            template,
+            chats,
+            tools=tools,
+            documents=documents,
+            add_generation_prompt=add_generation_prompt,
+            continue_final_message=continue_final_message,
+            variables={**self.special_tokens_map, **variables},
+        )
+        if not tokenize:
+            return texts if is_batch else texts[0]
+        answer = self(
+            texts if is_batch else texts[0],
+            padding=padding,
+            truncation=truncation,
+            max_length=max_length,
+            add_special_tokens=False,
+            return_tensors=return_tensors,
+            **(tokenizer_kwargs or {}),
+        )
+        return answer if return_dict else answer["input_ids"]
+
+
+def _refuse(what: str, others: Mapping[str, Any]) -> None:
+    """Refuses arguments of Transformers that are none here.
+
+    Raises:
+        UnsupportedError: one that would change something.
+        ArgumentTypeError: one that there is not.
+    """
+    for name, value in others.items():
+        if name not in _NOT_HERE:
+            raise errors.ArgumentTypeError(f"{what} takes no argument {name!r}")
+        nothing, why = _NOT_HERE[name]
+        if value is not None and value != nothing:
+            raise errors.UnsupportedError(f"{name} is not supported: {why}")
+
+
+def _is_rows(ids: Any) -> bool:
+    """Whether these are rows of ids, rather than ids."""
+    ndim = getattr(ids, "ndim", None)
+    if ndim is not None:
+        return bool(ndim > 1)
+    return isinstance(ids, (list, tuple)) and any(
+        isinstance(row, (list, tuple)) or getattr(row, "ndim", 0) > 0 for row in ids
+    )
+
+
+def as_texts(given: Any) -> list[str]:
+    """A text or texts, as a list.
+
+    Raises:
+        ArgumentTypeError: anything else.
+    """
+    texts = [given] if isinstance(given, str) else given
+    if isinstance(texts, (list, tuple)) or hasattr(texts, "__iter__"):
+        texts = list(texts)
+        if all(isinstance(text, str) for text in texts):
+            return [str(text) for text in texts]
+    raise errors.ArgumentTypeError(
+        f"input must be a text or a list of texts, not {dtypes.shown(given)}"
+    )
