@@ -13,10 +13,28 @@
 namespace hookwire::server {
 namespace {
 
-constexpr std::array<std::string_view, 7> kNames = {
-    "tokenizer.json",      "tokenizer_config.json",  "special_tokens_map.json", "added_tokens.json",
-    "chat_template.jinja", "generation_config.json", "tokenizer.model",
+constexpr std::array<std::string_view, 8> kNames = {
+    "tokenizer.json",      "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
+    "chat_template.jinja", "chat_template.json",    "generation_config.json",  "tokenizer.model",
 };
+
+// A checkpoint with several chat templates has all but the default in this folder.
+constexpr char kTemplates[] = "additional_chat_templates";
+
+// The chat templates in `kTemplates`, by name. None where the folder is missing or unreadable.
+std::vector<std::string> MoreTemplates(const std::string& directory) {
+  std::vector<std::string> names;
+  std::error_code error;
+  const std::filesystem::path folder = std::filesystem::path(directory) / kTemplates;
+  for (std::filesystem::directory_iterator entry(folder, error), end; !error && entry != end;
+       entry.increment(error)) {
+    std::error_code unreadable;
+    if (entry->path().extension() != ".jinja" || !entry->is_regular_file(unreadable)) continue;
+    names.push_back(absl::StrCat(kTemplates, "/", entry->path().filename().string()));
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
 
 bool IsTokenizer(std::string_view name) {
   return name == "tokenizer.json" || name == "tokenizer.model";
@@ -33,6 +51,9 @@ absl::StatusOr<TokenizerFiles> TokenizerFiles::Open(const std::string& directory
     if (!std::filesystem::is_regular_file(path, error)) continue;
     files.push_back({std::string(name), path.string()});
     has_tokenizer |= IsTokenizer(name);
+  }
+  for (const std::string& name : MoreTemplates(directory)) {
+    files.push_back({name, (std::filesystem::path(directory) / name).string()});
   }
   if (!has_tokenizer) {
     return MakeError(absl::StatusCode::kNotFound,

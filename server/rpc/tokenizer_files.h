@@ -14,7 +14,8 @@
 
 namespace hookwire::server {
 
-// Thread-compatible. What clients need to encode and decode text, in the order of `Names`.
+// Thread-compatible. What clients need to encode and decode text: the tokenizer's files and, after
+// them, the templates in additional_chat_templates/, whose names include the folder.
 class TokenizerFiles {
  public:
   static constexpr size_t kChunkBytes = 1u << 20;

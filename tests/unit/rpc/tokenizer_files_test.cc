@@ -58,6 +58,34 @@ TEST_F(TokenizerFilesTest, GivesTheKnownFilesOneAfterAnother) {
   EXPECT_EQ(contents["tokenizer_config.json"], "{}");
 }
 
+TEST_F(TokenizerFilesTest, GivesEveryChatTemplate) {
+  std::filesystem::create_directory(directory_ / "additional_chat_templates");
+  Write("tokenizer.json", "{}");
+  Write("chat_template.jinja", "default");
+  Write("chat_template.json", "{}");
+  Write("additional_chat_templates/tool_use.jinja", "tools");
+  Write("additional_chat_templates/rag.jinja", "documents");
+  Write("additional_chat_templates/notes.txt", "none");
+  absl::StatusOr<TokenizerFiles> files = TokenizerFiles::Open(directory_);
+  ASSERT_TRUE(files.ok());
+  std::map<std::string, std::string> contents;
+  while (true) {
+    v1::GetTokenizerResponse chunk;
+    const absl::StatusOr<bool> more = files->Next(chunk);
+    ASSERT_TRUE(more.ok());
+    if (!*more) break;
+    contents[chunk.name()] += chunk.data();
+  }
+  const std::map<std::string, std::string> expected = {
+      {"tokenizer.json", "{}"},
+      {"chat_template.jinja", "default"},
+      {"chat_template.json", "{}"},
+      {"additional_chat_templates/tool_use.jinja", "tools"},
+      {"additional_chat_templates/rag.jinja", "documents"},
+  };
+  EXPECT_EQ(contents, expected);
+}
+
 TEST_F(TokenizerFilesTest, WithoutATokenizerThereIsNone) {
   Write("tokenizer_config.json", "{}");
   const absl::Status status = TokenizerFiles::Open(directory_).status();

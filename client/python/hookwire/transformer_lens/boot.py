@@ -111,5 +111,10 @@ def _tokenizer(remote: RemoteModel) -> Any:
     )
     with tempfile.TemporaryDirectory() as directory:
         for name, content in files.items():
-            Path(directory, Path(name).name).write_bytes(content)
+            # A name may have one folder, as additional_chat_templates/tool_use.jinja has.
+            path = Path(directory, *Path(name).parts[-2:])
+            if ".." in path.parts:
+                continue
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(content)
         return AutoTokenizer.from_pretrained(directory, add_bos_token=True)
