@@ -126,6 +126,16 @@ async def test_errors(server: FakeServer) -> None:
         await aio.connect("127.0.0.1:9", quiet=True)
 
 
+async def test_without_a_next_token_there_is_no_loss(server: FakeServer) -> None:
+    async with await aio.connect(server.address, tensors="numpy", quiet=True) as twin:
+        for value in ("", [5], ["", ""]):
+            for kind in ("loss", "both"):
+                with pytest.raises(hookwire.NothingToPredictError):
+                    await twin(value, return_type=kind)
+            with pytest.raises(hookwire.NothingToPredictError):
+                await twin.log_probs(value)
+
+
 async def test_no_tokenizer() -> None:
     server = FakeServer(files=None)
     async with await aio.connect(server.address, quiet=True) as twin:

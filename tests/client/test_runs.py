@@ -216,9 +216,44 @@ def test_log_probs_of_words(model: hookwire.RemoteModel) -> None:
         model.log_probs("When Mary and", [[1], [2]])
 
 
-def test_a_row_of_one_token_has_no_loss(model: hookwire.RemoteModel) -> None:
-    assert model([[5]], return_type="loss", loss_per_token=True).shape == (1, 0)
-    assert np.isnan(model([[5]], return_type="loss"))
+NOTHING = ("", [""], [5], [[5]], ["", ""], [[5], [6]], np.array([[5]]))
+
+
+@pytest.mark.parametrize("value", NOTHING, ids=repr)
+def test_without_a_next_token_there_is_no_loss(model: hookwire.RemoteModel, value: Any) -> None:
+    for options in ({"return_type": "loss"}, {"return_type": "both"}):
+        for per_token in (False, True):
+            with pytest.raises(hookwire.NothingToPredictError, match="a single token"):
+                model(value, loss_per_token=per_token, **options)
+            with pytest.raises(hookwire.NothingToPredictError):
+                model.run_with_hooks(value, loss_per_token=per_token, **options)
+            with pytest.raises(hookwire.NothingToPredictError):
+                model.run_with_cache(value, loss_per_token=per_token, **options)
+    with pytest.raises(hookwire.NothingToPredictError, match="log_probs is that of each next"):
+        model.log_probs(value)
+    with pytest.raises(hookwire.NothingToPredictError):
+        model.stream(value, return_type="loss")
+    rows = 1 if isinstance(value, str) or not np.ndim(value[0]) else len(value)
+    if not isinstance(value, list) or not isinstance(value[0], str):
+        assert model.log_probs(value, 7).shape == (rows, 1)
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_a_row_without_a_next_token_is_named_and_adds_nothing(
+    model: hookwire.RemoteModel, side: str
+) -> None:
+    rows = [[5, 6, 7], [8], [9, 4]]
+    losses = {}
+    for number in (0, 2):
+        losses[number] = model(rows[number], return_type="loss", loss_per_token=True)[0]
+    with pytest.warns(hookwire.NothingToPredictWarning, match="row 1 of the input") as caught:
+        mean = model(rows, return_type="loss", padding_side=side)
+    assert len(caught) == 1
+    # TransformerLens's mean over all tokens that are no padding.
+    np.testing.assert_allclose(mean, np.concatenate(list(losses.values())).mean(), rtol=1e-6)
+    with pytest.warns(hookwire.NothingToPredictWarning):
+        each = model(rows, return_type="loss", loss_per_token=True, padding_side=side)
+    assert each[1].tolist() == [0.0, 0.0]
 
 
 @pytest.mark.parametrize(

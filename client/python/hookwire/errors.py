@@ -120,6 +120,10 @@ class EmptySequenceError(HookwireError, ValueError):
     default_reason = "SEQUENCE_EMPTY"
 
 
+class NothingToPredictError(HookwireError, ValueError):
+    """A loss, or log-probabilities of next tokens, of rows that have no next token."""
+
+
 class _OverLimitError(HookwireError):
     """More than the server gives."""
 
@@ -494,6 +498,10 @@ class SkippedWarning(HookwireWarning):
 
 class PaddingWarning(HookwireWarning):
     """Token ids that look like padding, without a mask."""
+
+
+class NothingToPredictWarning(HookwireWarning):
+    """Rows of a batch that are too short to have a loss, beside others that have one."""
 
 
 class UnknownWordsWarning(HookwireWarning):

@@ -364,7 +364,8 @@ class RemoteModel(Session):
             return_type: "logits" [batch, pos, d_vocab]; "loss", the cross entropy of the next
                 tokens, computed on the server in float32; "both", a pair; or None. With
                 stop_at_layer, "logits" and None return the residual stream instead.
-            loss_per_token: loss [batch, pos - 1] instead of its mean over real tokens.
+            loss_per_token: loss [batch, pos - 1] instead of its mean over real tokens. Rows of a
+                single token have none: see NothingToPredictError.
             prepend_bos: for text: whether a beginning-of-sequence token comes first. Default: yes.
             padding_side: for lists: "left" or "right". Default: the tokenizer's.
             attention_mask: [batch, pos] of 0 and 1, for token ids with padding.

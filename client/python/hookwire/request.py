@@ -240,6 +240,7 @@ def _write_outputs(
             log_probs.targets.add(positions=positions, token_ids=ids)
         placements["log_probs"] = placement.dense(batch, len(ask.targets.ids[0]))
     elif ask.wants_log_probs or ask.return_type in ("loss", "both"):
+        _check_next_tokens(batch, "log_probs" if ask.wants_log_probs else "the loss")
         spec.outputs.log_probs.SetInParent()
         placements["log_probs"] = placement.next_tokens(batch)
     return placements
@@ -265,6 +266,33 @@ def output(request: Request, arrays: dict[str, Array], tensor: Callable[[Array],
     return loss if ask.return_type == "loss" else (logits, loss)
 
 
+def _check_next_tokens(batch: Batch, what: str) -> None:
+    """Checks that rows have next tokens to predict: that they have two tokens or more.
+
+    Raises:
+        NothingToPredictError: no row has.
+
+    Warns:
+        NothingToPredictWarning: some have not.
+    """
+    short = [number for number, row in enumerate(batch.rows) if len(row) < 2]
+    if not short:
+        return
+    if len(short) == len(batch):
+        rows = "the input has" if len(batch) == 1 else f"each of the {len(batch)} rows has"
+        raise errors.NothingToPredictError(
+            f"{what} is that of each next token, and {rows} a single token, with none after it: "
+            "give at least two (an empty text is the beginning-of-sequence token alone)"
+        )
+    shown = ", ".join(map(str, short[:5])) + (" and others" if len(short) > 5 else "")
+    errors.warn(
+        f"row{'s' if len(short) > 1 else ''} {shown} of the input: a single token, after which "
+        f"there is none to predict. {what} is that of the other rows; where it is given by token, "
+        "there are zeros",
+        errors.NothingToPredictWarning,
+    )
+
+
 def _loss(log_probs: Array, batch: Batch, per_token: bool) -> Array:
     """Cross entropy of the next tokens: [batch, pos - 1], or the mean over the real ones."""
     if per_token:
@@ -272,8 +300,7 @@ def _loss(log_probs: Array, batch: Batch, per_token: bool) -> Array:
         per: Array = np.float32(0) - log_probs
         return per
     count = sum(len(row) - 1 for row in batch.rows)
-    with np.errstate(invalid="ignore"):
-        mean: Array = np.asarray(-log_probs.sum(dtype=np.float32) / np.float32(count))
+    mean: Array = np.asarray(-log_probs.sum(dtype=np.float32) / np.float32(count))
     return mean
 
 
