@@ -8,16 +8,18 @@
 #include <utility>
 
 #include "absl/base/const_init.h"
+#include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
 #include "model/guard.h"
 
 namespace hookwire::server {
 namespace {
 
-// The same on every call.
+// The device's one stream for copies.
 c10::Stream CopyStream(at::Device device) {
   static absl::Mutex mutex(absl::kConstInit);
-  static auto* const kStreams = new std::map<c10::DeviceIndex, c10::Stream>();
+  static auto* const kStreams ABSL_PT_GUARDED_BY(mutex) =
+      new std::map<c10::DeviceIndex, c10::Stream>();
   const absl::MutexLock lock(&mutex);
   const auto known = kStreams->find(device.index());
   if (known != kStreams->end()) return known->second;

@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/synchronization/mutex.h"
 #include "hookwire/v1/service.pb.h"
@@ -134,13 +135,14 @@ class FakeReader final : public MessageWriter {
   }
 
   mutable absl::Mutex mutex_;
-  bool outstanding_ = false;
-  bool closed_ = false;
-  bool broken_ = false;
-  absl::Status status_;
-  absl::Status broken_status_;
-  v1::RunResponse message_;
-  std::vector<grpc::Slice> held_;
+  bool outstanding_ ABSL_GUARDED_BY(mutex_) = false;
+  bool closed_ ABSL_GUARDED_BY(mutex_) = false;
+  bool broken_ ABSL_GUARDED_BY(mutex_) = false;
+  absl::Status status_ ABSL_GUARDED_BY(mutex_);
+  absl::Status broken_status_ ABSL_GUARDED_BY(mutex_);
+  v1::RunResponse message_ ABSL_GUARDED_BY(mutex_);
+  std::vector<grpc::Slice> held_ ABSL_GUARDED_BY(mutex_);
+  // Read by the test without the mutex, while nothing is written.
   std::vector<v1::RunResponse> taken_;
   std::vector<size_t> sizes_;
 };

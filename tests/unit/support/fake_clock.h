@@ -2,6 +2,7 @@
 #ifndef HOOKWIRE_TESTS_UNIT_SUPPORT_FAKE_CLOCK_H_
 #define HOOKWIRE_TESTS_UNIT_SUPPORT_FAKE_CLOCK_H_
 
+#include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "server/observe/clock.h"
@@ -22,7 +23,7 @@ class FakeClock final : public Clock {
 
  private:
   mutable absl::Mutex mutex_;
-  absl::Time now_ = absl::UnixEpoch();
+  absl::Time now_ ABSL_GUARDED_BY(mutex_) = absl::UnixEpoch();
 };
 
 }  // namespace hookwire::server
