@@ -17,8 +17,10 @@
 #include "server/device.h"
 #include "server/errors/errors.h"
 #include "server/memory/block_cache.h"
+#include "server/observe/load_id.h"
 #include "server/plan/dtypes.h"
 #include "server/rpc/describe_model.h"
+#include "server/rpc/tokenizer_files.h"
 
 namespace hookwire::server {
 namespace {
@@ -74,8 +76,9 @@ std::unique_ptr<SharedMemory> OpenSharedMemory(const Options& options, const Clo
 }
 
 v1::Server DescribeServer(const Options& options, const model::TextModel& model, int threads,
-                          const SharedMemory* shared_memory) {
+                          const SharedMemory* shared_memory, const std::string& load_id) {
   v1::Server out;
+  out.set_load_id(load_id);
   out.set_build(BuildName());
   out.set_device(NamesOf(model.devices()));
   out.set_dtype(ToWire(model.dtype()));
@@ -108,6 +111,20 @@ void GiveMemoryBack() {
 
 ModelFacts FactsOf(const model::Checkpoint& checkpoint, const model::TextModel& model) {
   return {checkpoint.name(), model.layer_scalars(), model.n_params()};
+}
+
+// Everything that a client learns at its start, or that its numbers depend on, is an ingredient.
+absl::StatusOr<std::string> LoadIdOf(const model::Checkpoint& checkpoint,
+                                     const model::TextModel& model, model::Numerics numerics) {
+  LoadIngredients ingredients;
+  ingredients.name = checkpoint.name();
+  for (const auto& file : checkpoint.weight_files()) ingredients.weights.push_back(file->stamp());
+  ingredients.small_files = TokenizerFiles::Paths(checkpoint.directory());
+  ingredients.small_files.push_back(absl::StrCat(checkpoint.directory(), "/config.json"));
+  ingredients.settings = {v1::Dtype_Name(ToWire(model.dtype())),
+                          v1::Numerics_Name(ToWire(numerics)), NamesOf(model.devices()),
+                          BuildName()};
+  return LoadId(ingredients);
 }
 
 }  // namespace
@@ -148,8 +165,10 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(const Options& options,
             {"threads", threads},
             {"ms", absl::ToInt64Milliseconds(absl::Now() - start)}});
 
-  std::unique_ptr<Daemon> daemon(
-      new Daemon(options, std::move(logger), *std::move(checkpoint), *std::move(model), threads));
+  absl::StatusOr<std::string> load_id = LoadIdOf(**checkpoint, **model, options.numerics);
+  if (!load_id.ok()) return load_id.status();
+  std::unique_ptr<Daemon> daemon(new Daemon(options, std::move(logger), *std::move(checkpoint),
+                                            *std::move(model), threads, *load_id));
   daemon->budget_->NotifyRoom([scheduler = &daemon->scheduler_] { scheduler->RoomCameFree(); });
   absl::StatusOr<std::unique_ptr<RpcServer>> rpc =
       RpcServer::Start(daemon->backend_, options.listen);
@@ -161,7 +180,8 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(const Options& options,
 
 Daemon::Daemon(const Options& options, std::shared_ptr<spdlog::logger> logger,
                std::shared_ptr<const model::Checkpoint> checkpoint,
-               std::unique_ptr<const model::TextModel> model, int threads)
+               std::unique_ptr<const model::TextModel> model, int threads,
+               const std::string& load_id)
     : logger_(std::move(logger)),
       checkpoint_(std::move(checkpoint)),
       model_(std::move(model)),
@@ -202,7 +222,7 @@ Daemon::Daemon(const Options& options, std::shared_ptr<spdlog::logger> logger,
                .clock = clock_,
                .logger = *logger_,
                .model = DescribeModel(model_->config(), FactsOf(*checkpoint_, *model_)),
-               .server = DescribeServer(options, *model_, threads, shared_memory_.get()),
+               .server = DescribeServer(options, *model_, threads, shared_memory_.get(), load_id),
                .compute_dtype = model_->dtype(),
                .weights_digest = [this] { return digest_.value(); },
                .weights_guard = weights_guard_,

@@ -53,7 +53,7 @@ class Daemon {
  private:
   Daemon(const Options& options, std::shared_ptr<spdlog::logger> logger,
          std::shared_ptr<const model::Checkpoint> checkpoint,
-         std::unique_ptr<const model::TextModel> model, int threads);
+         std::unique_ptr<const model::TextModel> model, int threads, const std::string& load_id);
 
   // From now on health says NOT_SERVING once the weight files have changed.
   void WatchWeights();

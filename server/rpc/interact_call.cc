@@ -8,6 +8,7 @@
 #include "absl/time/time.h"
 #include "server/errors/errors.h"
 #include "server/errors/status_macros.h"
+#include "server/rpc/check_load.h"
 #include "server/rpc/codec.h"
 #include "server/rpc/handover.h"
 #include "server/rpc/status.h"
@@ -82,6 +83,7 @@ absl::Status InteractCall::Take(const grpc::ByteBuffer& bytes) {
 }
 
 absl::Status InteractCall::TakeSpec(v1::RunSpec& spec) {
+  HOOKWIRE_RETURN_IF_ERROR(CheckLoad(backend_, spec.load_id()));
   has_spec_ = true;
   spec_ = std::move(spec);
   HOOKWIRE_ASSIGN_OR_RETURN(uploads_, Uploads::Of(spec_, backend_.max_upload_bytes));

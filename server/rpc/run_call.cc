@@ -6,6 +6,7 @@
 #include "absl/time/time.h"
 #include "hookwire/v1/service.pb.h"
 #include "server/errors/status_macros.h"
+#include "server/rpc/check_load.h"
 #include "server/rpc/codec.h"
 
 namespace hookwire::server {
@@ -22,6 +23,7 @@ RunCall* RunCall::Start(const Backend& backend, std::string id,
 absl::Status RunCall::Begin(const grpc::ByteBuffer& request) {
   v1::RunRequest message;
   HOOKWIRE_RETURN_IF_ERROR(DecodeRequest(request, message));
+  HOOKWIRE_RETURN_IF_ERROR(CheckLoad(backend_, message.spec().load_id()));
   return session_.Begin(message.spec(), Planner::Client::kListens,
                         absl::FromChrono(context_.deadline()), self_);
 }

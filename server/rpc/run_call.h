@@ -7,6 +7,7 @@
 #include <grpcpp/support/server_callback.h>
 
 #include <string>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "server/rpc/backend.h"
@@ -21,9 +22,12 @@ class RunCall final : public RunReactor<grpc::ServerWriteReactor<grpc::ByteBuffe
                         grpc::CallbackServerContext& context, const grpc::ByteBuffer& request);
 
  private:
-  using RunReactor::RunReactor;
+  RunCall(const Backend& backend, std::string id, grpc::CallbackServerContext& context)
+      : RunReactor(backend, std::move(id), context), backend_(backend) {}
 
   absl::Status Begin(const grpc::ByteBuffer& request);
+
+  const Backend& backend_;
 };
 
 }  // namespace hookwire::server

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "server/errors/status_macros.h"
+#include "server/rpc/check_load.h"
 #include "server/rpc/codec.h"
 #include "server/rpc/interact_call.h"
 #include "server/rpc/list_hooks.h"
@@ -72,7 +73,9 @@ grpc::ServerUnaryReactor* ActivationServiceImpl::GetModel(grpc::CallbackServerCo
 grpc::ServerUnaryReactor* ActivationServiceImpl::ListHooks(grpc::CallbackServerContext* context,
                                                            const grpc::ByteBuffer* request,
                                                            grpc::ByteBuffer* response) {
-  const auto answer = [this](const v1::ListHooksRequest& message) {
+  const auto answer =
+      [this](const v1::ListHooksRequest& message) -> absl::StatusOr<v1::ListHooksResponse> {
+    HOOKWIRE_RETURN_IF_ERROR(CheckLoad(backend_, message.load_id()));
     return ListMatchingHooks(backend_.catalogue, backend_.compute_dtype, message);
   };
   return Unary<v1::ListHooksRequest>(*context, *request, *response, answer);
@@ -82,6 +85,7 @@ grpc::ServerUnaryReactor* ActivationServiceImpl::Plan(grpc::CallbackServerContex
                                                       const grpc::ByteBuffer* request,
                                                       grpc::ByteBuffer* response) {
   const auto answer = [this](const v1::PlanRequest& message) -> absl::StatusOr<v1::PlanResponse> {
+    HOOKWIRE_RETURN_IF_ERROR(CheckLoad(backend_, message.spec().load_id()));
     const absl::StatusOr<std::shared_ptr<const RunPlan>> plan =
         backend_.planner.Plan(message.spec(), Planner::Client::kAnswers);
     if (!plan.ok()) return plan.status();
@@ -94,9 +98,13 @@ grpc::ServerUnaryReactor* ActivationServiceImpl::Plan(grpc::CallbackServerContex
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* ActivationServiceImpl::GetTokenizer(
     grpc::CallbackServerContext*, const grpc::ByteBuffer* request) {
-  v1::GetTokenizerRequest message;
-  const absl::Status status = DecodeRequest(*request, message);
-  return new TokenizerCall(status.ok() ? TokenizerFiles::Open(backend_.directory) : status);
+  const auto open = [&]() -> absl::StatusOr<TokenizerFiles> {
+    v1::GetTokenizerRequest message;
+    HOOKWIRE_RETURN_IF_ERROR(DecodeRequest(*request, message));
+    HOOKWIRE_RETURN_IF_ERROR(CheckLoad(backend_, message.load_id()));
+    return TokenizerFiles::Open(backend_.directory);
+  };
+  return new TokenizerCall(open());
 }
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* ActivationServiceImpl::GetWeight(
@@ -104,6 +112,7 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* ActivationServiceImpl::GetWeight(
   const auto open = [&]() -> absl::StatusOr<WeightReader> {
     v1::GetWeightRequest message;
     HOOKWIRE_RETURN_IF_ERROR(DecodeRequest(*request, message));
+    HOOKWIRE_RETURN_IF_ERROR(CheckLoad(backend_, message.load_id()));
     return WeightReader::Open(backend_.parameters, message, backend_.weights_digest());
   };
   return new WeightCall(*context, open(), backend_.weights_guard, backend_.stall_timeout);

@@ -42,6 +42,14 @@ bool IsTokenizer(std::string_view name) {
 
 }  // namespace
 
+std::vector<std::string> TokenizerFiles::Paths(const std::string& directory) {
+  std::vector<std::string> paths;
+  for (const std::string_view name : kNames) {
+    paths.push_back((std::filesystem::path(directory) / name).string());
+  }
+  return paths;
+}
+
 absl::StatusOr<TokenizerFiles> TokenizerFiles::Open(const std::string& directory) {
   std::vector<File> files;
   bool has_tokenizer = false;

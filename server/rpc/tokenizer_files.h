@@ -20,6 +20,9 @@ class TokenizerFiles {
  public:
   static constexpr size_t kChunkBytes = 1u << 20;
 
+  // Paths of the files that are read, those included that the directory does not have.
+  static std::vector<std::string> Paths(const std::string& directory);
+
   // NotFound (NO_TOKENIZER) where the directory has neither tokenizer.json nor tokenizer.model.
   static absl::StatusOr<TokenizerFiles> Open(const std::string& directory);
 

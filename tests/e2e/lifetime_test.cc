@@ -247,6 +247,34 @@ TEST_P(Shutdown, RefusesTheRunsThatWait) {
   EXPECT_EQ(daemon->process().Wait(absl::Seconds(30)), 0) << daemon->process().Errors();
 }
 
+TEST(Restart, OnTheSameCheckpointIsTheSameLoad) {
+  auto daemon = Daemon::Start();
+  const auto client = daemon->Connect();
+  const std::string address = daemon->address();
+  daemon->process().Signal(SIGTERM);
+  ASSERT_EQ(daemon->process().Wait(absl::Seconds(30)), 0) << daemon->process().Errors();
+  daemon = Daemon::Start({"--listen", address});
+  // The first call may meet the connection that has just broken.
+  Connect(address);
+  EXPECT_THAT(StatusOf(client->Collect(GoodSpec())), IsOk());
+}
+
+TEST(Restart, WithOtherSettingsIsAnotherLoadThatOldClientsAreRefused) {
+  auto daemon = Daemon::Start();
+  const auto client = daemon->Connect();
+  const std::string address = daemon->address();
+  daemon->process().Signal(SIGTERM);
+  ASSERT_EQ(daemon->process().Wait(absl::Seconds(30)), 0) << daemon->process().Errors();
+  daemon = Daemon::Start({"--listen", address, "--numerics", "reference"});
+  const auto fresh = Connect(address);
+  const auto is_another_load =
+      IsError(absl::StatusCode::kFailedPrecondition, v1::ERROR_REASON_LOAD_CHANGED);
+  EXPECT_THAT(StatusOf(client->Collect(GoodSpec())), is_another_load);
+  EXPECT_THAT(StatusOf(client->Plan(GoodSpec())), is_another_load);
+  EXPECT_THAT(StatusOf(client->ListHooks()), is_another_load);
+  EXPECT_THAT(StatusOf(fresh->Collect(GoodSpec())), IsOk());
+}
+
 TEST_P(Shutdown, WaitsForAReaderThatStandsStillNoLongerThanTheGracePeriod) {
   const auto daemon = Daemon::Start({"--grace-period", "1"});
   const auto client = daemon->Connect();

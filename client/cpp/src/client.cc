@@ -77,6 +77,7 @@ absl::StatusOr<std::unique_ptr<Client>> Client::Connect(const std::string& addre
     error.ForEachPayload([&](auto url, const auto& payload) { named.SetPayload(url, payload); });
     return named;
   }
+  client->load_id_ = model.server().load_id();
   return client;
 }
 
@@ -95,6 +96,7 @@ absl::StatusOr<std::vector<v1::HookPoint>> Client::ListHooks(
   SetTimeout(context, timeout_);
   v1::ListHooksRequest request;
   for (const std::string& filter : filters) request.add_filters(filter);
+  request.set_load_id(load_id_);
   v1::ListHooksResponse response;
   const grpc::Status status = stub_->service.ListHooks(&context, request, &response);
   if (!status.ok()) return FromGrpc(status);
@@ -108,6 +110,7 @@ absl::StatusOr<v1::Plan> Client::Plan(const v1::RunSpec& spec) const {
   SetTimeout(context, timeout_);
   v1::PlanRequest request;
   *request.mutable_spec() = spec;
+  if (spec.load_id().empty()) request.mutable_spec()->set_load_id(load_id_);
   v1::PlanResponse response;
   const grpc::Status status = stub_->service.Plan(&context, request, &response);
   if (!status.ok()) return FromGrpc(status);
@@ -123,6 +126,7 @@ absl::StatusOr<v1::Receipt> Client::Run(const v1::RunSpec& spec, const TensorCal
   }
   v1::RunRequest request;
   *request.mutable_spec() = spec;
+  if (spec.load_id().empty()) request.mutable_spec()->set_load_id(load_id_);
   grpc::ClientContext context;
   SetTimeout(context, options.timeout);
   RunAssembler assembler(on_tensor, options);

@@ -24,6 +24,7 @@
 #include "server/rpc/describe_model.h"
 #include "server/rpc/server.h"
 #include "server/schedule/batch_scheduler.h"
+#include "tests/unit/support/temp_directory.h"
 #include "tests/unit/support/tiny_model.h"
 
 namespace hookwire::server {
@@ -37,6 +38,8 @@ class ServiceTest : public ::testing::Test {
     size_t max_queue = 4;
     absl::Duration stall_timeout = absl::Seconds(60);
     std::string directory;
+    // Of the server.
+    std::string load_id = "";
     bool serve_weights = true;
     // Instead of the model's own.
     const model::Parameters* parameters = nullptr;
@@ -178,7 +181,7 @@ class ServiceTest : public ::testing::Test {
                   .model = DescribeModel(model.config(), {.name = "tiny",
                                                           .layer_scalars = model.layer_scalars(),
                                                           .n_params = model.n_params()}),
-                  .server = {},
+                  .server = ServerOf(settings),
                   .compute_dtype = model.dtype(),
                   .weights_digest = [] { return std::string("sha256:00"); },
                   .weights_guard = guard,
@@ -189,6 +192,12 @@ class ServiceTest : public ::testing::Test {
                   .stall_timeout = settings.stall_timeout,
                   .shared_memory = settings.shared_memory} {
       budget->NotifyRoom([this] { scheduler.RoomCameFree(); });
+    }
+
+    static v1::Server ServerOf(const Settings& settings) {
+      v1::Server server;
+      server.set_load_id(settings.load_id);
+      return server;
     }
 
     const model::TextModel& model = hookwire::testing::TinyModel();

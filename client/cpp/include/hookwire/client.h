@@ -6,6 +6,11 @@
 //   *spec.add_captures() = Capture("blocks.*.hook_resid_post");
 //   auto result = (*client)->Collect(spec);
 //
+// Every request says which load of the server it expects: the one that answered Connect
+// (Server.load_id). A server that was started again with another checkpoint or other settings
+// refuses it with FAILED_PRECONDITION (LOAD_CHANGED); Connect gives a client for what it holds
+// then.
+//
 // Requests are the messages of hookwire.v1 (run.proto says what each field means); ops.h builds
 // them. Errors are absl::Status with the server's code and sentence; DetailOf (error.h) has the
 // rest.
@@ -108,6 +113,8 @@ class Client {
   std::unique_ptr<Stub> stub_;
   absl::Duration timeout_;
   uint32_t max_message_bytes_;
+  // Of the server that answered Connect; empty where it knows of none.
+  std::string load_id_;
 };
 
 }  // namespace hookwire::client
