@@ -22,7 +22,7 @@ WRONG: dict[str, tuple[Callable[[Model], Any], type[Exception], str]] = {
     "a number as filter": (
         lambda m: m.run_with_cache(IDS, names_filter=5),
         TypeError,
-        "names_filter must be None, a string, a list of strings, or a function of a name, not 5",
+        "names_filter must be None, a name, a glob, .*, or a function of a name, not 5",
     ),
     "lists in a filter": (
         lambda m: m.run_with_cache(IDS, names_filter=[["a"]]),

@@ -592,14 +592,25 @@ class AsyncRemoteModel(Session):
         input: Any,  # noqa: A002 - TransformerLens's name
         names_filter: NamesFilter = None,
         *,
-        fwd_hooks: Hooks = (),
-        pos_slice: Any = None,
+        return_cache_object: bool = True,
+        remove_batch_dim: bool = False,
         stop_at_layer: int | None = None,
+        start_at_layer: int | None = None,
+        pos_slice: Any = None,
+        incl_bwd: bool = False,
+        reset_hooks_end: bool = True,
+        clear_contexts: bool = False,
+        fwd_hooks: Hooks = (),
         return_type: str | None = "logits",
+        loss_per_token: bool = False,
         logits_pos: Any = None,
+        tokens: Any = None,
+        device: Any = None,
         **options: Unpack[RunOptions],
     ) -> Plan:
         """What a run would send. See `hookwire.RemoteModel.plan`."""
+        del return_cache_object, reset_hooks_end, clear_contexts, device
+        refuse(incl_bwd=incl_bwd)
         run = await self._prepare(
             input,
             Options.of(self.plan, options),
@@ -607,9 +618,13 @@ class AsyncRemoteModel(Session):
             names_filter=names_filter,
             pos_slice=pos_slice,
             stop_at_layer=stop_at_layer,
+            start_at_layer=start_at_layer,
+            tokens=tokens,
             return_type=returned(return_type, stop_at_layer),
+            loss_per_token=loss_per_token,
             logits_pos=logits_pos,
         )
+        self._check_batch_dim(run, remove_batch_dim)
         message = run.request.plan_message()
         return self._plan(run, await self._connection.plan(message, run.timeout))
 

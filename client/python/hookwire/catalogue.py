@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Any, NoReturn
 from hookwire import dtypes, errors
 from hookwire._proto import model_pb2
 from hookwire._proto import tensor_pb2 as pb
+from hookwire.nearest import nearest
 
 POSITION = pb.Axis.KIND_POSITION
 KEY_POSITION = pb.Axis.KIND_KEY_POSITION
@@ -94,6 +94,23 @@ def glob_pattern(glob: str) -> re.Pattern[str]:
     return re.compile(pattern)
 
 
+class HookDict(dict[str, HookPoint]):
+    """Hook points by name and alias. A name that is none of them raises with the nearest."""
+
+    def __missing__(self, name: object) -> HookPoint:
+        raise missing_hook(name, self)
+
+
+def missing_hook(name: object, names: Iterable[str]) -> errors.HookNotFoundError:
+    """The error for a hook point that is not among these."""
+    near = nearest(name, names) if isinstance(name, str) else []
+    hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
+    return errors.HookNotFoundError(
+        f"this model has no hook point {name!r}{hint}",
+        metadata={"hook": str(name), **({"suggestion": near[0]} if near else {})},
+    )
+
+
 class Catalogue:
     """All hook points, in the order in which the pass comes to them."""
 
@@ -164,11 +181,6 @@ class Catalogue:
             )
             self._since[start_at_layer] = found
         return found
-
-
-def nearest(name: str, names: Iterable[str], count: int = 3) -> list[str]:
-    """The names that are most like this one."""
-    return difflib.get_close_matches(name, list(names), n=count, cutoff=0.5)
 
 
 def _point(hook: model_pb2.HookPoint) -> HookPoint:

@@ -505,7 +505,8 @@ class RemoteModel(Session):
             return_cache_object: return an `ActivationCache`; False: a plain dict.
             remove_batch_dim: take the batch off the captured tensors (of a single row).
             names_filter: which hook points: None for all; a name, an alias or a glob (`*` stays
-                between dots, `**` crosses them); a list of them; or a function of a name, applied
+                between dots, `**` crosses them); a short name, as a cache takes it: ("q", 3), or
+                "q" for every layer that has it; a list of these; or a function of a name, applied
                 to every name and alias. An alias asked for by name is returned under the canonical
                 name too; a glob or a function returns just the names that it matched.
             stop_at_layer: as in `__call__`. Globs, functions and None leave out what lies behind
@@ -565,18 +566,33 @@ class RemoteModel(Session):
         input: Any,  # noqa: A002 - TransformerLens's name
         names_filter: NamesFilter = None,
         *,
-        fwd_hooks: Hooks = (),
-        pos_slice: Any = None,
+        return_cache_object: bool = True,
+        remove_batch_dim: bool = False,
         stop_at_layer: int | None = None,
+        start_at_layer: int | None = None,
+        pos_slice: Any = None,
+        incl_bwd: bool = False,
+        reset_hooks_end: bool = True,
+        clear_contexts: bool = False,
+        fwd_hooks: Hooks = (),
         return_type: str | None = "logits",
+        loss_per_token: bool = False,
         logits_pos: Any = None,
+        tokens: Any = None,
+        device: Any = None,
         **options: Unpack[RunOptions],
     ) -> Plan:
         """What `run_with_cache` with the same arguments would send, without running it.
 
+        It takes all arguments of `run_with_cache`, by keyword but for the first two; those that say
+        what becomes of the result (return_cache_object, reset_hooks_end, clear_contexts, device)
+        change nothing.
+
         Returns:
             Names, shapes, dtypes and exact bytes. Printing it shows a table.
         """
+        del return_cache_object, reset_hooks_end, clear_contexts, device
+        refuse(incl_bwd=incl_bwd)
         chosen = Options.of(self.plan, options)
         run = self._run(
             input,
@@ -585,9 +601,13 @@ class RemoteModel(Session):
             names_filter=names_filter,
             pos_slice=pos_slice,
             stop_at_layer=stop_at_layer,
+            start_at_layer=start_at_layer,
+            tokens=tokens,
             return_type=returned(return_type, stop_at_layer),
+            loss_per_token=loss_per_token,
             logits_pos=logits_pos,
         )
+        self._check_batch_dim(run, remove_batch_dim)
         message = run.request.plan_message()
         return self._plan(run, self._connection.plan(message, chosen.timeout))
 

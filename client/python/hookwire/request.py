@@ -145,9 +145,9 @@ def build(
         spec.priority = _PRIORITIES[ask.priority]
 
     within = reach.Reach(catalogue, ask.start_at_layer, stop, ask.moment)
-    wanted = filters.resolve(ask.names_filter, within)
+    wanted = filters.resolve(ask.names_filter, within, has_dtype=ask.dtype is not None)
     selected = placement.select(batch, ask.pos_slice)
-    _write_captures(spec, wanted.hooks, selected, ask)
+    _write_captures(spec, wanted, selected, ask)
     functions = interventions.write(spec, ask.hooks, batch, within)
     outputs = _write_outputs(spec, ask, batch, stop)
     taken_out = uploads.take_out(spec, max_request_bytes)
@@ -188,9 +188,9 @@ def _check(ask: Ask) -> None:
 
 
 def _write_captures(
-    spec: run_pb2.RunSpec, hooks: Sequence[str], selected: placement.Selected, ask: Ask
+    spec: run_pb2.RunSpec, wanted: filters.Wanted, selected: placement.Selected, ask: Ask
 ) -> None:
-    dtype = dtypes.number(ask.dtype)
+    chosen = dtypes.number(ask.dtype)
     missing = run_pb2.MISSING_SKIP if ask.missing == "skip" else run_pb2.MISSING_UNSPECIFIED
     moment = run_pb2.MOMENT_BEFORE if ask.moment == "before" else run_pb2.MOMENT_UNSPECIFIED
     # Rows with the same positions share a message; those with none are not asked.
@@ -199,7 +199,9 @@ def _write_captures(
         if local != ():
             choices.setdefault(local, []).append(row)
     for local, rows in choices.items():
-        for hook in hooks:
+        for hook in wanted.hooks:
+            # Token ids and numbers of experts stay integers.
+            dtype = 0 if hook in wanted.integers else chosen
             capture = spec.captures.add(hook=hook, dtype=dtype, moment=moment, missing=missing)
             if len(rows) < len(selected.local):
                 capture.sequences.extend(rows)

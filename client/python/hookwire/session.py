@@ -27,11 +27,12 @@ from hookwire import (
 from hookwire import plan as plans
 from hookwire._proto import service_pb2
 from hookwire.cache import ActivationCache
-from hookwire.catalogue import Catalogue, nearest
+from hookwire.catalogue import Catalogue, HookDict
 from hookwire.connection import Connection
 from hookwire.dtypes import Array
 from hookwire.entries import Entry
 from hookwire.layer_weights import NamedWeights
+from hookwire.nearest import nearest
 from hookwire.peer import seconds
 from hookwire.progress import Progress
 from hookwire.standing import NO_GRADIENTS, HooksInForce, StandingHooks
@@ -141,7 +142,7 @@ def _unexpected(method: Callable[..., Any], keyword: str, known: set[str]) -> st
         if parameter.kind is not inspect.Parameter.VAR_KEYWORD
     ]
     said = f"{method.__qualname__}() got an unexpected keyword argument {keyword!r}"
-    near = nearest(keyword, [*own, *known], 1)
+    near = nearest(keyword, [*own, *sorted(known)], 1)
     return f"{said}; did you mean {near[0]!r}?" if near else said
 
 
@@ -484,8 +485,11 @@ class Session(StandingHooks, NamedWeights):
 
     @property
     def hook_dict(self) -> dict[str, Any]:
-        """Every name and alias, and the `HookPoint` it stands for, in the order of the pass."""
-        return dict(self.catalogue().by_name())
+        """Every name and alias, and the `HookPoint` it stands for, in the order of the pass.
+
+        Another name raises a HookNotFoundError, which is a KeyError.
+        """
+        return HookDict(self.catalogue().by_name())
 
     def hook_names(self, aliases: bool = True) -> list[str]:
         """The names of all hook points, in the order of the pass, with or without aliases."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hookwire import errors, hooks, selection
-from hookwire.catalogue import Catalogue, is_glob, nearest
+from hookwire.catalogue import Catalogue, is_glob, missing_hook
 
 NO_GRADIENTS = (
     "gradients are not computed on the server; what the difference of two runs can tell is in "
@@ -99,12 +99,7 @@ class StandingHooks:
             if not every.match(name):
                 raise errors.GlobNoMatchError(f"{name!r} matches none of the hook points")
         elif name not in points:
-            near = nearest(name, points, 1)
-            raise errors.HookNotFoundError(
-                f"this model has no hook point {name!r}"
-                + (f"; did you mean {near[0]!r}?" if near else ""),
-                metadata={"hook": name, **({"suggestion": near[0]} if near else {})},
-            )
+            raise missing_hook(name, points)
 
     def remove_all_hook_fns(
         self,

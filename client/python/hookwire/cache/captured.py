@@ -7,9 +7,10 @@ import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from hookwire import catalogue, config, errors, selection
+from hookwire import config, errors, selection
 from hookwire.cache.slices import Slice
 from hookwire.names import get_act_name
+from hookwire.nearest import nearest
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -137,12 +138,20 @@ class Captured(Mapping[str, Any]):
         if self._names_of(name):
             message = f"{shown} was not captured; names_filter did not ask for it"
             return errors.HookNotFoundError(message, metadata={"hook": name})
-        close = catalogue.nearest(name, self.cache_dict)
-        hint = f"; nearest: {', '.join(close)}" if close else ""
+        if isinstance(key, str) and self.find(self._of_layer(key, 0)) is not None:
+            hint = f"; each layer has one: cache[{key!r}, layer]"
+            close = []
+        else:
+            close = nearest(name, self.cache_dict, of_all_layers=False)
+            hint = f"; nearest: {', '.join(close)}" if close else ""
         return errors.HookNotFoundError(
             f"{shown} is not in the cache of {len(self.cache_dict)} names{hint}",
             metadata={"hook": name, "suggestion": close[0] if close else ""},
         )
+
+    @staticmethod
+    def _of_layer(key: str, layer: int) -> str:
+        return get_act_name(key.removeprefix("hook_"), layer)
 
     @property
     def mask(self) -> Any:
