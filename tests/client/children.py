@@ -155,7 +155,6 @@ KINDS: dict[str, Callable[[hookwire.RemoteModel, bytes], None]] = {
     "forked workers": partial(workers, start="fork", count=4),
     "spawned workers": partial(workers, start="spawn", count=2),
     "a forked data loader": partial(data_loader, start="fork"),
-    "a spawned data loader": partial(data_loader, start="spawn"),
 }
 
 

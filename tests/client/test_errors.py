@@ -177,3 +177,14 @@ def test_it_says_once_what_it_is_connected_to(
     assert "fake" in said
     assert "float32" in said
     assert "numerics=reference" in said
+
+
+def test_a_warning_points_at_the_users_line() -> None:
+    # A package of a user's, whose name begins like ours.
+    code = "from hookwire import errors\ndef use():\n    errors.warn('look', errors.PaddingWarning)"
+    namespace = {"__name__": "hookwire_experiments"}
+    exec(compile(code, "experiments.py", "exec"), namespace)
+    use: Any = namespace["use"]
+    with pytest.warns(hookwire.PaddingWarning, match="look") as caught:
+        use()
+    assert caught[0].filename == "experiments.py"

@@ -363,3 +363,8 @@ def test_without_transformer_lens_it_says_what_to_install(monkeypatch: pytest.Mo
     monkeypatch.setitem(sys.modules, "transformer_lens.model_bridge.remote_bridge", None)
     with pytest.raises(ImportError, match=r"hookwire\[transformer-lens\]"):
         importlib.import_module("hookwire.transformer_lens")
+
+
+def test_a_bridge_is_made_again_for_another_load(bridge: HookwireBridge) -> None:
+    with pytest.raises(hookwire.UnsupportedError, match=r"boot\(…\) makes one"):
+        bridge.remote.reconnect()

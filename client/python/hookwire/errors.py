@@ -511,9 +511,14 @@ class UnknownWordsWarning(HookwireWarning):
 def warn(message: str, category: type[HookwireWarning]) -> None:
     """Warns at the line outside this package that led here."""
     level, frame = 1, sys._getframe()
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("hookwire"):
+    while frame.f_back is not None and _is_ours(frame.f_globals.get("__name__")):
         level, frame = level + 1, frame.f_back
     warnings.warn(message, category, stacklevel=level)
+
+
+def _is_ours(module: Any) -> bool:
+    """Whether a module is of this package, rather than of a user whose name begins like ours."""
+    return str(module).partition(".")[0] == "hookwire"
 
 
 def _subclasses(cls: type[HookwireError]) -> list[type[HookwireError]]:

@@ -222,8 +222,11 @@ class RemoteModel(Session):
         Raises:
             HookNotFoundError: hooks that were added have no place in the model that the server
                 holds now; the message names them. Nothing has changed then.
+            UnsupportedError: the model belongs to a bridge of TransformerLens's (`boot`), which
+                cannot follow.
             UnavailableError, DeadlineError: as in `connect`.
         """
+        self._check_may_reconnect()
         self._connection.reopen()
         answer, every = _meet(self._connection, timeout, bool(self._hooks_in_force()))
         if every is not None:

@@ -358,6 +358,13 @@ class Session(StandingHooks, NamedWeights):
         self._weights_lock = threading.Lock()
         self._standing_lock = threading.Lock()
 
+    # Why `reconnect` cannot be; empty where it can.
+    _no_reconnect = ""
+
+    def _check_may_reconnect(self) -> None:
+        if self._no_reconnect:
+            raise errors.UnsupportedError(self._no_reconnect)
+
     def _hold(self, answer: service_pb2.GetModelResponse) -> None:
         """Takes what the server says that it holds; what was known of an earlier load goes.
 

@@ -51,6 +51,10 @@ def boot(
         cache_weights=cache_weights,
         shared_memory=shared_memory,
     )
+    remote._no_reconnect = (
+        "a bridge of TransformerLens's keeps the tokenizer, the configuration and the hook points "
+        "with which it was made: boot(…) makes one of what the server holds now"
+    )
     try:
         adapter = ArchitectureAdapterFactory.select_architecture_adapter(bridge_config(remote.cfg))
         if tokenizer is None:
