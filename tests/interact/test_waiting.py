@@ -270,17 +270,6 @@ def test_a_function_may_use_the_model_itself(roomy: str) -> None:
         assert torch.equal(seen[STREAM], cache[STREAM])
 
 
-def test_hooks_of_a_block_hold_for_the_thread_that_entered_it(
-    roomy: str, pool: ThreadPoolExecutor
-) -> None:
-    with connect(roomy) as model:
-        plain = model(PROMPT)
-        with model.hooks(fwd_hooks=[(STREAM, lambda tensor, hook: tensor * 2)]):
-            assert torch.equal(pool.submit(model, PROMPT).result(SOON), plain)
-            inside = model(PROMPT)
-        assert torch.equal(inside, doubled(model))
-
-
 def test_many_threads_at_once(roomy: str, pool: ThreadPoolExecutor) -> None:
     with connect(roomy) as model:
 

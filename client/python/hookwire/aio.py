@@ -178,7 +178,7 @@ class AsyncConnection:
         about = peer.Call("the run", run.timeout, run.stage)
         calls = self._open()
         segment = None if made.interacts else await self._segment(made.message.spec.load_id, about)
-        with self.shared_memory.lend(segment, made.message.spec):
+        with made.blaming(), self.shared_memory.lend(segment, made.message.spec):
             with self._errors(about):
                 if made.interacts:
                     call = calls.interact(timeout=about.timeout)
@@ -626,7 +626,8 @@ class AsyncRemoteModel(Session):
         )
         self._check_batch_dim(run, remove_batch_dim)
         message = run.request.plan_message()
-        return self._plan(run, await self._connection.plan(message, run.timeout))
+        with run.request.blaming():
+            return self._plan(run, await self._connection.plan(message, run.timeout))
 
     def stream(
         self,

@@ -19,9 +19,9 @@ import grpc
 from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 
+from hookwire import wording
+
 DETAILS = "grpc-status-details-bin"
-# What a suggestion that is a field of the wire is to the user of this package.
-_SUGGESTIONS = {"outputs.residual": "what a run with stop_at_layer returns"}
 
 
 class HookwireError(Exception):
@@ -31,7 +31,8 @@ class HookwireError(Exception):
         message: the sentence.
         reason: a name of `ErrorReason`, such as "HOOK_NOT_FOUND"; empty where there is none.
         code: the gRPC status code; None for errors found in the client.
-        metadata: what the reason brings along, such as "hook" and "suggestion".
+        metadata: what the reason brings along, such as "hook" and "suggestion"; under
+            "server_message" what the server said, where this package says it in its own words.
         field: the request field to blame, such as "spec.captures[0].hook"; None where unknown.
     """
 
@@ -563,8 +564,14 @@ def from_rpc(error: Any, address: str) -> HookwireError:
         if not detail.Unpack(info):
             detail.Unpack(blame)
     metadata = dict(info.metadata)
+    field = blame.field_violations[0].field if blame.field_violations else None
+    if info.reason:  # else it is a sentence of gRPC
+        said = wording.in_python(message, info.reason, field, metadata)
+        if said != message:
+            metadata["server_message"] = message
+        message = said
     if "suggestion" in metadata:
-        metadata["suggestion"] = _SUGGESTIONS.get(metadata["suggestion"], metadata["suggestion"])
+        metadata["suggestion"] = wording.in_python(metadata["suggestion"], "", field, metadata)
     cls = BY_REASON.get(info.reason) or BY_CODE.get(code) or HookwireError
     if not info.reason and code is grpc.StatusCode.UNAVAILABLE:
         message = f"no Hookwire server answers at {address}: {message}"
@@ -573,7 +580,7 @@ def from_rpc(error: Any, address: str) -> HookwireError:
         reason=info.reason or None,
         code=code,
         metadata=metadata,
-        field=blame.field_violations[0].field if blame.field_violations else None,
+        field=field,
     )
 
 

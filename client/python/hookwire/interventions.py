@@ -22,7 +22,9 @@ from hookwire.reach import Reach
 Hooks = Iterable[tuple[Any, hooks.Change]]
 
 
-def write(spec: run_pb2.RunSpec, given: Hooks, batch: Batch, reach: Reach) -> dict[int, Callback]:
+def write(
+    spec: run_pb2.RunSpec, given: Hooks, batch: Batch, reach: Reach
+) -> tuple[dict[int, Callback], list[int]]:
     """Adds the interventions to a run, in the order in which they are given.
 
     Args:
@@ -33,7 +35,8 @@ def write(spec: run_pb2.RunSpec, given: Hooks, batch: Batch, reach: Reach) -> di
         reach: of the run: what it does not come to is left out of globs and functions of a name.
 
     Returns:
-        The functions among them, by their number in the run.
+        The functions among them, by the number of their intervention in the run; and of each
+        intervention, which of the given it comes from.
 
     Raises:
         ArgumentTypeError: no place.
@@ -43,7 +46,8 @@ def write(spec: run_pb2.RunSpec, given: Hooks, batch: Batch, reach: Reach) -> di
             not fit the batch.
     """
     functions: dict[int, Callback] = {}
-    for where, what in given:
+    origins: list[int] = []
+    for number, (where, what) in enumerate(given):
         for hook in names_of(where, reach, expand=isinstance(what, Callback)):
             if isinstance(what, Callback):
                 functions[len(spec.interventions)] = what
@@ -54,7 +58,8 @@ def write(spec: run_pb2.RunSpec, given: Hooks, batch: Batch, reach: Reach) -> di
                 wire.callback.read_only = what.read_only or not is_writable
             else:
                 _write_one(spec, hook, what, batch, reach.catalogue)
-    return functions
+        origins += [number] * (len(spec.interventions) - len(origins))
+    return functions, origins
 
 
 def names_of(where: Any, reach: Reach, *, expand: bool) -> list[str]:

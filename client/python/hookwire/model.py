@@ -130,15 +130,16 @@ def _results(connection: Connection, run: Run) -> Iterator[Entry]:
         else connection.run(run.request.message, run.timeout, run.stage)
     )
     try:
-        for event in events:
-            for entry in run.feed(event):
-                if entry.callback is None:
-                    yield entry
-                    continue
-                assert interaction is not None
-                visit = run.visit(entry)
-                for message in visit.answer(visit.call()):
-                    interaction.send(message)
+        with run.request.blaming():
+            for event in events:
+                for entry in run.feed(event):
+                    if entry.callback is None:
+                        yield entry
+                        continue
+                    assert interaction is not None
+                    visit = run.visit(entry)
+                    for message in visit.answer(visit.call()):
+                        interaction.send(message)
         run.finish()
     finally:
         events.close()  # type: ignore[attr-defined]
@@ -612,7 +613,8 @@ class RemoteModel(Session):
         )
         self._check_batch_dim(run, remove_batch_dim)
         message = run.request.plan_message()
-        return self._plan(run, self._connection.plan(message, chosen.timeout))
+        with run.request.blaming():
+            return self._plan(run, self._connection.plan(message, chosen.timeout))
 
     def stream(
         self,

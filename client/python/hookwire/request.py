@@ -5,7 +5,8 @@ No input or output happens here: the blocking and the asynchronous model share a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,7 @@ from hookwire import (
     results,
     selection,
     uploads,
+    wording,
 )
 from hookwire._proto import run_pb2, service_pb2
 from hookwire.catalogue import Catalogue
@@ -47,10 +49,14 @@ class Targets:
 
 @dataclass(frozen=True)
 class Ask:
-    """What a user asks of one run. See `RemoteModel.run_with_cache` for the fields."""
+    """What a user asks of one run. See `RemoteModel.run_with_cache` for the fields.
+
+    The first `n_standing` of the hooks are not those of the run itself.
+    """
 
     names_filter: filters.NamesFilter = ()
     hooks: Sequence[tuple[Any, Any]] = ()
+    n_standing: int = 0
     pos_slice: Any = None
     stop_at_layer: int | None = None
     start_at_layer: int | None = None
@@ -80,6 +86,7 @@ class Request:
         columns: the padded positions that were captured; None for all.
         functions: hooks that run here, by their number among the run's interventions.
         uploads: values that did not fit into the message, by their number.
+        origins: of each of the run's interventions, which of the ask's hooks it comes from.
     """
 
     message: service_pb2.RunRequest
@@ -90,11 +97,31 @@ class Request:
     columns: list[int] | None
     functions: dict[int, Callback]
     uploads: list[bytes]
+    origins: list[int]
 
     @property
     def interacts(self) -> bool:
         """Whether the client has more to send than the message."""
         return bool(self.functions or self.uploads)
+
+    @contextmanager
+    def blaming(self) -> Iterator[None]:
+        """Adds to errors of the server which of the user's hooks is to blame."""
+        try:
+            yield
+        except errors.HookwireError as error:
+            number = wording.intervention_of(error.field)
+            is_of_another_run = "fwd_hook" in error.metadata  # that a function has made
+            if number is not None and number < len(self.origins) and not is_of_another_run:
+                error.metadata["fwd_hook"] = str(self.origins[number] - self.ask.n_standing)
+                error.set_message(f"{error.message} ({self._hook(self.origins[number])})")
+            raise
+
+    def _hook(self, number: int) -> str:
+        where, what = self.ask.hooks[number]
+        own = number - self.ask.n_standing
+        which = f"fwd_hooks[{own}]" if own >= 0 else "a hook that stays"
+        return f"{which}: {dtypes.shown(where)}, {what!r}"
 
     def plan_message(self) -> service_pb2.PlanRequest:
         """The same run, to be planned and not executed."""
@@ -148,7 +175,7 @@ def build(
     wanted = filters.resolve(ask.names_filter, within, has_dtype=ask.dtype is not None)
     selected = placement.select(batch, ask.pos_slice)
     _write_captures(spec, wanted, selected, ask)
-    functions = interventions.write(spec, ask.hooks, batch, within)
+    functions, origins = interventions.write(spec, ask.hooks, batch, within)
     outputs = _write_outputs(spec, ask, batch, stop)
     taken_out = uploads.take_out(spec, max_request_bytes)
     places = results.Places(
@@ -159,7 +186,7 @@ def build(
         hooks=() if ask.missing == "skip" else tuple(capture.hook for capture in spec.captures),
     )
     return Request(
-        message, ask, batch, places, wanted.names, selected.columns, functions, taken_out
+        message, ask, batch, places, wanted.names, selected.columns, functions, taken_out, origins
     )
 
 

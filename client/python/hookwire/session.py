@@ -631,6 +631,7 @@ class Session(StandingHooks, NamedWeights):
             )
         ask = request.Ask(
             hooks=(*first, *standing, *hooks.pairs(fwd_hooks)),
+            n_standing=len(first) + len(standing),
             start_at_layer=start_at_layer,
             missing=options.missing,
             allow_non_finite=options.allow_non_finite,

@@ -98,9 +98,9 @@ def _too_large(spec: run_pb2.RunSpec, size: int, limit: int) -> errors.RequestTo
         "the targets of log_probs": spec.outputs.log_probs.targets,
     }
     sizes = {name: sum(part.ByteSize() for part in several) for name, several in parts.items()}
-    said = [f"{taken:,} of {name}" for name, taken in sizes.items() if taken]
+    said = [f"{name}: {taken:,}" for name, taken in sizes.items() if taken]
     return errors.RequestTooLargeError(
-        f"the request has {size:,} bytes, its large values not counted ({', '.join(said)}); the "
+        f"the request has {size:,} bytes, its large values not counted ({'; '.join(said)}); the "
         f"server takes {limit:,} in one request: run fewer rows at a time, or ask for fewer hook "
         "points",
         metadata={"bytes": str(size), "limit": str(limit)},
