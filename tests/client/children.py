@@ -7,6 +7,7 @@ It prints "ok" when every child has had the parent's results from calls of its o
 
 from __future__ import annotations
 
+import asyncio
 import multiprocessing
 import os
 import sys
@@ -18,6 +19,7 @@ from typing import Any
 
 import hookwire
 import numpy as np
+from hookwire import aio
 
 TOKENS = [[2, 5, 7, 9] * 8] * 6
 LAYERS = "blocks.*.hook_out"
@@ -33,7 +35,7 @@ def results(model: hookwire.RemoteModel) -> bytes:
     return b"".join(np.ascontiguousarray(array).tobytes() for array in arrays)
 
 
-def forked(model: hookwire.RemoteModel, check: Callable[[], bool]) -> bool:
+def forked(check: Callable[[], bool]) -> bool:
     """Whether a child that was forked finds what `check` looks for."""
     child = os.fork()
     if child == 0:
@@ -48,7 +50,7 @@ def forked(model: hookwire.RemoteModel, check: Callable[[], bool]) -> bool:
 
 def forks(model: hookwire.RemoteModel, want: bytes) -> None:
     for _ in range(30):
-        assert forked(model, lambda: results(model) == want)
+        assert forked(lambda: results(model) == want)
     assert results(model) == want
 
 
@@ -66,7 +68,7 @@ def forks_of_a_busy_process(model: hookwire.RemoteModel, want: bytes) -> None:
     for thread in threads:
         thread.start()
     for _ in range(20):
-        assert forked(model, lambda: results(model) == want)
+        assert forked(lambda: results(model) == want)
     done.set()
     for thread in threads:
         thread.join()
@@ -90,7 +92,7 @@ def forks_with_locks_held(model: hookwire.RemoteModel, want: bytes) -> None:
     thread.start()
     held.wait()
     model._catalogue = model._weights = None
-    assert forked(model, lambda: results(model) == want)
+    assert forked(lambda: results(model) == want)
     go.set()
     thread.join()
 
@@ -110,9 +112,38 @@ def forks_in_a_stream(model: hookwire.RemoteModel, want: bytes) -> None:
         return False
 
     for _ in range(5):
-        assert forked(model, refused)
+        assert forked(refused)
     assert 1 + len(list(stream)) == len(list(model.stream(TOKENS, "**")))
     assert first.name == "embed.hook_in"
+
+
+def forks_of_an_asynchronous_model(model: hookwire.RemoteModel, want: bytes) -> None:
+    """An error rather than a call that waits for ever; a blocking model works in the child."""
+
+    async def connect() -> aio.AsyncRemoteModel:
+        return await aio.connect(model.server.address, tensors="numpy", quiet=True)
+
+    async def run(twin: aio.AsyncRemoteModel) -> Any:
+        return await twin(TOKENS)
+
+    async def all_of_it() -> Any:
+        async with await connect() as twin:
+            return await twin(TOKENS)
+
+    ids = asyncio.run(all_of_it())
+    assert forked(lambda: np.array_equal(asyncio.run(all_of_it()), ids))
+    twin = asyncio.run(connect())
+
+    def refused() -> bool:
+        errors = 0
+        for call in (run(twin), connect()):
+            try:
+                asyncio.run(call)
+            except hookwire.ForkedError:
+                errors += 1
+        return errors == 2 and results(model) == want
+
+    assert forked(refused)
 
 
 def workers(model: hookwire.RemoteModel, want: bytes, start: Any, count: int) -> None:
@@ -152,6 +183,7 @@ KINDS: dict[str, Callable[[hookwire.RemoteModel, bytes], None]] = {
     "forks of a busy process": forks_of_a_busy_process,
     "forks with locks held": forks_with_locks_held,
     "forks in a stream": forks_in_a_stream,
+    "forks of an asynchronous model": forks_of_an_asynchronous_model,
     "forked workers": partial(workers, start="fork", count=4),
     "spawned workers": partial(workers, start="spawn", count=2),
     "a forked data loader": partial(data_loader, start="fork"),

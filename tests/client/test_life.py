@@ -41,14 +41,6 @@ def test_children(address: str, kind: str) -> None:
     assert ended.stdout == "ok\n", ended.stderr
 
 
-async def test_an_asynchronous_model_says_that_it_does_not_survive_a_fork(address: str) -> None:
-    async with await aio.connect(address, tensors="numpy", quiet=True) as model:
-        await model(TOKENS)
-        model._connection._after_fork()
-        with pytest.raises(hookwire.ForkedError, match="spawn"):
-            await model(TOKENS)
-
-
 def test_event_loops_one_after_the_other(server: FakeServer, model: hookwire.RemoteModel) -> None:
     twin = asyncio.run(aio.connect(server.address, tensors="numpy", quiet=True))
     for _ in range(2):

@@ -85,6 +85,26 @@ async def _meet(
     raise rpc.restless(connection.address)
 
 
+class _Channels:
+    """The asynchronous channels of this process.
+
+    Attributes:
+        open: how many have not been closed.
+        lost: they were the parent's: the thread that all channels share is not in this process.
+    """
+
+    def __init__(self) -> None:
+        self.open = 0
+        self.lost = False
+        forks.register(self)
+
+    def _after_fork(self) -> None:
+        self.lost = self.open > 0
+
+
+_channels = _Channels()
+
+
 class AsyncConnection:
     """One gRPC channel and the calls on it, with typed errors.
 
@@ -98,28 +118,28 @@ class AsyncConnection:
         self.shared_memory = SharedMemory()
         self._calls: rpc.Calls | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._forked = False
         forks.register(self)
 
     def _after_fork(self) -> None:
         if self._calls is not None:
             forks.keep(self._calls)
-            self._forked = True
         self.shared_memory.forget()
 
     def _open(self) -> rpc.Calls:
         """The calls on this event loop's channel."""
         self.peer.check_open()
-        if self._forked:
+        if _channels.lost:
             raise errors.ForkedError(
-                "gRPC's asynchronous client does not survive a fork: hand the worker a blocking "
-                'model (hookwire.connect), or start it with multiprocessing\'s "spawn"'
+                "this process was forked from one with an open asynchronous model, and gRPC's "
+                "asynchronous client does not survive that: hand the worker a blocking model "
+                '(hookwire.connect), or start it with multiprocessing\'s "spawn"'
             )
         loop = asyncio.get_running_loop()
         if self._calls is None or self._loop is not loop:
             options = [item for item in rpc.CHANNEL_OPTIONS if item[0].startswith("grpc.")]
             channel = grpc.aio.insecure_channel(self.address, options=options)
             self._calls, self._loop = rpc.Calls(channel), loop
+            _channels.open += 1
         return self._calls
 
     def reopen(self) -> None:
@@ -244,6 +264,7 @@ class AsyncConnection:
         calls, self._calls = self._calls, None
         if calls is not None and self._loop is asyncio.get_running_loop():
             await calls.channel.close()
+            _channels.open -= 1
         self.shared_memory.close()
 
 
