@@ -2,7 +2,7 @@
 
     python docs/generate_comparison.py [--check]
 
-Reads coming-from/not-here.toml, writes coming-from/transformer-lens-table.md; with --check, says
+Reads hookwire.not_here, writes coming-from/transformer-lens-table.md; with --check, says
 whether that is fresh instead.
 """
 
@@ -10,48 +10,30 @@ from __future__ import annotations
 
 import argparse
 import sys
-from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
-import tomllib
+from hookwire.not_here import CONFIG, EARLIER, MODEL, Group
 
 FOLDER = Path(__file__).resolve().parent / "coming-from"
-REASONS = FOLDER / "not-here.toml"
 TABLE = FOLDER / "transformer-lens-table.md"
 
 HEAD = """\
 # What TransformerLens has and Hookwire has not
 
 Every public attribute and method of TransformerLens 4.3.0's `TransformerBridge` that `RemoteModel`
-does not have. Whatever is not in this table is there, under the same name. What some of their
+does not have, every one of its configuration's that `model.cfg` does not have, and those of the
+`HookedTransformer` that TransformerLens had before. Asking for one of them raises with what stands
+here. Whatever is not in this table is there, under the same name. What some of their
 arguments cannot be is in [coming from TransformerLens](transformer-lens.md#arguments).
 
-<!-- Made by docs/generate_comparison.py from not-here.toml. -->
+<!-- Made by docs/generate_comparison.py from client/python/hookwire/not_here.py. -->
 """
 
 
-@dataclass(frozen=True)
-class Group:
-    """Names that are missing for one reason.
-
-    Attributes:
-        title: the section they are in.
-        names: of TransformerLens.
-        why: they are missing.
-        instead: what to use.
-    """
-
-    title: str
-    names: tuple[str, ...]
-    why: str
-    instead: str
-
-
-def groups() -> list[Group]:
-    """What not-here.toml says."""
-    entries = tomllib.loads(REASONS.read_text())["group"]
-    return [Group(e["title"], tuple(e["names"]), e["why"], e["instead"]) for e in entries]
+def groups() -> tuple[Group, ...]:
+    """What hookwire.not_here says."""
+    return (*MODEL, *EARLIER, *CONFIG)
 
 
 def table() -> str:

@@ -9,7 +9,7 @@ from collections import Counter
 import hookwire
 import pytest
 import torch
-from hookwire import errors
+from hookwire import errors, not_here
 from transformer_lens.model_bridge import TransformerBridge
 
 from docs.generate_comparison import groups
@@ -30,9 +30,13 @@ def is_there(model: hookwire.RemoteModel, name: str) -> bool:
 
 
 @pytest.fixture(scope="module")
-def theirs() -> set[str]:
+def bridge() -> TransformerBridge:
+    return TransformerBridge.boot_transformers(str(TOY), device="cpu", dtype=torch.float32)
+
+
+@pytest.fixture(scope="module")
+def theirs(bridge: TransformerBridge) -> set[str]:
     """Of the class, and of a model: its attributes are made when it is booted."""
-    bridge = TransformerBridge.boot_transformers(str(TOY), device="cpu", dtype=torch.float32)
     return public(TransformerBridge) | public(bridge)
 
 
@@ -42,11 +46,48 @@ def ours(toy: str) -> set[str]:
         return {name for name in public(model) if is_there(model, name)}
 
 
-LISTED = [name for group in groups() for name in group.names]
+LISTED = [name for group in not_here.MODEL for name in group.names]
+EARLIER = [name for group in not_here.EARLIER for name in group.names]
+CONFIG = [name for group in not_here.CONFIG for name in group.names]
 
 
 def test_each_name_is_listed_once() -> None:
-    assert [name for name, count in Counter(LISTED).items() if count > 1] == []
+    for names in ([*LISTED, *EARLIER], CONFIG):
+        assert [name for name, count in Counter(names).items() if count > 1] == []
+    assert len(groups()) == len(not_here.MODEL + not_here.EARLIER + not_here.CONFIG)
+
+
+def test_the_configuration_is_here_or_listed(toy: str, bridge: TransformerBridge) -> None:
+    with hookwire.connect(toy, quiet=True) as model:
+        theirs, ours = public(bridge.cfg), public(model.cfg) | set(model.cfg.to_dict())
+        assert sorted(theirs - ours - set(CONFIG)) == []
+        assert sorted(set(CONFIG) & ours) == []
+        assert sorted(set(CONFIG) - theirs) == []
+        # What TransformerLens knows of a Gemma 4, and has not left at the default of another model.
+        for name in SAME.split():
+            assert getattr(model.cfg, name) == getattr(bridge.cfg, name), name
+        assert list(model.cfg.per_layer_head_dim) == bridge.cfg.per_layer_head_dim
+        text = bridge.original_model.config.text_config
+        assert (model.cfg.window_size, model.cfg.use_local_attn) == (text.sliding_window, True)
+        made = model.cfg.to_dict()
+        assert made["normalization_type"] == "RMS"
+        assert made["layers"][0]["d_head"] == bridge.cfg.per_layer_head_dim[0]
+        assert all(getattr(model.cfg, name) == made[name] for name in made if name not in NESTED)
+
+
+SAME = """
+normalization_type uses_rms_norm rmsnorm_uses_offset positional_embedding_type
+attention_dir attn_only gated_mlp parallel_attn_mlp attn_scores_soft_cap act_fn
+tokenizer_prepends_bos tokenizer_appends_eos default_prepend_bos d_vocab d_vocab_out
+d_head head_dim d_mlp intermediate_size d_model n_layers n_heads n_ctx eps
+n_key_value_heads bos_token_id eos_token_id pad_token_id num_experts experts_per_token
+output_logits_soft_cap tie_word_embeddings architecture device
+"""
+NESTED = ("layers", "ropes")
+
+
+def test_what_earlier_versions_had_is_nowhere(theirs: set[str], ours: set[str]) -> None:
+    assert sorted(set(EARLIER) & (theirs | ours)) == []
 
 
 def test_what_is_neither_here_nor_listed_is_nothing(theirs: set[str], ours: set[str]) -> None:

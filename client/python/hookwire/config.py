@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, NoReturn
 
-from hookwire import dtypes
+from hookwire import dtypes, not_here
 from hookwire._proto import model_pb2 as pb
 from hookwire._proto import run_pb2
 
@@ -123,6 +123,94 @@ class Config:
         import torch
 
         return getattr(torch, self.dtype_name)
+
+    # What is the same for every Gemma 4, under TransformerLens's names.
+    normalization_type = "RMS"
+    uses_rms_norm = True
+    rmsnorm_uses_offset = False
+    use_normalization_before_and_after = True
+    use_qk_norm = True
+    positional_embedding_type = "rotary"
+    attention_dir = "causal"
+    attn_only = False
+    gated_mlp = True
+    parallel_attn_mlp = False
+    # Scores are products of normed queries and keys, not divided by √d_head, and have no softcap.
+    use_attn_scale = False
+    attn_scale = 1.0
+    attn_scores_soft_cap = -1.0
+    tokenizer_appends_eos = False
+    # The hook points that these switch on in TransformerLens are always there.
+    use_attn_result = True
+    use_attn_in = True
+    use_split_qkv_input = True
+    use_hook_mlp_in = True
+
+    @property
+    def tokenizer_prepends_bos(self) -> bool:
+        """Whether text gets a beginning-of-sequence token: where the model has one."""
+        return self.bos_token_id is not None
+
+    @property
+    def d_vocab_out(self) -> int:
+        """As `d_vocab`."""
+        return self.d_vocab
+
+    @property
+    def head_dim(self) -> int:
+        """As `d_head`."""
+        return self.d_head
+
+    @property
+    def intermediate_size(self) -> int:
+        """As `d_mlp`."""
+        return self.d_mlp
+
+    @property
+    def eos_token_id(self) -> int | None:
+        """The first of `eos_token_ids`."""
+        return self.eos_token_ids[0] if self.eos_token_ids else None
+
+    @property
+    def num_experts(self) -> int | None:
+        """As `n_experts`; None on a model without."""
+        return self.n_experts or None
+
+    @property
+    def experts_per_token(self) -> int | None:
+        """As `n_experts_per_token`; None on a model without."""
+        return self.n_experts_per_token or None
+
+    @property
+    def use_local_attn(self) -> bool:
+        """Whether some layers have sliding attention."""
+        return "sliding_attention" in self.layer_types
+
+    @property
+    def window_size(self) -> int | None:
+        """As `sliding_window`; None where no layer has one."""
+        return self.sliding_window if self.use_local_attn else None
+
+    @property
+    def per_layer_head_dim(self) -> tuple[int, ...]:
+        """Each layer's width of a head."""
+        return tuple(layer.d_head for layer in self.layers)
+
+    @property
+    def per_layer_num_key_value_heads(self) -> tuple[int, ...]:
+        """Each layer's number of key-value heads."""
+        return tuple(layer.n_key_value_heads for layer in self.layers)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it, by name: the fields, and what is made of them."""
+        names = [name for name in dir(type(self)) if not name.startswith("_") and name != "to_dict"]
+        return {**{name: getattr(self, name) for name in names}, **asdict(self)}
+
+    def __getattr__(self, name: str) -> NoReturn:
+        if name.startswith("_"):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        names = [*(each.name for each in fields(self)), *dir(type(self))]
+        not_here.missing("cfg", name, not_here.CONFIG, names)
 
     @property
     def final_logit_softcap(self) -> float | None:

@@ -473,6 +473,14 @@ class UnsupportedError(HookwireError, NotImplementedError):
     """Something that TransformerLens has and Hookwire does not have, or not yet."""
 
 
+class NotHereError(UnsupportedError, AttributeError):
+    """An attribute that TransformerLens's model has and a remote model has not; it says why."""
+
+
+class NoAttributeError(HookwireError, AttributeError):
+    """An attribute that neither TransformerLens's model nor a remote one has."""
+
+
 class NoModulesError(HookwireError, AttributeError, ValueError):
     """The modules of a model that is on a server.
 

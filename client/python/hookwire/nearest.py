@@ -27,11 +27,11 @@ def nearest(
         of_all_layers: where `name` is of no layer, `blocks.*.hook_resid_post` stands for those of
             all layers.
     """
-    wanted, in_a_layer = _last(name), bool(_LAYER.match(name))
+    wanted, in_a_layer = name.rsplit(".", 1)[-1].lstrip("*"), bool(_LAYER.match(name))
     likeness: dict[str, float] = {}
     found: dict[str, float] = {}
     for each in names:
-        last = _last(each)
+        last = each.rsplit(".", 1)[-1]
         if last not in likeness:
             likeness[last] = _likeness(wanted, last)
         if likeness[last] < _NEAR:
@@ -42,16 +42,17 @@ def nearest(
     return sorted(found, key=lambda each: -found[each])[:count]
 
 
-def _last(name: str) -> str:
-    return name.rsplit(".", 1)[-1].lstrip("*").removeprefix("hook_")
-
-
 def _likeness(wanted: str, other: str) -> float:
-    if not wanted:
+    """How like two last parts are: 1 where they are the same but for "hook_"."""
+    short, name = wanted.removeprefix("hook_"), other.removeprefix("hook_")
+    if not short:
         return 0.0
-    if wanted != other and len(wanted) > 2 and set(wanted.split("_")) <= set(other.split("_")):
+    if short != name and len(short) > 2 and set(short.split("_")) <= set(name.split("_")):
         return _NEAR
-    return _ratio(wanted, other)
+    likeness = _ratio(short, name)
+    # "hookdict" is like "hook_dict"; but that both begin with "hook_" makes nothing alike.
+    is_one = (short == wanted) != (name == other)
+    return max(likeness, _ratio(wanted, other)) if is_one else likeness
 
 
 def _ratio(one: str, other: str) -> float:

@@ -19,6 +19,7 @@ from hookwire import (
     hooks,
     inputs,
     interventions,
+    not_here,
     reach,
     request,
     results,
@@ -515,6 +516,38 @@ class Session(StandingHooks, NamedWeights):
             "and change activations by name, and take weights from model.W_Q[layer], "
             'model.weights["blocks.3.attn.q.weight"] and so on'
         )
+
+    def __getattr__(self, name: str) -> NoReturn:
+        if name.startswith("_"):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        if hasattr(type(self), name):
+            # A property has raised an AttributeError: its own is the better one.
+            object.__getattribute__(self, name)
+        groups = (*not_here.MODEL, *not_here.EARLIER)
+        not_here.missing("a remote model", name, groups, dir(type(self)))
+
+    def eval(self) -> Self:
+        """The model: it is always in evaluation mode, as it is nowhere trained."""
+        return self
+
+    @property
+    def training(self) -> bool:
+        """False: nothing is trained here."""
+        return False
+
+    @property
+    def device(self) -> Any:
+        """Where the tensors of results are; `model.server.device` is where the server computes."""
+        if not self._use_torch:
+            return self.cfg.device
+        import torch
+
+        return torch.device(self.cfg.device)
+
+    @property
+    def dtype(self) -> Any:
+        """What the server computes in, as `cfg.dtype`."""
+        return self.cfg.dtype
 
     def hook_points(self) -> list[Any]:
         """All `HookPoint`s, in the order of the pass."""
