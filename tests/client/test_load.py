@@ -104,6 +104,10 @@ def test_nothing_is_sent_to_a_server_without_loads(server: FakeServer) -> None:
             call(model)
         assert set(server.expected) == {""}
         assert not model.reconnect()
+        server.digest = "sha256:" + "1" * 64  # it was pending
+        assert not model.reconnect()
+        server.digest = "sha256:" + "2" * 64
+        assert model.reconnect()
         server.name = "fake-it"
         assert model.reconnect()
 

@@ -26,7 +26,7 @@ from hookwire import (
     starting,
 )
 from hookwire import plan as plans
-from hookwire._proto import service_pb2
+from hookwire._proto import model_pb2, service_pb2
 from hookwire.cache import ActivationCache
 from hookwire.catalogue import Catalogue, HookDict
 from hookwire.connection import Connection
@@ -39,7 +39,7 @@ from hookwire.progress import Progress
 from hookwire.standing import NO_GRADIENTS, HooksInForce, StandingHooks
 from hookwire.tokens import Tokenizer
 from hookwire.visits import Visit
-from hookwire.weights import DiskCache, Weights
+from hookwire.weights import DiskCache, Weights, is_digest
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -387,7 +387,13 @@ class Session(StandingHooks, NamedWeights):
         """Whether the server holds something else now than this model was connected to."""
         if answer.server.load_id or self._load_id:
             return answer.server.load_id != self._load_id
-        return bool(answer.model != self._answer.model)
+        # A server that names no loads. Its digest is "pending" for a while after it has started.
+        ours, theirs = model_pb2.Model(), model_pb2.Model()
+        ours.CopyFrom(self._answer.model)
+        theirs.CopyFrom(answer.model)
+        if not (is_digest(ours.weights_digest) and is_digest(theirs.weights_digest)):
+            ours.weights_digest = theirs.weights_digest = ""
+        return bool(ours != theirs)
 
     def _check_hooks(self, every: Catalogue) -> None:
         """Checks that the hooks in force have a place in another load.
