@@ -95,11 +95,13 @@ def test_a_request_that_cannot_be_right_is_one_line_and_status_2(
     assert told.err.count("\n") == 1
 
 
-def test_wrong_usage_is_status_2(command: Command) -> None:
+def test_wrong_usage_is_one_line_and_status_2(command: Command) -> None:
     for arguments in (("run",), ("lens", "--pos", "a", CLEAN), ("patch", CLEAN), ("rum", CLEAN)):
         told = command(*arguments)
         assert (told.status, told.out) == (2, "")
-        assert "Usage: hookwire" in told.err
+        assert told.err.startswith("hookwire: error: ")
+        assert told.err.count("\n") == 1
+        assert " --help" in told.err
     told = command("run", CLEAN, "--stop-at-layer", "2", "--logits", "all")
     assert told.status == 2
 

@@ -136,3 +136,19 @@ def test_a_lone_surrogate_is_a_sentence() -> None:
     ):
         with pytest.raises(hookwire.ArgumentError, match="character 2 is the lone surrogate"):
             call("M \ud800")
+
+
+def test_a_lone_surrogate_in_a_name_is_a_sentence(model: hookwire.RemoteModel) -> None:
+    name = "x\ud800"
+    for call in (
+        lambda: model("Mary and\ud800"),
+        lambda: model.run_with_cache("Mary", names_filter=name),
+        lambda: model.run_with_cache("Mary", names_filter=["*" + name]),
+        lambda: model.run_with_hooks("Mary", fwd_hooks=[(name, hookwire.ops.zero())]),
+        lambda: model.plan("Mary", name),
+        lambda: model.weights[name],
+        lambda: hookwire.connect(f"{name}:70"),
+        lambda: hookwire.connect(f"unix:/{name}"),
+    ):
+        with pytest.raises(hookwire.ArgumentError, match="lone surrogate"):
+            call()

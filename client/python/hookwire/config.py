@@ -114,6 +114,8 @@ class Config:
     use_torch: bool = field(default=False, repr=False)
     ropes: tuple[RopeConfig, ...] = field(default=(), repr=False)
     layers: tuple[LayerConfig, ...] = field(default=(), repr=False)
+    n_unread_tensors: int = 0
+    unread_tensors: tuple[str, ...] = field(default=(), repr=False)
 
     @property
     def dtype(self) -> Any:
@@ -373,6 +375,8 @@ def config(model: pb.Model, server: pb.Server, use_torch: bool) -> Config:
         device="cpu",
         ropes=_ropes(model.ropes),
         layers=_layers(model.layers),
+        n_unread_tensors=model.n_unread_tensors,
+        unread_tensors=tuple(model.unread_tensors),
     )
 
 

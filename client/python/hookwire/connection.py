@@ -15,6 +15,7 @@ from hookwire._proto import service_pb2
 from hookwire.peer import Call, Peer
 from hookwire.request import Request
 from hookwire.shared_memory import Segment, SharedMemory
+from hookwire.text import characters
 from hookwire.wire import Event
 
 
@@ -103,6 +104,7 @@ class Connection:
         self, name: str, rows: Sequence[int] | None, load_id: str = ""
     ) -> weights.Fetched:
         """A parameter, or some of its rows."""
+        characters.check(name, "the parameter's name")
         request = weights.request(name, rows, load_id)
         call = Call(f"asking for the parameter {name}")
         return weights.join(self._stream(lambda calls: calls.get_weight, request, call))

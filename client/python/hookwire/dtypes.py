@@ -48,7 +48,7 @@ def number(dtype: Any) -> int:
     if name not in _NUMBERS:
         try:
             name = np.dtype(dtype).name
-        except TypeError:
+        except (TypeError, ValueError, SyntaxError):  # NumPy parses names such as "1,,2"
             name = str(dtype)
     if name not in _NUMBERS:
         raise errors.ArgumentTypeError(f"dtype {dtype!r} is none of {', '.join(sorted(_NUMBERS))}")

@@ -8,6 +8,7 @@ from typing import Any
 
 from hookwire import errors, uploads, wire
 from hookwire._proto import run_pb2, service_pb2
+from hookwire.text import characters
 
 DEFAULT_ADDRESS = "127.0.0.1:7431"
 # The largest response that a run may ask for, and some room for what wraps it.
@@ -120,8 +121,9 @@ def check_address(address: str) -> str:
     """The address as gRPC takes it: "host:port", or a URI such as "unix:/run/hookwired.sock".
 
     Raises:
-        ArgumentError: no port.
+        ArgumentError: no port, or no valid Unicode.
     """
+    characters.check(address, "the address")
     scheme, _, rest = address.partition(":")
     is_uri = scheme in ("unix", "unix-abstract", "dns", "ipv4", "ipv6", "passthrough")
     _, _, port = address.rpartition(":")

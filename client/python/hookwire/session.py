@@ -37,6 +37,7 @@ from hookwire.nearest import nearest
 from hookwire.peer import seconds
 from hookwire.progress import Progress
 from hookwire.standing import NO_GRADIENTS, HooksInForce, StandingHooks
+from hookwire.text import characters
 from hookwire.tokens import Tokenizer
 from hookwire.visits import Visit
 from hookwire.weights import DiskCache, Weights, is_digest
@@ -680,14 +681,19 @@ class Session(StandingHooks, NamedWeights):
             moment=options.moment,
             **wanted,
         )
-        made = request.build(
-            ask,
-            batch,
-            n_layers=self.cfg.n_layers,
-            max_request_bytes=self.server.max_request_bytes,
-            catalogue=self.catalogue,
-            load_id=load_id,
-        )
+        try:
+            made = request.build(
+                ask,
+                batch,
+                n_layers=self.cfg.n_layers,
+                max_request_bytes=self.server.max_request_bytes,
+                catalogue=self.catalogue,
+                load_id=load_id,
+            )
+        except UnicodeEncodeError as error:
+            # A name that no message of the wire can hold.
+            characters.check(error.object, f"{error.object!r}")
+            raise
         return Run(self, made, options)
 
     def _tokens_of(

@@ -12,8 +12,8 @@ from hookwire import errors, hooks, selection
 from hookwire.catalogue import Catalogue, is_glob, missing_hook
 
 NO_GRADIENTS = (
-    "gradients are not computed on the server; what the difference of two runs can tell is in "
-    "docs/coming-from/transformer-lens.md"
+    "gradients are not computed on the server; compare two runs instead: change an activation with "
+    "run_with_hooks, and see how far the logits move"
 )
 
 

@@ -30,7 +30,7 @@ class ActivationCache(Captured):
 
     The other methods are TransformerLens's, with its arguments, defaults and shapes. They work on
     torch tensors and on NumPy arrays. Weights that they need come from the server when they are
-    first needed. What differs, and why, is in docs/activation-cache.md; in short: parts are what
+    first needed. What differs: parts are what
     really reaches the residual stream (behind the norms of Gemma 4, with its layer scalars and its
     per-layer embeddings), so that they sum to it, and `apply_ln` applies the norm's weight too.
 

@@ -6,6 +6,9 @@ A module a subcommand, with `command` in it; `settings` (what all of them take),
 
 from __future__ import annotations
 
+import sys
+from typing import Any
+
 import click
 
 import hookwire
@@ -33,19 +36,38 @@ one JSON document on standard output and nothing else.
 Exit status:
   0  it ran
   1  a run failed on the way: a fault of the server, or its time was up
-  2  nothing ran: no server, or a request that cannot be right. One line on standard error says why
+  2  nothing ran: no server, or a request that cannot be right
+  130  it was interrupted with Ctrl-C
+One line on standard error says why.
 """
 
 
 class _Commands(click.Group):
-    """Turns errors of the package into one line and an exit status; keeps the commands' order."""
+    """Turns every error into one line and an exit status; keeps the commands' order."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
 
-    def invoke(self, ctx: click.Context) -> object:
-        with failure.reported():
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
             return super().invoke(ctx)
+        except (KeyboardInterrupt, EOFError) as error:
+            # click would write an empty line first.
+            raise failure.Interrupted from error
+        except BrokenPipeError as error:
+            raise failure.PipeClosed from error
+
+    def main(self, *args: Any, standalone_mode: bool = True, **more: Any) -> Any:
+        """Runs what the arguments say, and exits with its status."""
+        run: Any = super().main
+        given = args[0] if args else more.get("args")
+        status = failure.status_of(
+            lambda: run(*args, standalone_mode=False, **more),
+            sys.argv[1:] if given is None else given,
+        )
+        if standalone_mode:
+            sys.exit(status)
+        return status
 
 
 @click.group(

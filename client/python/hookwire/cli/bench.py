@@ -71,10 +71,10 @@ hookwire --server gpu.lab:7431 --json bench | jq .load.runs_per_second
     "--tokens", type=click.IntRange(1), default=16, show_default=True, help="Of a prompt."
 )
 @click.option(
-    "--repeat", type=click.IntRange(1), default=30, show_default=True, help="Of each call."
+    "--repeat", type=click.IntRange(1, 100_000), default=30, show_default=True, help="Of each call."
 )
 @click.option(
-    "--clients", type=click.IntRange(1), default=4, show_default=True, help="That run at once."
+    "--clients", type=click.IntRange(1, 256), default=4, show_default=True, help="That run at once."
 )
 def command(settings: Settings, tokens: int, repeat: int, clients: int) -> None:
     """Measure this server from here.

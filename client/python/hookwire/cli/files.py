@@ -41,6 +41,8 @@ def check_folder(path: Path) -> None:
         Failure: there is no such folder, or it cannot be written to.
     """
     folder = path.parent
+    if path.is_dir():
+        failure.refuse(f"{path} is a folder")
     if not folder.is_dir():
         failure.refuse(f"{path}: there is no folder {folder}")
     if not os.access(folder, os.W_OK):

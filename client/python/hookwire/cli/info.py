@@ -11,6 +11,9 @@ from hookwire.cli.show import Output
 from hookwire.config import Config, ServerInfo, ServerLoad
 from hookwire.plan import size
 
+# Names of tensors; --json has more.
+_SHOWN = 10
+
 _EXAMPLES = """
 hookwire info --layers
 hookwire --json info | jq '.model.layers[5].key_value_source'
@@ -58,7 +61,17 @@ def _model(cfg: Config) -> list[tuple[str, str]]:
                 f"{cfg.n_experts} of width {cfg.d_expert}, {cfg.n_experts_per_token} a token",
             )
         )
+    if cfg.n_unread_tensors:
+        facts.append(("not read", _unread(cfg)))
     return facts
+
+
+def _unread(cfg: Config) -> str:
+    """The tensors of the checkpoint that no part of the model reads."""
+    count, shown = cfg.n_unread_tensors, cfg.unread_tensors[:_SHOWN]
+    more = count - len(shown)
+    are = "tensor of the checkpoint is" if count == 1 else "tensors of the checkpoint are"
+    return f"{count:,} {are} not read: {', '.join(shown)}{f' and {more:,} more' if more else ''}"
 
 
 def _server(server: ServerInfo) -> list[tuple[str, str]]:

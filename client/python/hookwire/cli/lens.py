@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict
 from pathlib import Path
 
@@ -84,8 +85,14 @@ def command(
 
 
 def _words(model: hookwire.RemoteModel, found: LogitLens) -> list[list[str]]:
-    """The words, [layer][pos]."""
-    return [[prompts.word(model, int(token)) for token in row] for row in found.ids]
+    """The words, [layer][pos]; "NaN" where the logits are."""
+    return [
+        [
+            "NaN" if math.isnan(share) else prompts.word(model, int(token))
+            for token, share in zip(row, shares, strict=True)
+        ]
+        for row, shares in zip(found.ids, found.probabilities, strict=True)
+    ]
 
 
 def _draw(path: Path, found: LogitLens, words: list[list[str]], tokens: Prompt) -> None:

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import click
+import numpy as np
 
 import hookwire
 from hookwire.catalogue import HookPoint
@@ -128,7 +129,8 @@ def _words(
     """The ids of the two words: those that a user names, or what the model says itself.
 
     Raises:
-        Failure: prompts of different lengths, or the same word twice.
+        Failure: prompts of different lengths, logits that are NaN, or the same word twice.
+        NotASingleTokenError: a word that is none, or several, or that the tokenizer does not know.
     """
     lengths = [len(prompt) for prompt in pair]
     if lengths[0] != lengths[1]:
@@ -136,6 +138,8 @@ def _words(
             f"CLEAN has {lengths[0]} tokens and CORRUPT {lengths[1]}: both must have as many"
         )
     logits = model([prompt.ids for prompt in pair], logits_pos=-1)  # [2, 1, d_vocab]
+    if np.isnan(logits).any():
+        failure.refuse("the model's logits are NaN, so there is no next word to compare")
     chosen = [
         prompts.token_id(model, given, ids) if given is not None else int(row[0].argmax())
         for given, row in zip((answer, against), logits, strict=True)

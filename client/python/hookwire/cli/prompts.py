@@ -61,7 +61,7 @@ def read(model: hookwire.RemoteModel, text: str, ids: bool, bos: bool) -> Prompt
         NoTokenizerError: text, and the checkpoint has no tokenizer.
     """
     if text == "-":
-        text = sys.stdin.read().rstrip("\n")
+        text = _standard_input()
     if ids:
         tokens = _ids(text)
     else:
@@ -74,13 +74,30 @@ def read(model: hookwire.RemoteModel, text: str, ids: bool, bos: bool) -> Prompt
     return Prompt(tokens, [word(model, token) for token in tokens])
 
 
+def _standard_input() -> str:
+    """The prompt on standard input, without the end of its last line.
+
+    Raises:
+        Failure: it is no text, or cannot be read.
+    """
+    if sys.stdin is None:
+        failure.refuse("the prompt is -, and standard input is closed")
+    try:
+        content: bytes = sys.stdin.buffer.read()
+        return content.decode("utf-8").rstrip("\r\n")
+    except UnicodeDecodeError as error:
+        failure.refuse(f"standard input is no UTF-8 text: byte {error.start} begins no character")
+    except OSError as error:
+        failure.refuse(f"standard input cannot be read: {error}")
+
+
 def _ids(text: str) -> list[int]:
     try:
         tokens = [int(token) for token in text.replace(",", " ").split()]
     except ValueError:
         tokens = [-1]
     if any(token < 0 for token in tokens):
-        failure.refuse(f"{text!r} is no list of token ids such as 2,17,4")
+        failure.refuse(f"{text!r:.60} is no list of token ids such as 2,17,4")
     return tokens
 
 

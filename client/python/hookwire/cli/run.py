@@ -29,7 +29,7 @@ class Result:
         tensors: captures by name, [batch, pos, …]; "logits" too where they were asked for, and
             "residual" where the pass ended early.
         names: all names of each.
-        answer: the most likely next words: id and probability.
+        answer: the most likely next words: id and probability; none if logits are NaN.
         receipt: of the run.
     """
 
@@ -116,7 +116,8 @@ def _run(
     for activation in stream:
         name, tensor = activation
         if name == "logits":
-            answer = top(tensor[0, -1], _WORDS)
+            # Of NaN there is no highest.
+            answer = [] if np.isnan(tensor[0, -1]).any() else top(tensor[0, -1], _WORDS)
             if not keep_logits:
                 continue
         tensors[name] = tensor

@@ -29,7 +29,8 @@ class HookwireBridge(RemoteBridge):
 
     Hooks are kept by TransformerLens, at its own `HookPoint`s, and fire while the pass waits: what
     they return, or edit in place, changes the computation. Names are those of the server, so that
-    `hook_resid_mid`, `attn.hook_attn_scores` and the rotary tables are what `docs/hooks.md` says.
+    `hook_resid_mid`, `attn.hook_attn_scores` and the rotary tables are here what
+    `model.remote.hook_dict[name]` describes.
 
     Attributes:
         remote: the `hookwire.RemoteModel`: weights, ops, streams and plans.
