@@ -15,6 +15,7 @@ import hookwire
 import numpy as np
 import pytest
 import torch
+from hookwire import aio
 
 from tests.client.fake_server import FakeServer
 from tests.client.test_daemon import CLEAN, SHORT, daemon
@@ -180,3 +181,15 @@ def test_without_a_server_it_says_what_needs_one() -> None:
         cache.logit_lens()
     with pytest.raises(hookwire.UnavailableError):
         cache.logit_attrs(cache.accumulated_resid(), "Mary")
+
+
+async def test_a_cache_of_an_asynchronous_model_reads_words() -> None:
+    with daemon() as address:
+        async with await aio.connect(address, tensors="numpy", quiet=True) as model:
+            # Token ids alone have asked for no tokenizer yet.
+            logits, cache = await model.run_with_cache([[2, 5, 7, 9]])
+            parts = cache.decompose_resid(pos_slice=-1)
+            attrs = cache.logit_attrs(parts, "Mary", pos_slice=-1)
+            mary = (await model.tokenizer()).to_single_token("Mary")
+            assert abs(attrs.sum(0)[0] - cache["unembed"][0, -1, mary]) < 1e-4
+            assert logits.shape[-1] == cache["unembed"].shape[-1]

@@ -423,8 +423,12 @@ class AsyncRemoteModel(Session):
         return self._catalogue
 
     def _get_tokenizer(self) -> Tokenizer:
+        if self._no_tokenizer is not None:
+            raise self._no_tokenizer
         if self._tokenizer is None:
-            raise self._no_tokenizer or errors.NoTokenizerError("the checkpoint has no tokenizer")
+            # A method of a cache needs it, which blocks as it does for weights.
+            files = self._blocking_connection().get_tokenizer(self._load_id)
+            return self._keep_tokenizer(files)
         return self._tokenizer
 
     async def tokenizer(self) -> Tokenizer:
