@@ -131,12 +131,17 @@ def test_the_first_tensor_comes_before_the_others_are_looked_at(
         server.go.set()
 
 
-def test_empty_tensors_come_too(model: hookwire.RemoteModel, server: FakeServer) -> None:
-    # A row of one token has no next token, so its losses are a tensor without any bytes.
-    log_probs = model.log_probs([[3]])
-    assert log_probs.shape == (1, 0)
-    seen = {name: tensor.shape for name, tensor in model.stream([[3]], (), return_type="loss")}
-    assert seen == {"log_probs": (1, 0)}
+def test_empty_tensors_come_with_the_receipt() -> None:
+    # No chunk ever speaks of a tensor without bytes.
+    plan = run_pb2.Plan()
+    group = plan.groups.add(source=run_pb2.TensorGroup.SOURCE_CAPTURE, hook="hook_none", dtype=1)
+    group.axes.add(kind=FEATURE)
+    group.tensors.add(sequence=0, shape=[0])
+    run = assembly(1)
+    assert run.feed(service_pb2.Accepted(plan=plan)) == []
+    (entry,) = run.feed(run_pb2.Receipt(tensors=1))
+    assert (entry.name, entry.array.shape) == ("hook_none", (1, 0))  # type: ignore[union-attr]
+    run.finish()
 
 
 def test_functions_see_empty_tensors_at_once() -> None:
