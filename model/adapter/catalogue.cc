@@ -48,18 +48,6 @@ Axis MakeAxis(Extent extent, const Config& config, const LayerConfig* layer) {
   return {AxisKind::kFeature, "one", 1};
 }
 
-HookDtype ToHookDtype(SiteDtype dtype) {
-  switch (dtype) {
-    case SiteDtype::kFloat32:
-      return HookDtype::kFloat32;
-    case SiteDtype::kInt64:
-      return HookDtype::kInt64;
-    case SiteDtype::kCompute:
-      break;
-  }
-  return HookDtype::kCompute;
-}
-
 }  // namespace
 
 Catalogue::Catalogue(const Config& config) : config_(config) {
@@ -97,7 +85,7 @@ void Catalogue::Add(const SiteRow& row, int layer) {
                                       : absl::StrCat("blocks.", layer, ".", alias));
   }
   point.axes = AxesOf(row, layer);
-  point.dtype = ToHookDtype(row.dtype);
+  point.dtype = row.dtype;
   point.writable = row.read_only.empty();
   point.read_only_reason = std::string(row.read_only);
   point.module = ModulePath(row.component, config_, layer);

@@ -33,10 +33,6 @@ struct Axis {
   int64_t size;
 };
 
-// The dtype on the surface. A few places compute in a wider one (norm scales are float32 inside);
-// what is read there is rounded to this.
-enum class HookDtype { kCompute, kFloat32, kInt64 };
-
 struct HookPoint {
   HookId id = kNoHook;
   Site site{};
@@ -100,7 +96,11 @@ class Catalogue {
   absl::Status ExplainGlob(absl::string_view pattern) const;
   absl::Status ExplainAbsent(absl::string_view asked, const SiteRow& row, absl::string_view rest,
                              int layer) const;
+  // The name or alias that is most like `name`; for a name outside the blocks, a glob of Globs() or
+  // such a name. Empty where none is like it.
   std::string Nearest(absl::string_view name) const;
+  // All names and aliases, with "blocks.*." in place of a layer.
+  std::vector<std::string> Globs() const;
 
   const Config config_;
   std::vector<HookPoint> points_;

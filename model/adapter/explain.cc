@@ -2,9 +2,12 @@
 #include <algorithm>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
+#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
@@ -16,6 +19,10 @@
 
 namespace hookwire::model {
 namespace {
+
+// Follows an error about a name that is like no other.
+constexpr absl::string_view kListed =
+    ", nor one with a name like it; `hookwire hooks` and ListHooks list those of this model";
 
 absl::Status HookError(absl::string_view reason, absl::string_view name, absl::string_view message,
                        absl::string_view cause, absl::string_view suggestion) {
@@ -103,7 +110,7 @@ absl::Status Catalogue::ExplainName(absl::string_view name) const {
       const std::string suggestion = Nearest(absl::StrCat("blocks.", near, ".", block->rest));
       return HookError("HOOK_NOT_FOUND", name,
                        absl::StrCat("no hook point ", Shown(name), ": this model has layers 0 to ",
-                                    config_.n_layers() - 1, "; did you mean ", suggestion, "?"),
+                                    config_.n_layers() - 1, DidYouMean(suggestion, "")),
                        "", suggestion);
     }
     if (row != nullptr && id(row->site, block->layer) == kNoHook)
@@ -141,8 +148,8 @@ absl::Status Catalogue::ExplainName(absl::string_view name) const {
   const std::string out = absl::StrCat(name.substr(0, kShownChars), ".hook_out");
   const std::string suggestion = by_name_.contains(out) ? out : Nearest(name);
   return HookError("HOOK_NOT_FOUND", name,
-                   absl::StrCat("no hook point ", Shown(name), "; did you mean ", suggestion, "?"),
-                   "", suggestion);
+                   absl::StrCat("no hook point ", Shown(name), DidYouMean(suggestion, kListed)), "",
+                   suggestion);
 }
 
 absl::Status Catalogue::ExplainGlob(absl::string_view pattern) const {
@@ -164,32 +171,40 @@ absl::Status Catalogue::ExplainGlob(absl::string_view pattern) const {
       }
     }
   }
-  // Layers share their names.
-  const auto as_glob = [](absl::string_view name) {
-    return absl::ConsumePrefix(&name, "blocks.0.") ? absl::StrCat("blocks.*.", name)
-                                                   : std::string(name);
-  };
-  std::vector<std::string> globs;
-  for (const HookPoint& point : points_) {
-    if (point.layer > 0) continue;
-    globs.push_back(as_glob(point.name));
-    for (const std::string& alias : point.aliases) globs.push_back(as_glob(alias));
-  }
-  const std::string suggestion = NearestName(pattern, globs);
+  const std::string suggestion = NearestHookName(pattern, Globs());
   return HookError(
       "GLOB_NO_MATCH", pattern,
-      absl::StrCat("no hook point matches ", Shown(pattern), "; did you mean ", suggestion, "?"),
-      "", suggestion);
+      absl::StrCat("no hook point matches ", Shown(pattern), DidYouMean(suggestion, kListed)), "",
+      suggestion);
+}
+
+std::vector<std::string> Catalogue::Globs() const {
+  std::vector<std::string> globs;
+  absl::flat_hash_set<std::string> known;
+  const auto add = [&](const std::string& name) {
+    const std::optional<BlockName> block = ParseBlockName(name);
+    std::string glob = block ? absl::StrCat("blocks.*.", block->rest) : name;
+    if (known.insert(glob).second) globs.push_back(std::move(glob));
+  };
+  for (const HookPoint& point : points_) {
+    add(point.name);
+    for (const std::string& alias : point.aliases) add(alias);
+  }
+  return globs;
 }
 
 std::string Catalogue::Nearest(absl::string_view name) const {
+  // "resid_post", as TransformerLens's caches take it, is of all layers.
+  if (!absl::StartsWithIgnoreCase(absl::StripAsciiWhitespace(name), "block")) {
+    return NearestHookName(name, Globs());
+  }
   std::vector<std::string> names;
   names.reserve(points_.size() * 2);
   for (const HookPoint& point : points_) {
     names.push_back(point.name);
     names.insert(names.end(), point.aliases.begin(), point.aliases.end());
   }
-  return NearestName(name, names);
+  return NearestHookName(name, names);
 }
 
 }  // namespace hookwire::model

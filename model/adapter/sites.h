@@ -138,7 +138,9 @@ enum class Extent {
   kOne,
 };
 
-enum class SiteDtype { kCompute, kFloat32, kInt64 };
+// The dtype in which a hook point's tensor is read and written; kCompute is the model's own. A few
+// places compute in a wider one (norm scales are float32 inside): what is read there is rounded.
+enum class HookDtype { kCompute, kFloat32, kInt64 };
 
 struct SiteRow {
   Site site;
@@ -148,7 +150,7 @@ struct SiteRow {
   std::array<Extent, 3> axes;
   // Relative to "blocks.<i>." in a layer; space-separated.
   absl::string_view aliases = "";
-  SiteDtype dtype = SiteDtype::kCompute;
+  HookDtype dtype = HookDtype::kCompute;
   // Beyond the component's own.
   Presence presence = Presence::kAlways;
   // Not empty: the place can only be read, and this says why and what to write instead.

@@ -116,8 +116,9 @@ absl::Status Parameters::Explain(absl::string_view name) const {
           : "";
   return Error(
       "WEIGHT_NOT_FOUND", name,
-      absl::StrCat("no parameter ", Shown(name), layers, "; did you mean ", suggestion, "?"), "",
-      suggestion);
+      absl::StrCat("no parameter ", Shown(name), layers,
+                   DidYouMean(suggestion, layers.empty() ? ", nor one with a name like it" : "")),
+      "", suggestion);
 }
 
 }  // namespace hookwire::model

@@ -77,7 +77,8 @@ TEST(EditDistance, CountsInsertionsDeletionsAndSubstitutions) {
   EXPECT_EQ(EditDistance("", "abc"), 3u);
   EXPECT_EQ(EditDistance("kitten", "sitting"), 3u);
   EXPECT_EQ(EditDistance("hook_resid_pre", "hook_resid_prt"), 1u);
-  EXPECT_EQ(EditDistance("ab", "ba"), 2u);
+  EXPECT_EQ(EditDistance("ab", "ba"), 1u);
+  EXPECT_EQ(EditDistance("hook_pots", "hook_post"), 1u);
 }
 
 TEST(NearestName, IsTheFirstOfTheNearest) {
@@ -91,7 +92,7 @@ TEST(NearestName, IsTheFirstOfTheNearest) {
 TEST(NearestName, LongNamesAreQuick) {
   const std::vector<std::string> names(10'000, std::string(40, 'b'));
   const auto begin = std::chrono::steady_clock::now();
-  EXPECT_EQ(NearestName(std::string(4 << 20, 'a'), names), names[0]);
+  EXPECT_EQ(NearestName(std::string(4 << 20, 'a'), names), "");
   EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(5));
 }
 
