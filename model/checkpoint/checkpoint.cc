@@ -11,6 +11,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "model/adapter/nearest.h"
+#include "model/checkpoint/misplaced_text.h"
 
 namespace hookwire::model {
 namespace {
@@ -31,7 +32,11 @@ absl::StatusOr<std::string> ReadText(const fs::path& path) {
   std::ostringstream text;
   text << in.rdbuf();
   if (!in) return absl::InvalidArgumentError(absl::StrCat("cannot read ", path.string()));
-  return std::move(text).str();
+  std::string content = std::move(text).str();
+  if (const std::string pointer = LfsPointer(content); !pointer.empty()) {
+    return absl::InvalidArgumentError(absl::StrCat(path.string(), " is ", pointer));
+  }
+  return content;
 }
 
 // The weight files that the directory's index names, sorted, or its single file.
@@ -114,8 +119,10 @@ std::string Checkpoint::name() const {
 absl::StatusOr<at::Tensor> Checkpoint::Get(absl::string_view tensor) const {
   const auto it = tensors_.find(tensor);
   if (it == tensors_.end()) {
-    return absl::NotFoundError(absl::StrCat(directory_, " has no tensor ", tensor,
-                                            "; the nearest is ", NearestName(tensor, names())));
+    const std::string nearest = NearestName(tensor, names());
+    return absl::NotFoundError(
+        absl::StrCat(directory_, " has no tensor ", tensor,
+                     nearest.empty() ? "" : absl::StrCat("; the nearest is ", nearest)));
   }
   return it->second->Get(tensor);
 }

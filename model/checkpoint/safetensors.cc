@@ -10,6 +10,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "model/checkpoint/misplaced_text.h"
 
 namespace hookwire::model {
 namespace {
@@ -47,6 +48,11 @@ absl::Status SafetensorsFile::ParseHeader() {
     return absl::InvalidArgumentError(
         absl::StrCat(path(), " is not a whole safetensors file: ", what));
   };
+  if (const std::string text =
+          MisplacedText({reinterpret_cast<const char*>(file_->data()), file_->size()});
+      !text.empty()) {
+    return absl::InvalidArgumentError(absl::StrCat(path(), " is ", text));
+  }
   if (file_->size() < sizeof(uint64_t)) return fail("it is shorter than its header");
   uint64_t header_bytes = 0;
   std::memcpy(&header_bytes, file_->data(), sizeof(header_bytes));

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "model/checkpoint/misplaced_text.h"
 #include "server/errors/errors.h"
 
 namespace hookwire::server {
@@ -17,6 +18,9 @@ constexpr std::array<std::string_view, 8> kNames = {
     "tokenizer.json",      "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
     "chat_template.jinja", "chat_template.json",    "generation_config.json",  "tokenizer.model",
 };
+
+// Enough to see whether a file is a Git LFS pointer.
+constexpr size_t kStartBytes = 512;
 
 // A checkpoint with several chat templates has all but the default in this folder.
 constexpr char kTemplates[] = "additional_chat_templates";
@@ -47,6 +51,9 @@ std::vector<std::string> TokenizerFiles::Paths(const std::string& directory) {
   for (const std::string_view name : kNames) {
     paths.push_back((std::filesystem::path(directory) / name).string());
   }
+  for (const std::string& name : MoreTemplates(directory)) {
+    paths.push_back((std::filesystem::path(directory) / name).string());
+  }
   return paths;
 }
 
@@ -62,6 +69,18 @@ absl::StatusOr<TokenizerFiles> TokenizerFiles::Open(const std::string& directory
   }
   for (const std::string& name : MoreTemplates(directory)) {
     files.push_back({name, (std::filesystem::path(directory) / name).string()});
+  }
+  for (const File& file : files) {
+    std::ifstream in(file.path, std::ios::binary);
+    std::string start(kStartBytes, '\0');
+    in.read(start.data(), static_cast<std::streamsize>(start.size()));
+    start.resize(static_cast<size_t>(std::max<std::streamsize>(in.gcount(), 0)));
+    const std::string pointer = model::LfsPointer(start);
+    if (pointer.empty()) continue;
+    return MakeError(absl::StatusCode::kNotFound,
+                     absl::StrCat("the checkpoint's ", file.name, " is ", pointer,
+                                  ", and start the server again; or send token ids"),
+                     {v1::ERROR_REASON_NO_TOKENIZER, "", {}});
   }
   if (!has_tokenizer) {
     return MakeError(absl::StatusCode::kNotFound,

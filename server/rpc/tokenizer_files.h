@@ -23,7 +23,8 @@ class TokenizerFiles {
   // Paths of the files that are read, those included that the directory does not have.
   static std::vector<std::string> Paths(const std::string& directory);
 
-  // NotFound (NO_TOKENIZER) where the directory has neither tokenizer.json nor tokenizer.model.
+  // NotFound (NO_TOKENIZER) where the directory has neither tokenizer.json nor tokenizer.model, or
+  // one of the files is a Git LFS pointer.
   static absl::StatusOr<TokenizerFiles> Open(const std::string& directory);
 
   // The next chunk; false where all have been read. An empty file is one empty chunk. Internal
