@@ -28,6 +28,8 @@ namespace {
 constexpr uint64_t kMiB = uint64_t{1} << 20;
 // Health watchers and other calls that never end by themselves.
 constexpr absl::Duration kConnectionGrace = absl::Milliseconds(500);
+// Of the tensors that nothing reads.
+constexpr size_t kShownUnread = 10;
 // How long after a change of the weight files health may still say SERVING.
 constexpr absl::Duration kWeightsInterval = absl::Seconds(1);
 
@@ -75,6 +77,26 @@ std::unique_ptr<SharedMemory> OpenSharedMemory(const Options& options, const Clo
   return nullptr;
 }
 
+// One warning for all tensors of the checkpoint that nothing reads, or with --strict an error.
+absl::Status ReportUnread(const model::Checkpoint& checkpoint, const model::TextModel& model,
+                          bool strict, spdlog::logger& logger) {
+  const std::vector<std::string>& unread = model.unread_tensors();
+  if (unread.empty()) return absl::OkStatus();
+  const size_t shown = std::min(unread.size(), kShownUnread);
+  const std::string names =
+      absl::StrCat(absl::StrJoin(absl::MakeConstSpan(unread).first(shown), ", "),
+                   shown < unread.size() ? ", …" : "");
+  if (strict) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        checkpoint.directory(), " has tensors that nothing reads (", unread.size(), "): ", names,
+        "; without --strict the server starts and computes without them"));
+  }
+  LogEvent(logger, spdlog::level::warn,
+           "tensors of the checkpoint that nothing reads: the model computes without them",
+           {{"tensors", unread.size()}, {"names", names}});
+  return absl::OkStatus();
+}
+
 v1::Server DescribeServer(const Options& options, const model::TextModel& model, int threads,
                           const SharedMemory* shared_memory, const std::string& load_id) {
   v1::Server out;
@@ -110,7 +132,7 @@ void GiveMemoryBack() {
 }
 
 ModelFacts FactsOf(const model::Checkpoint& checkpoint, const model::TextModel& model) {
-  return {checkpoint.name(), model.layer_scalars(), model.n_params()};
+  return {checkpoint.name(), model.layer_scalars(), model.n_params(), model.unread_tensors()};
 }
 
 // Everything that a client learns at its start, or that its numbers depend on, is an ingredient.
@@ -156,6 +178,10 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(const Options& options,
   if (const auto change = (*checkpoint)->Change()) {
     return absl::FailedPreconditionError(
         absl::StrCat(change->path, " changed while it was loaded: ", change->what));
+  }
+  if (absl::Status status = ReportUnread(**checkpoint, **model, options.strict, *logger);
+      !status.ok()) {
+    return status;
   }
   LogEvent(*logger, spdlog::level::info, "model loaded",
            {{"model", (*checkpoint)->directory()},

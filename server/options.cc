@@ -247,6 +247,13 @@ constexpr std::array kFlags = {
            options.digest_cache = value;
            return absl::OkStatus();
          }},
+    Flag{"strict", "",
+         "do not start where the checkpoint has tensors that the text path does not read (in a "
+         "file: strict = true; default: a warning)",
+         [](const std::string& value, Options& options) {
+           return SetChoice<bool>(value.empty() ? "true" : value,
+                                  {{"true", true}, {"false", false}}, options.strict);
+         }},
     Flag{"serve-weights", "BOOL", "hand out parameters to clients: true or false (default true)",
          [](const std::string& value, Options& options) {
            return SetChoice<bool>(value, {{"true", true}, {"false", false}}, options.serve_weights);
@@ -309,9 +316,11 @@ absl::StatusOr<std::vector<Given>> Split(const std::vector<std::string>& argumen
     const std::string name = argument.substr(2, equals == std::string::npos ? equals : equals - 2);
     const Flag* const flag = Find(name);
     if (flag == nullptr) {
-      return absl::InvalidArgumentError(absl::StrCat("there is no flag --", name,
-                                                     "; did you mean --", Nearest(name),
-                                                     "? (--help lists them)"));
+      const std::string near = Nearest(name);
+      return absl::InvalidArgumentError(
+          absl::StrCat("there is no flag --", name,
+                       model::DidYouMean(near.empty() ? "" : absl::StrCat("--", near), ""),
+                       " (--help lists them)"));
     }
     const bool is_switch = flag->value.empty();
     if (equals != std::string::npos) {
@@ -343,10 +352,12 @@ absl::Status ReadConfig(const std::string& path, Options& options) {
     const std::string name(key.str());
     const std::string place = absl::StrCat(path, ":", node.source().begin.line, ": ", name);
     const Flag* const flag = Find(name);
-    const bool allowed = flag != nullptr && flag->set != nullptr && !flag->value.empty();
+    // The others make sense on a command line alone.
+    const bool allowed = flag != nullptr && name != "config" && name != "version" && name != "help";
     if (!allowed) {
       return absl::InvalidArgumentError(
-          absl::StrCat(place, ": there is no such key; did you mean ", Nearest(name), "?"));
+          absl::StrCat(place, ": there is no such key",
+                       model::DidYouMean(Nearest(name), "; they are the flags that --help lists")));
     }
     std::string value;
     if (const auto* text = node.as_string()) {

@@ -71,6 +71,8 @@ struct Options {
   absl::Duration grace_period = absl::Seconds(30);
   // Where digests of weight files are kept (DigestCache); empty: nowhere.
   std::string digest_cache = DigestCache::DefaultDirectory();
+  // Do not start where the checkpoint has tensors that no part of the text path reads.
+  bool strict = false;
   // Hand out parameters (GetWeight).
   bool serve_weights = true;
 

@@ -340,6 +340,7 @@ const std::vector<at::Device>& TextModel::devices() const { return impl_->device
 const std::vector<double>& TextModel::layer_scalars() const { return impl_->layer_scalars; }
 const Parameters& TextModel::parameters() const { return impl_->parameters; }
 int64_t TextModel::n_params() const { return impl_->weights.n_params; }
+const std::vector<std::string>& TextModel::unread_tensors() const { return impl_->weights.unread; }
 
 int64_t TextModel::TokenLimit() const {
   const Config& config = impl_->config;

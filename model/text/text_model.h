@@ -60,6 +60,9 @@ class TextModel {
   const Parameters& parameters() const;
   // How many numbers the weights of the text path have.
   int64_t n_params() const;
+  // Names of the checkpoint's tensors that no part of the text path reads, sorted; without those of
+  // parts that are known and left alone (adapter/unread_tensors.h).
+  const std::vector<std::string>& unread_tensors() const;
 
   // Embeds the sequences, and visits the hook points before layer 0. REQUIRES: every token id is
   // below TokenLimit().

@@ -10,11 +10,13 @@
 #include <tuple>
 #include <utility>
 
+#include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "model/adapter/components.h"
+#include "model/adapter/unread_tensors.h"
 #include "model/guard.h"
 #include "model/nn/cpu_linear.h"
 
@@ -71,11 +73,14 @@ class Loader {
 
   int64_t n_params() const { return n_params_; }
   std::vector<Parameter> TakeParameters() { return std::move(parameters_); }
+  // The checkpoint's names of all tensors that were loaded.
+  const absl::flat_hash_set<std::string>& read() const { return read_; }
 
  private:
-  at::Tensor Get(const std::string& name, at::IntArrayRef shape) const {
+  at::Tensor Get(const std::string& name, at::IntArrayRef shape) {
     auto tensor = checkpoint_.Get(name);
     ThrowIfError(tensor.status());
+    read_.insert(name);
     if (tensor->sizes() != shape) {
       throw PassEnded(absl::InvalidArgumentError(
           absl::StrCat(checkpoint_.directory(), ": ", name, " has shape ",
@@ -95,6 +100,7 @@ class Loader {
   at::Device device_ = at::kCPU;
   int64_t n_params_ = 0;
   std::vector<Parameter> parameters_;
+  absl::flat_hash_set<std::string> read_;
 };
 
 void LoadAttention(Loader& load, const Config& config, int i, LayerWeights& weights) {
@@ -251,6 +257,7 @@ absl::StatusOr<TextWeights> LoadWeights(const Checkpoint& checkpoint, at::Scalar
       weights.unembed = load.Projection(Component::kUnembed, -1, config.d_vocab, config.d_model);
     }
     weights.n_params = load.n_params();
+    weights.unread = UnreadTensors(config, checkpoint.names(), load.read());
     weights.parameters = load.TakeParameters();
     return weights;
   });

@@ -63,6 +63,8 @@ struct TextWeights {
   int64_t n_params = 0;   // numbers in all weights: tied ones count once, layer scalars do not
   // The checkpoint's tensors above, by name.
   std::vector<Parameter> parameters;
+  // Names of the checkpoint's tensors that should be here and are not (UnreadTensors), sorted.
+  std::vector<std::string> unread;
   Placement placement;
 };
 

@@ -1,10 +1,14 @@
 #include "server/rpc/describe_model.h"
 
+#include "server/errors/errors.h"
 #include "server/plan/describe.h"
 #include "server/plan/dtypes.h"
 
 namespace hookwire::server {
 namespace {
+
+// As proto/hookwire/v1/model.proto says.
+constexpr int kMaxUnreadTensors = 100;
 
 v1::AttentionType ToWire(model::LayerType type) {
   switch (type) {
@@ -87,6 +91,11 @@ v1::Model DescribeModel(const model::Config& config, const ModelFacts& facts) {
   for (const int64_t id : config.eos_token_ids) out.add_eos_token_ids(U32(id));
   if (config.pad_token_id.has_value()) out.set_pad_token_id(U32(*config.pad_token_id));
   out.set_n_params(static_cast<uint64_t>(facts.n_params));
+  for (const std::string& name : facts.unread_tensors) {
+    if (out.unread_tensors_size() == kMaxUnreadTensors) break;
+    out.add_unread_tensors(Shorten(name, kMaxErrorMetadata));
+  }
+  out.set_n_unread_tensors(static_cast<uint32_t>(facts.unread_tensors.size()));
   return out;
 }
 

@@ -22,6 +22,8 @@ struct ModelFacts {
   // One a layer.
   std::vector<double> layer_scalars;
   int64_t n_params = 0;
+  // Names of the tensors that the text path does not read, sorted.
+  std::vector<std::string> unread_tensors = {};
 };
 
 // Everything but the weights digest, which may still be pending.

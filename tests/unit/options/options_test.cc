@@ -122,6 +122,7 @@ TEST(Options, HelpListsEveryFlag) {
                            "stall-timeout",
                            "grace-period",
                            "digest-cache",
+                           "strict",
                            "config",
                            "version",
                            "help"}) {
@@ -165,6 +166,23 @@ TEST(Options, DigestsAreKeptUnlessToldOtherwise) {
   EXPECT_EQ(ParseOptions({"--model", "m", "--digest-cache", ""})->digest_cache, "");
   const std::string path = WriteConfig("model = \"m\"\ndigest-cache = \"\"\n");
   EXPECT_EQ(ParseOptions({"--config", path})->digest_cache, "");
+}
+
+TEST(Options, StrictIsASwitchAndAKeyOfTheFile) {
+  EXPECT_FALSE(ParseOptions({"--model=m"})->strict);
+  EXPECT_TRUE(ParseOptions({"--model=m", "--strict"})->strict);
+  EXPECT_TRUE(ParseOptions({"--model=m", "--config", WriteConfig("strict = true\n")})->strict);
+  EXPECT_FALSE(ParseOptions({"--model=m", "--config", WriteConfig("strict = false\n")})->strict);
+  EXPECT_THAT(ErrorOf({"--model=m", "--config", WriteConfig("strict = 2\n")}),
+              HasSubstr("expected true, false"));
+  EXPECT_THAT(ErrorOf({"--model=m", "--config", WriteConfig("help = true\n")}),
+              HasSubstr("no such key"));
+}
+
+TEST(Options, AFlagThatIsLikeNoneGetsNoSuggestion) {
+  EXPECT_THAT(ErrorOf({"--temperature=1"}),
+              ::testing::AllOf(HasSubstr("there is no flag --temperature"), HasSubstr("--help"),
+                               ::testing::Not(HasSubstr("did you mean"))));
 }
 
 TEST(Options, AWrongFileIsToldWithItsLine) {
