@@ -1,8 +1,8 @@
 // The hook points of one checkpoint, derived from the component mapping and the site table
 // (adapter/sites.h).
 //
-// In: a Config. Out: every hook point with a dense id, its names, axes and dtype; the answer to any
-// name, glob or mistake. Immutable; any thread.
+// In: a Config. Out: every hook point, with its id, names, axes and dtype; the hook points that a
+// name or a glob means, or an error with the nearest right name. Immutable; any thread.
 #ifndef HOOKWIRE_MODEL_ADAPTER_CATALOGUE_H_
 #define HOOKWIRE_MODEL_ADAPTER_CATALOGUE_H_
 
@@ -18,7 +18,7 @@
 
 namespace hookwire::model {
 
-// Dense: 0 … Catalogue::size() - 1, in the order in which the pass comes to the hook points.
+// 0 … Catalogue::size() - 1, in the order of the forward pass.
 using HookId = int32_t;
 inline constexpr HookId kNoHook = -1;
 
@@ -29,7 +29,7 @@ struct Axis {
   // "pos", "key_pos", "head", "key_value_head", "d_model", "d_head", "d_mlp", "expert", "d_vocab",
   // …
   absl::string_view name;
-  // Elements; 0 for positions, whose number is the sequence's length.
+  // The axis's size; 0 for positions, of which there are as many as the sequence has tokens.
   int64_t size;
 };
 
@@ -43,9 +43,9 @@ struct HookPoint {
   std::vector<Axis> axes;
   HookDtype dtype = HookDtype::kCompute;
   bool writable = true;
-  // Where it is not: why, and what to write instead.
+  // If it is not writable: why, and what to write instead.
   std::string read_only_reason;
-  // Module in the checkpoint.
+  // The module in the checkpoint.
   std::string module;
   // The number of layers that must run before this hook point has fired: 0 before the blocks, i + 1
   // for all of blocks.i, n_layers for what comes after them (where `after_blocks` says that the
@@ -54,7 +54,7 @@ struct HookPoint {
   bool after_blocks = false;
 };
 
-// A hook point, and the name (canonical or alias) by which a filter found it.
+// A hook point, and the name (canonical or alias) that a filter matched.
 struct NameMatch {
   HookId id;
   absl::string_view name;
@@ -70,8 +70,8 @@ class Catalogue {
   const HookPoint& point(HookId id) const { return points_[static_cast<size_t>(id)]; }
   const std::vector<HookPoint>& points() const { return points_; }
 
-  // The id of a site; kNoHook where this layer does not have it. `layer` is -1 for sites outside
-  // the blocks.
+  // The id of a site; kNoHook if this layer does not have it. `layer` is -1 for sites outside the
+  // blocks.
   HookId id(Site site, int layer = -1) const {
     return ids_[static_cast<size_t>(int64_t{layer} + 1)][static_cast<size_t>(site)];
   }
@@ -80,9 +80,9 @@ class Catalogue {
   // payloads below.
   absl::StatusOr<HookId> Find(absl::string_view name) const;
 
-  // What a filter string names: an exact name or alias gives the alias (where it was one) and the
-  // canonical name; a glob gives every name and alias that it matches, in the order of the pass.
-  // NotFound as for Find, and for a glob without a match.
+  // The hook points that a filter means. For a canonical name: that name. For an alias: the alias
+  // and the canonical name. For a glob: every name and alias that it matches, in the order of the
+  // pass. NotFound as for Find, and for a glob without a match.
   absl::StatusOr<std::vector<NameMatch>> Match(absl::string_view filter) const;
 
   static bool IsGlob(absl::string_view filter);
@@ -109,9 +109,9 @@ class Catalogue {
   std::vector<std::vector<HookId>> ids_;
 };
 
-// Payloads that a Catalogue error carries (absl::Status::GetPayload), so that they can become
-// fields of an error detail: "HOOK_NOT_FOUND", "HOOK_ABSENT" or "GLOB_NO_MATCH"; the name that was
-// asked for; why; what to ask for instead.
+// Payloads of a Catalogue error (absl::Status::GetPayload), which become fields of an error detail:
+// the reason "HOOK_NOT_FOUND", "HOOK_ABSENT" or "GLOB_NO_MATCH"; the name that was asked for; the
+// cause; what to ask for instead.
 inline constexpr absl::string_view kErrorReasonPayload = "hookwire/reason";
 inline constexpr absl::string_view kErrorHookPayload = "hookwire/meta/hook";
 inline constexpr absl::string_view kErrorCausePayload = "hookwire/meta/cause";

@@ -45,7 +45,7 @@ enum class Component {
   kUnembed,
 };
 
-// On which checkpoints and layers something exists.
+// On which checkpoints and layers a component or a site exists.
 enum class Presence {
   kAlways,
   kOwnKeyValues,     // layers that do not reuse another layer's keys and values
@@ -71,7 +71,7 @@ struct ComponentRow {
 absl::Span<const ComponentRow> ComponentTable();
 const ComponentRow& Row(Component component);
 
-// `layer` is ignored for what does not depend on it.
+// `layer` is ignored for components outside the layers.
 bool IsPresent(Presence presence, const Config& config, int layer);
 
 // "blocks.3.attn.q".

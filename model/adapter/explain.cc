@@ -1,4 +1,4 @@
-// What the catalogue says of names that it does not have: why, and the nearest right one.
+// The catalogue's errors for names that it does not have: the cause, and the nearest right name.
 #include <algorithm>
 #include <optional>
 #include <string>
@@ -116,7 +116,7 @@ absl::Status Catalogue::ExplainName(absl::string_view name) const {
     if (row != nullptr && id(row->site, block->layer) == kNoHook)
       return ExplainAbsent(name, *row, block->rest, block->layer);
     if (row != nullptr) {
-      // The layer's number is written in another way ("01").
+      // The layer's number is not written as in our names ("01").
       const std::string suggestion = absl::StrCat("blocks.", block->layer, ".", block->rest);
       return HookError(
           "HOOK_NOT_FOUND", name,
@@ -144,7 +144,7 @@ absl::Status Catalogue::ExplainName(absl::string_view name) const {
         "this server runs the text path; vision hook points fire only where a run has an image",
         "");
   }
-  // A component's name without a hook is one dot away from the hook.
+  // The name of a component, to which a hook's name was not added.
   const std::string out = absl::StrCat(name.substr(0, kShownChars), ".hook_out");
   const std::string suggestion = by_name_.contains(out) ? out : Nearest(name);
   return HookError("HOOK_NOT_FOUND", name,
@@ -153,7 +153,7 @@ absl::Status Catalogue::ExplainName(absl::string_view name) const {
 }
 
 absl::Status Catalogue::ExplainGlob(absl::string_view pattern) const {
-  // A place that other checkpoints have explains more than a name that looks alike.
+  // A hook point of other checkpoints is the better explanation than a similar name.
   if (pattern.size() <= kShownChars) {
     for (int layer = 0; layer < config_.n_layers(); ++layer) {
       for (const SiteRow& row : SiteTable()) {

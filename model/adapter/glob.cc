@@ -29,7 +29,7 @@ bool GlobMatches(absl::string_view pattern, absl::string_view name) {
         next[j + 1] = matches ? 1 : 0;
         any = any || matches;
       }
-      // No pattern goes on from nothing; a long one need not be read to its end.
+      // If no beginning of the name is left, the rest of the pattern cannot match.
       if (!any) return false;
     }
     std::swap(reached, next);

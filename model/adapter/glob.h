@@ -12,7 +12,7 @@ namespace hookwire::model {
 // O(|name|²) after ShortestGlob.
 bool GlobMatches(absl::string_view pattern, absl::string_view name);
 
-// The pattern with runs of three stars and more cut to two: it matches the same names.
+// The pattern with every run of three or more stars shortened to two: it matches the same names.
 std::string ShortestGlob(absl::string_view pattern);
 
 }  // namespace hookwire::model

@@ -1,4 +1,4 @@
-// Errors about names that a client sent: what the catalogue and the parameters say alike.
+// Errors about names that a client sent, for the catalogue and the parameters.
 #ifndef HOOKWIRE_MODEL_ADAPTER_NAME_ERRORS_H_
 #define HOOKWIRE_MODEL_ADAPTER_NAME_ERRORS_H_
 
@@ -11,7 +11,7 @@
 
 namespace hookwire::model {
 
-// Names come from clients and may be of any length; an error shows this much.
+// The most bytes of a name in an error: clients may send names of any length.
 inline constexpr size_t kShownChars = 120;
 
 // The name, or its beginning and "…".

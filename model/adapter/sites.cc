@@ -21,7 +21,7 @@ constexpr std::array<E, 3> kPerLayer = {E::kPosition, E::kPerLayerInput, E::kNon
 constexpr std::array<E, 3> kVocab = {E::kPosition, E::kVocab, E::kNone};
 constexpr std::array<E, 3> kSlidingRotary = {E::kPosition, E::kSlidingHeadWidth, E::kNone};
 constexpr std::array<E, 3> kFullRotary = {E::kPosition, E::kFullHeadWidth, E::kNone};
-// A norm's divisor: one number a row.
+// The axes of a norm's divisor: one number for each row.
 constexpr std::array<E, 3> kScale = {E::kPosition, E::kOne, E::kNone};
 constexpr std::array<E, 3> kHeadScale = {E::kPosition, E::kHead, E::kOne};
 constexpr std::array<E, 3> kKeyValueHeadScale = {E::kPosition, E::kKeyValueHead, E::kOne};

@@ -1,4 +1,4 @@
-// Every place in the forward pass where a tensor can be read or written, as one table of data.
+// Every kind of hook point of the forward pass, as one table of data.
 #ifndef HOOKWIRE_MODEL_ADAPTER_SITES_H_
 #define HOOKWIRE_MODEL_ADAPTER_SITES_H_
 
@@ -10,7 +10,7 @@
 
 namespace hookwire::model {
 
-// In the order in which the pass comes to them.
+// In the order of the forward pass.
 enum class Site {
   // Before the blocks.
   kEmbedIn,
@@ -21,7 +21,7 @@ enum class Site {
   kRotaryFullIn,
   kRotaryFullCos,
   kRotaryFullSin,
-  // A block. The four sites of a norm are consecutive: HookedNorm counts on it.
+  // A block. The four sites of a norm are consecutive: HookedNorm relies on that.
   kBlockIn,
   kQInput,
   kKInput,
@@ -119,7 +119,7 @@ enum class Site {
   kCount,
 };
 
-// The size of an axis, as a quantity of the config (of the layer, where layers differ).
+// The size of an axis, as a quantity of the config, or of the layer's config where layers differ.
 enum class Extent {
   kNone,
   kPosition,
@@ -145,15 +145,15 @@ enum class HookDtype { kCompute, kFloat32, kInt64 };
 struct SiteRow {
   Site site;
   Component component;
-  // After the component's name and a dot (alone for Component::kModel).
+  // The hook's own name, which follows the component's name and a dot; alone for Component::kModel.
   absl::string_view hook;
   std::array<Extent, 3> axes;
-  // Relative to "blocks.<i>." in a layer; space-separated.
+  // Aliases, space-separated; in a layer without their "blocks.<i>.".
   absl::string_view aliases = "";
   HookDtype dtype = HookDtype::kCompute;
-  // Beyond the component's own.
+  // Where the site exists, if not wherever its component does.
   Presence presence = Presence::kAlways;
-  // Not empty: the place can only be read, and this says why and what to write instead.
+  // If not empty: the hook point can only be read, and this says why and what to write instead.
   absl::string_view read_only = "";
 };
 

@@ -19,7 +19,7 @@ namespace {
 using Json = nlohmann::json;
 namespace fs = std::filesystem;
 
-// config.json and shard indices are small; anything larger is something else.
+// The largest config.json or shard index that is read: real ones are far smaller.
 constexpr std::uintmax_t kMaxJsonBytes = 64u << 20;
 
 absl::StatusOr<std::string> ReadText(const fs::path& path) {
@@ -148,7 +148,7 @@ std::optional<FileChange> Checkpoint::Change() const {
     }
   }
   if (!watch_.written()) return std::nullopt;
-  // Somebody has put its time back.
+  // It was written to, and its modification time was then reset.
   for (const auto& file : files_) {
     const absl::StatusOr<FileStamp> now = FileStamp::Of(file->mapped()->fd());
     if (!now.ok() || now->changed != file->mapped()->stamp().changed) {

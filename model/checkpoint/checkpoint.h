@@ -1,7 +1,7 @@
 // A checkpoint directory: config.json and the safetensors files, mapped into memory.
 //
-// In: a directory as `save_pretrained` writes it, sharded or not. Out: tensors by name that lie
-// over the mapped pages. Thread-safe after Open.
+// In: a directory as `save_pretrained` writes it, sharded or not. Out: tensors by name, which are
+// views of the mapped files. Thread-safe after Open.
 #ifndef HOOKWIRE_MODEL_CHECKPOINT_CHECKPOINT_H_
 #define HOOKWIRE_MODEL_CHECKPOINT_CHECKPOINT_H_
 
@@ -22,7 +22,7 @@
 
 namespace hookwire::model {
 
-// What has happened to a weight file since it was mapped.
+// A change of a weight file since it was mapped.
 struct FileChange {
   std::string path;
   // In a few words: "size 10 → 5 bytes".
@@ -37,20 +37,21 @@ class Checkpoint {
 
   const Config& config() const { return config_; }
   const std::string& directory() const { return directory_; }
-  // The directory's last part.
+  // The last component of the directory's path.
   std::string name() const;
 
   bool Has(absl::string_view tensor) const { return tensors_.contains(tensor); }
-  // A tensor over the mapped pages; it keeps the mapping alive. NotFound with the nearest name.
+  // A tensor that is a view of the mapped file, and keeps it mapped. NotFound with the nearest
+  // name.
   absl::StatusOr<at::Tensor> Get(absl::string_view tensor) const;
   // Names of all tensors, sorted.
   std::vector<std::string> names() const;
-  // The weight files, sorted by name: what the weights digest is computed over.
+  // The weight files, sorted by name. The weights digest is computed over them in this order.
   std::vector<std::shared_ptr<const MappedFile>> weight_files() const;
 
-  // How the weight files differ from what was mapped; nothing where they do not. Whatever was
-  // computed since the last call that found nothing may be wrong where this one finds something.
-  // Costs a system call for each file, and one more.
+  // How the weight files differ from what was mapped; nothing if they do not. If this finds a
+  // change, all results that were computed since the last call that found none may be wrong. Makes
+  // one system call for each file, and one more.
   std::optional<FileChange> Change() const;
 
  private:

@@ -60,7 +60,7 @@ MappedFile::MappedFile(std::string path, int fd, const FileStamp& stamp, const s
       guard_(std::in_place, data, stamp.size) {}
 
 MappedFile::~MappedFile() {
-  // Before its addresses can be somebody else's.
+  // Before munmap, after which another mapping may get these addresses.
   guard_.reset();
   munmap(const_cast<std::byte*>(data_), size_);
   close(fd_);

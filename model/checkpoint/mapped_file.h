@@ -1,8 +1,8 @@
-// A file's bytes in memory, and whether they are still what was mapped.
+// A memory-mapped file, and whether the file has changed since it was mapped.
 //
-// Mapped pages are the file: what others write to it shows in them, and where it shrinks they are
-// gone (sigbus_guard.h). So whoever computes with them asks for Change when he is done, and throws
-// away what he has made where there is one.
+// Mapped pages show what other processes write to the file, and they are gone where the file is
+// truncated (sigbus_guard.h). So after computing with them, ask for Change, and drop the result if
+// there is one.
 #ifndef HOOKWIRE_MODEL_CHECKPOINT_MAPPED_FILE_H_
 #define HOOKWIRE_MODEL_CHECKPOINT_MAPPED_FILE_H_
 
@@ -18,22 +18,24 @@
 
 namespace hookwire::model {
 
-// What tells a file from others, and from itself when it held something else.
+// Identifies a file and its content: two stamps are equal if the file is the same and has not been
+// written to.
 struct FileStamp {
   uint64_t device = 0;
   uint64_t inode = 0;
   uint64_t size = 0;
-  // Times of the last write, which a writer may put back, and of the last change of any kind, which
-  // also comes with a new name or mode.
+  // mtime, the time of the last write, which a writer may reset; and ctime, the time of the last
+  // change of any kind, a new name or mode included.
   absl::Time modified = absl::UnixEpoch();
   absl::Time changed = absl::UnixEpoch();
 
-  // Of an open file. The error does not name it.
+  // The stamp of an open file. The error does not name the file.
   static absl::StatusOr<FileStamp> Of(int fd);
   friend bool operator==(const FileStamp&, const FileStamp&) = default;
 };
 
-// Mapped privately and read-only, and kept open, for as long as somebody holds it. Thread-safe.
+// A file that is mapped privately and read-only, and kept open, while this object exists.
+// Thread-safe.
 class MappedFile {
  public:
   // NotFound or InvalidArgument with the path and the cause.
@@ -45,14 +47,14 @@ class MappedFile {
   const std::byte* data() const { return data_; }
   size_t size() const { return size_; }
   const std::string& path() const { return path_; }
-  // For reading. It is the mapped file, whatever has become of its name.
+  // For reading: the mapped file, even if its name has been removed or given to another file.
   int fd() const { return fd_; }
-  // As it was when it was mapped.
+  // Of the time when it was mapped.
   const FileStamp& stamp() const { return stamp_; }
 
-  // How the file differs from what was mapped ("size 10 → 5 bytes"), as far as its size and its
-  // times tell and its pages could be read; nothing where it does not. A file that another has
-  // replaced by renaming, or that has no name any more, is the same as ever.
+  // How the file differs from what was mapped ("size 10 → 5 bytes"), judged by its size, its times
+  // and whether its pages could be read; nothing if it does not. If another file takes its name, or
+  // the name is removed, the mapped file has not changed.
   std::optional<std::string> Change() const;
 
  private:

@@ -17,7 +17,7 @@ namespace {
 
 using Json = nlohmann::json;
 
-// The format's own bound on the header.
+// The largest header that the format allows.
 constexpr uint64_t kMaxHeaderBytes = 100'000'000;
 
 std::optional<at::ScalarType> DtypeOf(absl::string_view name) {
@@ -90,7 +90,7 @@ absl::Status SafetensorsFile::ParseHeader() {
                  .offset = data_start + begin,
                  .bytes = end - begin};
     if (!parsed.dtype) {
-      // That of a quantised tower, say: not an error until somebody asks for the tensor.
+      // Of a quantised vision tower, for example. Only Get of this tensor is an error.
       entries_.emplace(name, std::move(parsed));
       continue;
     }

@@ -28,9 +28,9 @@ class SafetensorsFile {
   static absl::StatusOr<std::shared_ptr<const SafetensorsFile>> Open(const std::string& path);
 
   bool Has(absl::string_view name) const { return entries_.contains(name); }
-  // A tensor over the mapped bytes, which it keeps alive. Its memory is read-only: writing to it is
-  // a fault. InvalidArgument where its dtype is not one of libtorch's that this file knows (those
-  // of quantised weights, say).
+  // A tensor that is a view of the mapped bytes, and keeps them mapped. Its memory is read-only:
+  // writing to it ends the process. InvalidArgument if its dtype is not supported (a quantised
+  // format's, for example).
   absl::StatusOr<at::Tensor> Get(absl::string_view name) const;
   std::vector<std::string> names() const;
   const std::string& path() const { return file_->path(); }

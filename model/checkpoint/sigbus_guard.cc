@@ -11,7 +11,7 @@
 
 namespace hookwire::model {
 
-// A guarded mapping, as the handler sees it.
+// A guarded mapping, as an entry of the handler's list.
 struct GuardedPages {
   void* begin;
   // 0 once the guard is gone.
@@ -26,10 +26,10 @@ static_assert(std::atomic<size_t>::is_always_lock_free && std::atomic<bool>::is_
                   std::atomic<GuardedPages*>::is_always_lock_free,
               "a handler of signals may not wait for a lock");
 
-// A handler of signals is given nothing else to look at. What is on the list stays there, since a
-// handler may be on its way through it.
+// Global, since a signal handler has no other arguments. Entries are never removed, since a handler
+// may be walking the list.
 std::atomic<GuardedPages*> all_pages = nullptr;
-// What was installed before; written before the handler can run.
+// The handler that was installed before ours; set before ours can run.
 struct sigaction earlier = {};
 
 void PassOn(int signal, siginfo_t* info, void* context) {
@@ -37,14 +37,14 @@ void PassOn(int signal, siginfo_t* info, void* context) {
     earlier.sa_sigaction(signal, info, context);
     return;
   }
-  // The kernel does not let a process ignore its own faults.
+  // A process cannot ignore a fault of its own: SIG_IGN is treated as SIG_DFL.
   const bool is_fault = info->si_code > 0;
   if (earlier.sa_handler == SIG_IGN && !is_fault) return;
   if (earlier.sa_handler != SIG_IGN && earlier.sa_handler != SIG_DFL) {
     earlier.sa_handler(signal);
     return;
   }
-  // Comes as soon as this handler has returned, and ends the process.
+  // The signal is raised again when this handler returns, and ends the process.
   std::signal(signal, SIG_DFL);
   std::raise(signal);
 }
@@ -63,8 +63,8 @@ void Handle(int signal, siginfo_t* info, void* context) {
     return;
   }
   pages->lost = true;
-  // The whole mapping, not the one page: however many are gone, this is one area of memory, and of
-  // those a process has a limited number.
+  // Replace the whole mapping, not one page: single pages would each become an area of memory, of
+  // which a process may have a limited number.
   void* const zeros =
       mmap(pages->begin, pages->bytes, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
   if (zeros == MAP_FAILED) PassOn(signal, info, context);
@@ -95,7 +95,7 @@ SigbusGuard::SigbusGuard(const void* begin, size_t bytes) : pages_(new GuardedPa
   }
 }
 
-// The addresses may soon be somebody else's.
+// After this another mapping may get these addresses.
 SigbusGuard::~SigbusGuard() { pages_->bytes = 0; }
 
 bool SigbusGuard::lost() const { return pages_->lost; }

@@ -1,9 +1,9 @@
-// Keeps the process alive where the pages of a mapped file are gone.
+// Keeps the process alive if pages of a mapped file can no longer be read.
 //
-// Reading a page that lies behind the end of its file (it has shrunk since it was mapped), or that
-// the disk cannot give, is SIGBUS, which ends the process. A SigbusGuard takes that signal for one
-// mapping: all of it turns into zeros, for good, and lost() says so. What was computed meanwhile is
-// wrong, and whoever computed it has to ask.
+// Reading a page after the end of its file (which was truncated after it was mapped), or a page
+// that the disk fails to read, raises SIGBUS, which ends the process. A SigbusGuard handles that
+// signal for one mapping: the whole mapping then reads as zeros until it is unmapped, and lost() is
+// true. Results that were computed from it are wrong, so ask lost() after computing.
 #ifndef HOOKWIRE_MODEL_CHECKPOINT_SIGBUS_GUARD_H_
 #define HOOKWIRE_MODEL_CHECKPOINT_SIGBUS_GUARD_H_
 
@@ -19,16 +19,16 @@ class SigbusGuard {
   // first guard installs the process's handler of SIGBUS, which leaves faults at other addresses to
   // the handler that was there before.
   SigbusGuard(const void* begin, size_t bytes);
-  // REQUIRES: nobody reads the pages any more.
+  // REQUIRES: no thread reads the pages any more.
   ~SigbusGuard();
   SigbusGuard(const SigbusGuard&) = delete;
   SigbusGuard& operator=(const SigbusGuard&) = delete;
 
-  // Any thread. True for whoever has read zeros in place of the file.
+  // Whether the mapping reads as zeros. Any thread. A thread that has read such zeros gets true.
   bool lost() const;
 
  private:
-  // The handler's; never freed.
+  // In the handler's list; never freed.
   GuardedPages* const pages_;
 };
 

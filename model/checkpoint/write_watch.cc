@@ -16,13 +16,13 @@ WriteWatch::~WriteWatch() {
 
 void WriteWatch::Add(int fd) {
   if (inotify_ < 0) return;
-  // One event a file, so that what waits stays small.
+  // At most one event for each file, so that the queue stays short.
   inotify_add_watch(inotify_, absl::StrCat("/proc/self/fd/", fd).c_str(), IN_MODIFY | IN_ONESHOT);
 }
 
 bool WriteWatch::written() const {
   if (inotify_ < 0) return false;
-  // Events are left where they are: what has been written stays written.
+  // The events are not read: once there is one, the answer stays true.
   pollfd events = {.fd = inotify_, .events = POLLIN, .revents = 0};
   return poll(&events, 1, 0) == 1;
 }

@@ -1,14 +1,14 @@
-// Whether somebody has written to one of some files: what their times alone cannot tell, since a
-// writer may put those back, and since other things than writing (renaming the file, changing its
-// mode) change the time of the last change.
+// Whether any of some files has been written to. Their times do not tell: a writer may reset the
+// modification time, and the change time also changes when a file is renamed or its mode is
+// changed.
 #ifndef HOOKWIRE_MODEL_CHECKPOINT_WRITE_WATCH_H_
 #define HOOKWIRE_MODEL_CHECKPOINT_WRITE_WATCH_H_
 
 namespace hookwire::model {
 
-// Thread-safe after the last Add. One instance of inotify, of which a user has few (128 by
-// default): where there is none left, it sees nothing. Nor does it see writes through a shared
-// mapping, or on another machine that shares the disk; they change the file's times.
+// Thread-safe after the last Add. Uses one inotify instance, of which a user has few (128 by
+// default); if there is none left, it sees no writes. It never sees writes through a shared
+// mapping, or those of another machine on a network file system; these change the file's times.
 class WriteWatch {
  public:
   WriteWatch();
@@ -16,10 +16,10 @@ class WriteWatch {
   WriteWatch(const WriteWatch&) = delete;
   WriteWatch& operator=(const WriteWatch&) = delete;
 
-  // Watches the open file itself, whatever its name becomes.
+  // Watches the open file itself, even if it is renamed.
   void Add(int fd);
 
-  // Whether a file has been written or truncated since it was added. From then on it stays so.
+  // Whether a file has been written to or truncated since it was added.
   bool written() const;
 
  private:

@@ -13,15 +13,15 @@ namespace {
 
 using Json = nlohmann::json;
 
-// Reads keys of one JSON object. The first thing that does not fit is remembered, so that a caller
-// reads everything and asks once.
+// Reads the keys of one JSON object. Keeps the first error, so that a caller can read everything
+// and then check once.
 class Reader {
  public:
   Reader(const Json& object, std::string where) : object_(object), where_(std::move(where)) {}
 
   const absl::Status& status() const { return status_; }
 
-  // Whether the key is there at all, be it as null.
+  // Whether the object has the key, possibly with the value null.
   bool Contains(const char* key) const { return object_.contains(key); }
 
   bool Has(const char* key) const {
@@ -39,7 +39,7 @@ class Reader {
 
   int64_t PositiveInt(const char* key, int64_t fallback) {
     const int64_t value = Int(key, fallback);
-    // Far above any real size, and far below where products of two would overflow.
+    // Far larger than any real size, and small enough that the product of two does not overflow.
     if (value < 1 || value > (int64_t{1} << 30)) {
       Fail(key, "a positive integer", Json(value));
       return 1;
@@ -126,7 +126,7 @@ absl::Status ReadLayerTypes(Reader& reader, const Json& text, int64_t n_layers,
                             std::vector<LayerType>& types) {
   types.assign(static_cast<size_t>(n_layers), LayerType::kSliding);
   if (!reader.Has("layer_types")) {
-    // Every sixth layer sees everything.
+    // Every sixth layer has full attention.
     for (size_t i = 5; i < types.size(); i += 6) types[i] = LayerType::kFull;
   } else {
     const Json& names = text["layer_types"];
@@ -143,7 +143,7 @@ absl::Status ReadLayerTypes(Reader& reader, const Json& text, int64_t n_layers,
       }
     }
   }
-  // Transformers forces the last layer to see everything, whatever the file says.
+  // Transformers makes the last layer one with full attention, whatever the file says.
   types.back() = LayerType::kFull;
   return absl::OkStatus();
 }
@@ -181,7 +181,7 @@ absl::Status ReadRope(const Json* parameters, LayerType type, RopeConfig& rope) 
 
 absl::Status ReadLayers(Reader& reader, const Json& text, Config& config) {
   const int64_t n_layers = reader.PositiveInt("num_hidden_layers", 30);
-  // What follows would blame other keys for a number that could not be read.
+  // Otherwise the checks below would blame other keys for a number that could not be read.
   if (!reader.status().ok()) return reader.status();
   if (n_layers > 4096)
     return Invalid(absl::StrCat("num_hidden_layers ", n_layers, " is more than 4096"));
@@ -286,7 +286,7 @@ void ReadExperts(Reader& reader, Config& config) {
 
 void ReadTokens(Reader& root, Reader& text, const Json& text_json, bool multimodal,
                 Config& config) {
-  // null means that there is none; a missing key has Transformers' default.
+  // null means none; if the key is missing, Transformers' default applies.
   if (text.Has("bos_token_id") || !text.Contains("bos_token_id"))
     config.bos_token_id = text.Int("bos_token_id", 2);
   if (text.Has("pad_token_id") || !text.Contains("pad_token_id"))
@@ -391,7 +391,7 @@ absl::StatusOr<Config> ParseConfig(absl::string_view json) {
     return Invalid("use_bidirectional_attention \"all\" (an encoder) is not supported");
   }
   if (!unified) {
-    // 0: there are none.
+    // 0 means that there are none.
     config.d_per_layer_input = text.Int("hidden_size_per_layer_input", 256);
     if (config.d_per_layer_input != 0) {
       config.d_per_layer_input = text.PositiveInt("hidden_size_per_layer_input", 256);

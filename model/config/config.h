@@ -66,10 +66,10 @@ struct Config {
 
   int64_t d_model = 0;
   int64_t n_heads = 0;
-  // Of the sliding layers.
+  // In the sliding layers.
   int64_t n_key_value_heads = 0;
   int64_t d_head = 0;
-  // Of the layers that are not double wide.
+  // In the layers that are not double wide.
   int64_t d_mlp = 0;
   int64_t d_vocab = 0;
   int64_t n_ctx = 0;
@@ -107,8 +107,8 @@ struct Config {
   bool has_layer_type(LayerType type) const;
 };
 
-// InvalidArgument where the text is no JSON, is no Gemma 4, asks for something that the text path
-// does not have, or contradicts itself; the message names the key.
+// InvalidArgument if the text is not JSON, not the config of a Gemma 4, needs something that the
+// text path does not support, or contradicts itself. The message names the key.
 absl::StatusOr<Config> ParseConfig(absl::string_view json);
 
 }  // namespace hookwire::model
