@@ -38,7 +38,7 @@ absl::Status OpenCudaLibrary(const std::string& name) {
     return Unavailable(
         name, "this libtorch has no CUDA part (no libtorch_cuda.so beside libtorch_cpu.so)");
   }
-  // For good: its code registers itself with the CPU part.
+  // Never closed: its code registers itself with the CPU part.
   if (dlopen(path.c_str(), RTLD_NOW | RTLD_GLOBAL) == nullptr) {
     return Unavailable(name, absl::StrCat("cannot open libtorch_cuda.so: ", dlerror()));
   }
@@ -49,7 +49,7 @@ absl::StatusOr<at::Device> OpenDevice(const std::string& name) {
   if (name == "cpu") return at::Device(at::kCPU);
   if (absl::StartsWith(name, "cuda")) {
     if (absl::Status status = OpenCudaLibrary(name); !status.ok()) return status;
-    // It reads the driver, and keeps the answer.
+    // libtorch asks the driver, and keeps the answer.
     if (!at::hasCUDA()) return Unavailable(name, "no CUDA device, or no driver for it");
   }
   try {

@@ -1,4 +1,4 @@
-// Finds the devices that were asked for.
+// Opens the devices that --device names.
 #ifndef HOOKWIRE_SERVER_DEVICE_H_
 #define HOOKWIRE_SERVER_DEVICE_H_
 
@@ -12,14 +12,14 @@
 
 namespace hookwire::server {
 
-// "cpu", "cuda" (the first) or "cuda:<n>"; any other kind of device too whose backend has been
-// loaded into this process. Several are of one kind, and each is named once. The CUDA part of
-// libtorch is opened here, from beside the CPU part, so that nothing of CUDA is needed to build or
-// where it is not asked for. Call it before anything asks libtorch for CUDA: the answer is kept for
-// good. FailedPrecondition with the cause where a device cannot be had.
+// Each name is "cpu", "cuda" (the first one), "cuda:<n>", or a device of another kind whose backend
+// has been loaded into this process. Several devices must be of one kind, and named once each.
+// Opens the CUDA part of libtorch, which is beside the CPU part, so that neither the build nor a
+// daemon on the CPU needs CUDA. Call it before anything asks libtorch whether it has CUDA, because
+// libtorch keeps the first answer. FailedPrecondition with the cause if a device cannot be opened.
 absl::StatusOr<std::vector<at::Device>> OpenDevices(const std::vector<std::string>& names);
 
-// Bytes that are free there now: of the machine, or of the device. 0 where nobody says.
+// Free memory of the device now, in bytes; for the CPU, of the machine. 0 if it is not known.
 uint64_t FreeMemory(at::Device device);
 
 }  // namespace hookwire::server

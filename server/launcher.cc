@@ -1,11 +1,11 @@
-// bin/hookwired: says how OpenMP's threads wait, then becomes libexec/hookwired, the daemon itself.
+// bin/hookwired: sets in the environment how long OpenMP's threads spin, then executes
+// libexec/hookwired, the daemon.
 //
-// With their default spinning, a pass on a machine with as many compute threads as cores takes
-// several times as long when anything else wants a core. Seen on two cores with one more busy
-// thread: a pass of 101 ms with 1000 rounds of spinning, of 164 ms with 10000; a toy's of 1 ms,
-// with nobody else about, takes 0.1 ms longer. libgomp reads the environment when it is loaded,
-// before any code of a program that is linked to it runs: hence a program of its own, which is
-// linked to nothing.
+// With OpenMP's default spinning, a pass with as many compute threads as cores takes several times
+// as long when another thread needs a core. Measured on two cores with one more busy thread: a pass
+// took 101 ms with 1000 rounds of spinning, and 164 ms with 10000; on an idle machine, a 1 ms pass
+// of the toy takes 0.1 ms longer with 1000. libgomp reads the environment when it is loaded, before
+// any code of a program that is linked with it runs: so this is a program of its own, which is not.
 
 #include <unistd.h>
 

@@ -13,7 +13,7 @@
 namespace hookwire::model {
 namespace {
 
-// Names that clients send may be of any length; beyond this nothing is near.
+// Longer names have no near ones: clients may send names of any length.
 constexpr size_t kLongest = 256;
 constexpr size_t kFar = std::numeric_limits<size_t>::max();
 

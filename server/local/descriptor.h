@@ -23,7 +23,7 @@ class Descriptor {
 
   bool valid() const { return fd_ >= 0; }
   int get() const { return fd_; }
-  // It is the caller's to close.
+  // Returns the descriptor, which the caller then has to close.
   int Release() { return std::exchange(fd_, -1); }
 
  private:

@@ -19,7 +19,7 @@ namespace hookwire::server {
 namespace {
 
 constexpr size_t kTokenBytes = 16;
-// Where a tensor begins, for the sake of vector instructions.
+// The alignment of a tensor, for vector instructions.
 constexpr uint64_t kAlignment = 64;
 
 // Random bytes that nobody can guess.
@@ -57,7 +57,8 @@ bool HasCallbacks(const RunPlan& plan) {
                      [](const OpPlan& op) { return op.kind == OpKind::kCallback; });
 }
 
-// Tensors one behind the other: where each begins, and at last where they end.
+// Places tensors one after another: the byte at which each begins, and at the end of the list the
+// byte at which the last one ends.
 std::vector<uint64_t> LayOut(const RunPlan& plan) {
   std::vector<uint64_t> starts(plan.n_tensors + 1);
   uint64_t end = 0;
@@ -77,7 +78,7 @@ std::vector<uint64_t> LayOut(const RunPlan& plan) {
 
 absl::StatusOr<std::unique_ptr<SharedMemory>> SharedMemory::Create(const Options& options,
                                                                    const Clock& clock) {
-  // Once for all clients: whether the system can do it.
+  // Tries once whether the system supports it.
   HOOKWIRE_ASSIGN_OR_RETURN(const std::unique_ptr<Segment> probe, Segment::Create(1));
   if (probe->Reserve(0, 1) == nullptr) {
     return absl::FailedPreconditionError("cannot set shared memory aside");
@@ -119,7 +120,7 @@ void SharedMemory::Welcome(Descriptor connection) {
   session->token = MakeToken();
   session->connection = std::move(connection);
   {
-    // A client that has the token finds the session.
+    // Sends under the mutex, so that a client that has its token is in sessions_.
     absl::MutexLock lock(&mutex_);
     if (!Send(session->connection.get(), session->token, session->segment->reader())) return;
     session->segment->CloseReader();
@@ -137,7 +138,7 @@ std::unique_ptr<SharedResult> SharedMemory::Lend(std::string_view token, const R
   const auto found = sessions_.find(token);
   if (found == sessions_.end()) return nullptr;
   const std::shared_ptr<Session> session = found->second;
-  // What it said before it asked for this run.
+  // The client may have sent its byte before it sent this run.
   Receive(*session);
   if (session->gone || session->state != Session::kFree) return nullptr;
   if (!SetAside(*session, RoundUp(starts.back(), Segment::kBlock))) return nullptr;
@@ -148,7 +149,7 @@ std::unique_ptr<SharedResult> SharedMemory::Lend(std::string_view token, const R
 bool SharedMemory::SetAside(Session& session, uint64_t bytes) {
   if (bytes <= session.held) return true;
   const uint64_t more = bytes - session.held;
-  // Whoever has not used theirs for longest comes first.
+  // Sessions that have been idle longest come first.
   std::vector<Session*> idle;
   uint64_t reach = options_.max_bytes - held_;
   for (const auto& [token, other] : sessions_) {

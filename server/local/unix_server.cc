@@ -11,7 +11,7 @@
 namespace hookwire::server {
 namespace {
 
-// How long connections are left to wait where the process has no descriptor for them.
+// How long to wait before accepting again when the process has no descriptors left.
 constexpr int kPauseMilliseconds = 100;
 
 }  // namespace

@@ -1,4 +1,4 @@
-// Accepts connections at a Unix socket.
+// Accepts connections on a Unix socket.
 #ifndef HOOKWIRE_SERVER_LOCAL_UNIX_SERVER_H_
 #define HOOKWIRE_SERVER_LOCAL_UNIX_SERVER_H_
 
@@ -13,10 +13,10 @@
 
 namespace hookwire::server {
 
-// Has one thread, on which it gives away connections, until it is destroyed.
+// Has one thread, which accepts connections and passes them on until the object is destroyed.
 class UnixServer {
  public:
-  // Called with a connection that does not block.
+  // Called with a non-blocking connection.
   using OnConnection = std::function<void(Descriptor connection)>;
 
   // As UnixSocket::Listen.
