@@ -18,7 +18,7 @@ namespace {
 
 constexpr size_t kVectorBytes = 16;
 
-// `to` is aligned. Others may read what was stored only after the fence.
+// `to` is aligned. Other threads may read the stored values only after the fence.
 template <typename Vector>
 void StorePastCache(void* to, Vector vector) {
 #if defined(__SSE2__)
@@ -34,13 +34,12 @@ void FencePastCache() {
 #endif
 }
 
-// IEEE 754: a number whose exponent bits are all ones is infinite where its mantissa is 0, and NaN
-// elsewhere.
+// IEEE 754: a number whose exponent bits are all ones is infinite if its mantissa is 0, else NaN.
 template <typename Bits, Bits kExponent>
 struct Format {
   static constexpr Bits kSign = static_cast<Bits>(Bits{1} << (sizeof(Bits) * 8 - 1));
   static constexpr Bits kMantissa = static_cast<Bits>(~(kExponent | kSign));
-  // The lowest bit of the exponent: added to an exponent of all ones, it carries into the sign.
+  // The lowest bit of the exponent. Adding it to an exponent of all ones carries into the sign.
   static constexpr Bits kCarry = static_cast<Bits>(kMantissa + 1);
 
   // Whether any of `count` elements is not finite. Neither branches nor calls, so that it is
@@ -83,7 +82,7 @@ struct Format {
     const auto* bits = static_cast<const Bits*>(data);
     auto* const to = static_cast<Bits*>(copy);
     NonFiniteElements found;
-    // Only pieces that hold something are counted one by one.
+    // Elements are counted one by one only in pieces that have non-finite ones.
     constexpr size_t kPiece = 4096;
     for (size_t start = 0; start < count; start += kPiece) {
       const size_t size = std::min(kPiece, count - start);
@@ -99,7 +98,7 @@ struct Format {
   }
 };
 
-// Smaller copies stay in the cache, where their reader finds them.
+// Smaller copies are written to the cache, from which their reader can read them.
 constexpr size_t kPastCacheBytes = 1 << 20;
 
 using Float64 = Format<uint64_t, 0x7FF0'0000'0000'0000>;

@@ -1,4 +1,4 @@
-// NaN and infinity in tensors that leave.
+// Counts NaN and infinity in tensors that are emitted.
 #ifndef HOOKWIRE_SERVER_EXECUTE_NON_FINITE_H_
 #define HOOKWIRE_SERVER_EXECUTE_NON_FINITE_H_
 
@@ -21,16 +21,17 @@ struct NonFiniteElements {
   }
 };
 
-// How many there are in `tensor`: on the CPU, contiguous, of a dtype of the wire. Reads the bits,
-// so that a finite tensor costs one pass over its memory.
+// Counts them in `tensor`, which is on the CPU, contiguous, and of a wire dtype. Tests the exponent
+// bits, so that a finite tensor takes one read of its memory.
 NonFiniteElements CountNonFinite(const at::Tensor& tensor);
 
-// The same while it is copied to `to`, which has room for its bytes. Large tensors go past the
-// cache: nobody here reads the copy, and memory is written without being read first.
+// The same while copying it to `to`, which has room for its bytes. Large tensors are written past
+// the cache, since this process does not read the copy: memory then need not be read before it is
+// written.
 NonFiniteElements CopyAndCountNonFinite(const at::Tensor& tensor, void* to);
 
-// The same for a tensor on any device, made there: int64 [NaN, infinite], less `n_masked` infinite
-// ones (0-d; undefined: none).
+// The same on the tensor's own device: int64 [NaN, infinite], where `n_masked` (0-d; undefined:
+// none) infinite ones are not counted.
 at::Tensor CountNonFiniteThere(const at::Tensor& tensor, const at::Tensor& n_masked);
 
 }  // namespace hookwire::server

@@ -1,4 +1,4 @@
-// Slices of tensors: read, and changed in place.
+// Reads slices of tensors, and changes them in place.
 #ifndef HOOKWIRE_SERVER_EXECUTE_SLICES_H_
 #define HOOKWIRE_SERVER_EXECUTE_SLICES_H_
 
@@ -11,12 +11,11 @@
 
 namespace hookwire::server {
 
-// The picked elements, one pick an axis: a view where all picks are ranges, a copy where one is a
-// list.
+// The picked elements, with one pick for each axis: a view if all picks are ranges, else a copy.
 at::Tensor ReadSlice(const at::Tensor& tensor, const std::vector<AxisPick>& picks);
 
-// Lets `change` work in place on the picked elements of `tensor`, and on no others: these keep
-// their bits. `change` is given a tensor of the picks' shape.
+// Changes the picked elements of `tensor` in place: `change` is given a tensor of them, in the
+// shape of the picks. All other elements keep their bits.
 void ChangeSlice(const at::Tensor& tensor, const std::vector<AxisPick>& picks,
                  const std::function<void(at::Tensor&)>& change);
 

@@ -16,7 +16,7 @@ using model::LayerConfig;
 using model::Numerics;
 using model::Site;
 
-// One dtype's and one run's sizes, in bytes; doubles, which do not overflow.
+// Sizes in bytes, for one dtype and one run; doubles, which do not overflow.
 class Estimate {
  public:
   Estimate(const model::TextModel& model, Numerics numerics, const RunPlan& plan,
@@ -56,13 +56,13 @@ class Estimate {
   double Rows(int64_t width) const { return tokens_ * static_cast<double>(width) * size_; }
   double FloatRows(int64_t width) const { return tokens_ * static_cast<double>(width) * 4; }
 
-  // Whether the run reads or changes this place of a sequence.
+  // Whether the run reads or changes this hook point in a sequence.
   bool Wants(Site site, int layer, int s) const {
     const model::HookId id = model_.catalogue().id(site, layer);
     return id != model::kNoHook && wanted_.contains({id, s});
   }
 
-  // Notes the places where more is made because somebody looks.
+  // Records the hook points that make the pass compute more than without them.
   void Note(model::HookId hook, int sequence) {
     switch (model_.catalogue().point(hook).site) {
       case Site::kAttnScores:
@@ -80,8 +80,8 @@ class Estimate {
     }
   }
 
-  // What lives from the first layer to the last: the residual stream, what each layer gets of the
-  // per-layer embeddings, rotary factors, and the keys and values that later layers share.
+  // The pass's state, which exists from the first layer to the last: the residual stream, the
+  // per-layer inputs, rotary factors, and the keys and values that later layers share.
   double State() const {
     double bytes = Rows(config_.d_model) + tokens_ * 24;
     bytes += Rows(config_.d_per_layer_input * config_.n_layers());
@@ -136,8 +136,7 @@ class Estimate {
         if (Wants(site, layer, s)) bytes += 3 * heads_rows;
       }
     }
-    // The mask of the sequences at work, as booleans and as numbers. A window's is one block of
-    // queries wide.
+    // The mask, as booleans and as numbers. With a window it is one block of queries wide.
     const double block = 2.0 * static_cast<double>(std::max<int64_t>(128, config_.sliding_window));
     if (numerics_ == Numerics::kFast && at.type == model::LayerType::kSliding) {
       longest = std::min(longest, block * block);
@@ -173,7 +172,7 @@ class Estimate {
     const bool looked_at = std::any_of(sequences_.begin(), sequences_.end(), [this](int s) {
       return Wants(Site::kUnembedOut, -1, s) || Wants(Site::kLogits, -1, s);
     });
-    // All rows where somebody looks, those of a sequence in `reference`, a block otherwise.
+    // All rows if a hook wants them; those of one sequence in `reference`; otherwise one block.
     double logits = 2 * std::min(rows * width * size_,
                                  static_cast<double>(model::TextModel::Options().max_logits_bytes));
     if (numerics_ == Numerics::kReference) logits = 2 * longest * width * size_;
@@ -189,7 +188,7 @@ class Estimate {
     for (const OpPlan& op : plan_.ops) {
       for (const TensorPlan& tensor : op.tensors) largest = std::max(largest, tensor.bytes);
     }
-    // In its wire dtype, and with the marks of what is not finite.
+    // The tensor in its wire dtype, and the mask of its non-finite elements.
     return 1.5 * static_cast<double>(largest);
   }
 
@@ -208,7 +207,7 @@ class Estimate {
 
 uint64_t ActivationBytes(const model::TextModel& model, Numerics numerics, const RunPlan& plan,
                          const std::vector<int>& sequences, int64_t longest) {
-  // More than any device has is as good as infinite.
+  // More than any device has; larger numbers would not fit into the type.
   constexpr double kMost = 1e18;
   return static_cast<uint64_t>(
       std::min(kMost, Estimate(model, numerics, plan, sequences, longest).Total()));

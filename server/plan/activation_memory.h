@@ -1,4 +1,4 @@
-// How much memory a run's pass works with, by arithmetic, before anything is computed.
+// An upper bound of the memory that a pass needs, computed from the plan.
 #ifndef HOOKWIRE_SERVER_PLAN_ACTIVATION_MEMORY_H_
 #define HOOKWIRE_SERVER_PLAN_ACTIVATION_MEMORY_H_
 
@@ -13,13 +13,14 @@
 namespace hookwire::server {
 
 // An upper bound, in bytes, of what a pass of these sequences of the plan (numbers into
-// plan.sequences) holds at one time: the pass's state, the widest step of the widest layer, and the
-// tensor that is on its way out. Weights, and tensors that wait for their reader, are not in it.
-// Bounds of passes that run together add up.
+// plan.sequences) holds at one time: the pass's state, the largest tensors of the largest layer,
+// and the tensor that is being emitted. It does not include weights and tensors that wait for their
+// reader. The bound for several runs that share a pass is the sum of theirs.
 //
-// Follows model/text step by step; activation_memory_test holds it against what the allocator saw.
+// The arithmetic follows model/text step by step; activation_memory_test compares it with what the
+// allocator measures.
 //
-// `longest`: as if all longer sequences were cut to so many tokens.
+// `longest`: computes the bound as if longer sequences were cut to so many tokens.
 uint64_t ActivationBytes(const model::TextModel& model, model::Numerics numerics,
                          const RunPlan& plan, const std::vector<int>& sequences,
                          int64_t longest = std::numeric_limits<int64_t>::max());

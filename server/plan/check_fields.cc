@@ -36,7 +36,7 @@ absl::Status CheckSelection(bool present, const v1::Selection& selection, const 
                                      "selection out to mean the whole axis"));
 }
 
-// Captures and interventions select alike.
+// The selections, which captures and interventions both have.
 template <typename Selecting>
 absl::Status CheckSelections(const Selecting& from, const FieldPath& path) {
   if (from.hook().empty()) {
@@ -66,7 +66,7 @@ absl::Status CheckValue(bool present, const v1::Value& value, const FieldPath& p
     return BadField(path, absl::StrCat(path.str(), " is missing: set `scalar` or `tensor`"));
   }
   if (value.kind_case() == v1::Value::kUpload) {
-    // Interact has put a tensor in its place before it comes here.
+    // Interact has replaced uploads by tensors before planning.
     return BadField(FieldPath(path, "upload"),
                     absl::StrCat(path.str(), " is an upload, which only Interact takes"));
   }

@@ -1,5 +1,5 @@
-// The first look at a request: whether every oneof, message and enum in it says something that this
-// server knows.
+// The first check of a request: that every oneof and every required message is set, and that this
+// server knows every enum value.
 #ifndef HOOKWIRE_SERVER_PLAN_CHECK_FIELDS_H_
 #define HOOKWIRE_SERVER_PLAN_CHECK_FIELDS_H_
 
@@ -9,9 +9,8 @@
 
 namespace hookwire::server {
 
-// InvalidArgument (BAD_FIELD) for an oneof that is not set, a message that must be there and is
-// not, an enum number that this server does not know, and sizes that lie outside their bounds.
-// Looks at the request alone, not at the model.
+// InvalidArgument (BAD_FIELD) for a oneof or a required message that is not set, an enum number
+// that this server does not know, and sizes outside their bounds. Does not depend on the model.
 absl::Status CheckFields(const v1::RunSpec& spec);
 absl::Status CheckFields(const v1::GetWeightRequest& request);
 

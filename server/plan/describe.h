@@ -1,4 +1,4 @@
-// What a plan is called outside: its outputs by name, and the plan itself as a message.
+// Describes a plan to clients: the names of its outputs, and the plan as a message.
 #ifndef HOOKWIRE_SERVER_PLAN_DESCRIBE_H_
 #define HOOKWIRE_SERVER_PLAN_DESCRIBE_H_
 

@@ -19,7 +19,7 @@ v1::Dtype ToWire(at::ScalarType dtype);
 // ScalarType::Undefined for DTYPE_UNSPECIFIED and for numbers that name no dtype.
 at::ScalarType FromWire(v1::Dtype dtype);
 
-// A hook point's own dtype on a model that computes in `compute`.
+// A hook point's own dtype in a model that computes in `compute`.
 at::ScalarType DtypeOf(model::HookDtype dtype, at::ScalarType compute);
 
 // The dtype in which a tensor of dtype `own` is sent if `requested` is asked for: its own for

@@ -1,5 +1,5 @@
-// Where in a request something stands: "spec.captures[2].positions". Made while walking down,
-// written out only in an error.
+// The path of a field of a request: "spec.captures[2].positions". A path is built while the request
+// is traversed, and made into text only for an error.
 #ifndef HOOKWIRE_SERVER_PLAN_FIELD_PATH_H_
 #define HOOKWIRE_SERVER_PLAN_FIELD_PATH_H_
 
@@ -14,7 +14,7 @@
 
 namespace hookwire::server {
 
-// A step of a path. Refers to the step before it, which must outlive it; names must outlive both.
+// One step of a path. Refers to the step before it, which must outlive it; names must outlive both.
 class FieldPath {
  public:
   explicit FieldPath(absl::string_view root) : name_(root) {}

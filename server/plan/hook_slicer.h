@@ -1,5 +1,5 @@
-// The selections of a capture or an intervention (positions, heads, features), put onto the axes of
-// a hook point.
+// Applies the selections of a capture or an intervention (positions, heads, features) to the axes
+// of a hook point.
 #ifndef HOOKWIRE_SERVER_PLAN_HOOK_SLICER_H_
 #define HOOKWIRE_SERVER_PLAN_HOOK_SLICER_H_
 
@@ -26,8 +26,8 @@ class HookSlicer {
         heads_(from.has_heads() ? &from.heads() : nullptr),
         features_(from.has_features() ? &from.features() : nullptr) {}
 
-  // InvalidArgument (NO_HEADS, NO_SUCH_AXIS) where something is selected that the hook point has no
-  // axis for.
+  // InvalidArgument (NO_HEADS, NO_SUCH_AXIS) if there is a selection for an axis that the hook
+  // point does not have.
   absl::Status CheckAxes(const model::HookPoint& point) const;
 
   // One pick for each axis of the hook point, for sequence `sequence` of `length` tokens. Errors as
@@ -44,8 +44,8 @@ class HookSlicer {
 // The number of indices that a slice picks of each axis, outermost first.
 std::vector<int64_t> ShapeOf(const Slice& slice);
 
-// The sequences that a request names, ascending; all `n_sequences` where it names none. OutOfRange
-// (SEQUENCE_OUT_OF_RANGE) or InvalidArgument (BAD_SELECTION, named twice).
+// The sequences that a request names, ascending; all `n_sequences` if it names none. OutOfRange
+// (SEQUENCE_OUT_OF_RANGE), or InvalidArgument (BAD_SELECTION) if one is named twice.
 absl::StatusOr<std::vector<int>> PickSequences(
     const google::protobuf::RepeatedField<uint32_t>& sequences, int n_sequences,
     const FieldPath& path);

@@ -1,5 +1,4 @@
-// What a request returns besides its captures: logits, log-probabilities, the residual where the
-// pass ends.
+// Plans the outputs: logits, log-probabilities, and the residual stream at the end of the pass.
 #include <cstdint>
 #include <string>
 #include <utility>
@@ -13,7 +12,7 @@
 namespace hookwire::server {
 namespace {
 
-// Logits and what is made of them need the whole pass.
+// Logits and log-probabilities need the whole pass.
 absl::Status CheckWholePass(const Planning& planning, const char* output, const FieldPath& path) {
   if (!planning.stop.has_value()) return absl::OkStatus();
   return InputError(

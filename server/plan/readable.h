@@ -1,4 +1,4 @@
-// Numbers for people.
+// Formats numbers for error messages.
 #ifndef HOOKWIRE_SERVER_PLAN_READABLE_H_
 #define HOOKWIRE_SERVER_PLAN_READABLE_H_
 

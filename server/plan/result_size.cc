@@ -1,4 +1,4 @@
-// How far the pass runs, and what the result weighs.
+// How far the pass runs, and the size of the result.
 #include <algorithm>
 #include <cstdint>
 #include <limits>
@@ -17,7 +17,7 @@ namespace {
 
 constexpr size_t kNamedContributors = 3;
 
-// The sum, or the largest number where there is none.
+// The sum, or the largest number if it overflows.
 uint64_t AddBytes(uint64_t a, uint64_t b) {
   uint64_t sum = 0;
   return __builtin_add_overflow(a, b, &sum) ? std::numeric_limits<uint64_t>::max() : sum;

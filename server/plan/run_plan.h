@@ -18,23 +18,24 @@
 
 namespace hookwire::server {
 
-// Which indices of one axis take part, resolved: non-negative and inside the axis. Lists that are
-// evenly spaced and ascending are kept as ranges, so that equal picks compare equal and as many
-// slices as possible are views.
+// The selected indices of one axis: non-negative and inside the axis. A list that is evenly spaced
+// and ascending is stored as a range, so that equal picks compare equal and as many slices as
+// possible are views.
 struct AxisPick {
   // `count` indices, at least 1: start, start + step, …
   int64_t start = 0;
   int64_t step = 1;
   int64_t count = 0;
-  // Defined: exactly these, in this order, instead of the range; start is 0 and step 1. int64, on
-  // the CPU, [count], and shared by all the picks that were made of one list.
+  // If defined: these indices, in this order, in place of the range; start is 0 and step 1. int64,
+  // on the CPU, [count], shared by all picks that were made from one list.
   at::Tensor indices;
 
   bool IsRange() const { return !indices.defined(); }
   bool IsWhole(int64_t size) const { return IsRange() && start == 0 && step == 1 && count == size; }
 };
 
-// What is selected of one sequence's tensor at a hook point: one pick an axis, outermost first.
+// The selection from one sequence's tensor at a hook point: one pick for each axis, outermost
+// first.
 struct Slice {
   int sequence = 0;
   std::vector<AxisPick> picks;
@@ -48,7 +49,7 @@ struct TensorPlan {
   uint64_t bytes = 0;
 };
 
-// Everything that is sent of one hook point, with one selection, dtype and moment.
+// The tensors that are sent of one hook point, with one selection, dtype and moment.
 struct CapturePlan {
   model::HookId hook = model::kNoHook;
   bool before_interventions = false;
@@ -63,27 +64,28 @@ enum class OpKind { kSet, kAdd, kScale, kZero, kCopy, kCallback };
 // One intervention at one hook point.
 struct OpPlan {
   model::HookId hook = model::kNoHook;
-  // Which of RunSpec.interventions.
+  // Its number in RunSpec.interventions.
   uint32_t intervention = 0;
   OpKind kind = OpKind::kZero;
   std::vector<Slice> targets;
-  // set, add, scale: either one number, which enters the arithmetic as PyTorch's numbers do, or a
-  // tensor in the hook point's dtype that broadcasts to each target's selection.
+  // set, add, scale: either a number, which is used as PyTorch uses Python's numbers, or a tensor
+  // in the hook point's dtype that broadcasts to each target's selection.
   std::optional<double> scalar;
   at::Tensor value;
   // copy: the source for each target.
   std::vector<Slice> sources;
-  // callback: what the client is shown, one tensor a target, and answers unless it only looks.
+  // callback: the tensors that the client is shown, one for each target; it answers them unless
+  // `read_only`.
   std::vector<TensorPlan> tensors;
   at::ScalarType dtype = at::kFloat;  // of these, on the wire
   bool read_only = false;
 };
 
-// Outputs of one kind: logits, log-probabilities, or the residual where the pass ends.
+// Outputs of one kind: logits, log-probabilities, or the residual stream at the end of the pass.
 struct OutputPlan {
   v1::TensorGroup::Source source = v1::TensorGroup::SOURCE_UNSPECIFIED;
   at::ScalarType dtype = at::kFloat;
-  // One a sequence. For logits the picks are positions and words; the others have none.
+  // One for each sequence. For logits the picks are positions and words; the others have none.
   std::vector<TensorPlan> tensors;
   // Log-probabilities: of targets[s][i] at positions[s][i]. A sequence may have none at all (a
   // tensor of no bytes).
@@ -105,18 +107,18 @@ struct RunPlan {
   bool finish = false;
   uint64_t total_bytes = 0;
   uint64_t total_tokens = 0;
-  // An upper bound of what one of its passes works with (plan/activation_memory.h).
+  // An upper bound of the memory of one of its passes (plan/activation_memory.h).
   uint64_t activation_bytes = 0;
   uint32_t n_tensors = 0;
   std::vector<std::string> skipped;
 
-  // Whether the pass waits for its client somewhere.
+  // Whether the pass waits for answers of its client.
   bool waits_for_client() const {
     return std::any_of(ops.begin(), ops.end(), [](const OpPlan& op) {
       return op.kind == OpKind::kCallback && !op.read_only;
     });
   }
-  // Whether NaN and infinity are accepted in what callbacks answer.
+  // Whether NaN and infinity are accepted in answers to callbacks.
   bool allow_non_finite = false;
   // For the wire: at most this many bytes in a response message.
   uint32_t max_message_bytes = 2u << 20;

@@ -10,7 +10,7 @@
 namespace hookwire::server {
 namespace {
 
-// What is wrong with a selection.
+// The error of a selection.
 struct Fault {
   enum Kind { kNone, kOutside, kOutsideStart, kOutsideStop, kEmpty, kEmptyRange, kTwice, kStep };
   Kind kind = kNone;

@@ -1,4 +1,4 @@
-// A selection of the request against one axis: which indices take part.
+// Resolves a selection of the request: which indices of an axis it means.
 #ifndef HOOKWIRE_SERVER_PLAN_SELECTION_H_
 #define HOOKWIRE_SERVER_PLAN_SELECTION_H_
 
@@ -15,24 +15,25 @@
 
 namespace hookwire::server {
 
-// The axis that is picked from; what an error says of it.
+// The axis that is selected from, as errors describe it.
 struct AxisPlace {
   model::AxisKind kind;
-  // Of the axis: "pos", "head", "d_model", …
+  // The axis's name: "pos", "head", "d_model", …
   std::string name;
   int64_t size;
   // Canonical name of the hook point; "logits" or "log_probs" for outputs.
   std::string hook;
   int sequence;
-  // Rows of a parameter, whose name `hook` is.
+  // Whether these are rows of a parameter, whose name is then `hook`.
   bool is_weight = false;
 };
 
-// One Selection, resolved against axes of any size. Remembers what it has resolved, because a glob
-// asks for the same sizes over and over; so one picker serves one thread.
+// Resolves one Selection for axes of any size. Caches the results, because a glob asks for the same
+// sizes again and again. Thread-compatible.
 class Picker {
  public:
-  // `selection` is null where the request has none: the whole axis. It must outlive the picker.
+  // `selection` is null if the request has none, which means the whole axis. It must outlive the
+  // picker.
   explicit Picker(const v1::Selection* selection) : selection_(selection) {}
 
   bool has_selection() const { return selection_ != nullptr; }
@@ -53,7 +54,7 @@ class Picker {
   }
 
  private:
-  // The pick, or an error without words.
+  // The pick, or which error it is.
   absl::StatusOr<AxisPick> Resolve(int64_t size) const;
   absl::Status Explain(const AxisPlace& place, const FieldPath& path) const;
 
@@ -61,13 +62,13 @@ class Picker {
   std::vector<std::pair<int64_t, AxisPick>> known_;
 };
 
-// Index `index` of an axis, counted from the end where negative; -1 where it lies outside.
+// Index `index` of an axis, counted from the end if negative; -1 if it is outside the axis.
 inline int64_t FromEnd(int64_t index, int64_t size) {
   if (index >= size || index < -size) return -1;
   return index < 0 ? index + size : index;
 }
 
-// OutOfRange: `what` ("position 7", …) lies outside the axis.
+// OutOfRange: `what` ("position 7", …) is outside the axis.
 absl::Status OutsideAxis(const std::string& what, const AxisPlace& place, const FieldPath& path);
 
 }  // namespace hookwire::server

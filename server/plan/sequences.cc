@@ -1,4 +1,4 @@
-// The tokens of a request, and where its pass is to stop.
+// Plans the sequences, and the layer at which the pass stops.
 #include <cstdint>
 #include <string>
 

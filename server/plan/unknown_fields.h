@@ -10,9 +10,9 @@
 namespace hookwire::server {
 
 // InvalidArgument (UNKNOWN_FIELD) with the place and the number of the first unknown field in
-// `message` or in any message inside it; the root's own name is not part of the path. Looks at
-// messages only, never at numbers, strings or bytes: the time does not depend on how many tokens or
-// bytes a request has.
+// `message` or in any message inside it; the root's own name is not part of the path. Visits
+// messages only, not numbers, strings or bytes, so that the time does not depend on how many tokens
+// or bytes a request has.
 absl::Status RejectUnknownFields(const google::protobuf::Message& message);
 
 }  // namespace hookwire::server

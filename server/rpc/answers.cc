@@ -15,7 +15,7 @@
 namespace hookwire::server {
 namespace {
 
-// How often a waiting pass asks whether it is to go on waiting.
+// How often a waiting pass asks `keep_waiting`.
 constexpr absl::Duration kAskEvery = absl::Milliseconds(50);
 
 absl::Status Unexpected(uint32_t index, const std::string& what) {
@@ -109,7 +109,7 @@ absl::StatusOr<std::vector<at::Tensor>> Answers::Await(
     return !closed_.ok() || IsWhole(op);
   };
   while (!mutex_.AwaitWithTimeout(absl::Condition(&ready), kAskEvery)) {
-    // Not under the mutex: whoever is asked has one of its own.
+    // Without the mutex: `keep_waiting` takes the scheduler's and the stream's.
     mutex_.Unlock();
     const absl::Status status = keep_waiting();
     mutex_.Lock();

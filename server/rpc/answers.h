@@ -1,5 +1,4 @@
-// What a client answers to the callbacks of its run: pieces of tensors come in, whole tensors go
-// out.
+// A client's answers to the callbacks of its run: pieces of tensors come in, whole tensors go out.
 #ifndef HOOKWIRE_SERVER_RPC_ANSWERS_H_
 #define HOOKWIRE_SERVER_RPC_ANSWERS_H_
 
@@ -20,22 +19,24 @@
 
 namespace hookwire::server {
 
-// Thread-safe: gRPC's threads put in what has come, the thread of the pass waits for it. Holds no
-// more than the tensors of the callbacks that have been shown and not yet answered.
+// Thread-safe: gRPC's threads add the pieces that arrive, and the thread of the pass waits for
+// whole tensors. Holds at most the tensors of the callbacks that have been sent and not yet
+// answered.
 class Answers {
  public:
   explicit Answers(std::shared_ptr<const RunPlan> plan);
 
-  // Tensor `index` of the plan is on its way to the client, which may answer it from now on.
+  // Tensor `index` of the plan is being sent to the client, which may answer it from now on.
   void Show(uint32_t index);
 
-  // Pieces of answers, and tensors that stay as they are. InvalidArgument (UNEXPECTED_MESSAGE) for
-  // tensors that nobody waits for, pieces out of order or past the end, and second answers.
+  // Take pieces of answers, and the numbers of tensors that the client leaves unchanged.
+  // InvalidArgument (UNEXPECTED_MESSAGE) for tensors that no callback waits for, pieces out of
+  // order or past the end, and second answers.
   absl::Status Take(const v1::TensorChunks& pieces);
   absl::Status Take(const v1::Keep& keep);
 
-  // No more will come: who waits, now or later, gets `status`, unless all that is waited for is
-  // there. The first one counts.
+  // No more answers will come: Await, now or later, returns `status`, unless it already has all
+  // that it waits for. Only the first call has an effect.
   void Close(const absl::Status& status);
 
   // As RunOutput::AwaitAnswer.

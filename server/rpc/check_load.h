@@ -1,4 +1,4 @@
-// Whether a request is meant for what this server has loaded.
+// Whether a request expects what this server has loaded.
 #ifndef HOOKWIRE_SERVER_RPC_CHECK_LOAD_H_
 #define HOOKWIRE_SERVER_RPC_CHECK_LOAD_H_
 
@@ -9,9 +9,9 @@
 
 namespace hookwire::server {
 
-// `expected` is a request's `load_id`; empty, any load will do. FailedPrecondition (LOAD_CHANGED),
-// with both loads named, where the server holds another one. Asked before anything else of a
-// request is looked at: what it says may make no sense on this model, or worse, another sense.
+// `expected` is a request's `load_id`; empty means any. FailedPrecondition (LOAD_CHANGED), which
+// names both loads, if the server has another one. Call this before anything else of the request is
+// checked: on another model the request may mean nothing, or, worse, something else.
 absl::Status CheckLoad(const Backend& backend, const std::string& expected);
 
 }  // namespace hookwire::server

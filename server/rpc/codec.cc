@@ -9,7 +9,7 @@
 namespace hookwire::server {
 
 absl::Status DecodeRequest(const grpc::ByteBuffer& bytes, google::protobuf::Message& request) {
-  // The reader takes a buffer that it may change, but only reads it.
+  // ProtoBufferReader takes a pointer to a mutable buffer, but only reads it.
   grpc::ProtoBufferReader reader(const_cast<grpc::ByteBuffer*>(&bytes));
   if (!reader.status().ok() || !request.ParseFromZeroCopyStream(&reader)) {
     return MakeError(absl::StatusCode::kInvalidArgument,

@@ -1,7 +1,7 @@
-// Requests off the wire.
+// Parses requests.
 //
-// All methods take raw bytes, so that bytes which are no message, and fields that this server does
-// not know, get the same answer from each of them.
+// All methods take raw bytes, so that each of them gives the same errors for bytes that cannot be
+// parsed, and for fields that this server does not know.
 #ifndef HOOKWIRE_SERVER_RPC_CODEC_H_
 #define HOOKWIRE_SERVER_RPC_CODEC_H_
 
@@ -12,8 +12,8 @@
 
 namespace hookwire::server {
 
-// Parses the whole request. InvalidArgument: MALFORMED_REQUEST where the bytes are no such message,
-// UNKNOWN_FIELD where it has a field that this server does not know.
+// Parses the whole request. InvalidArgument: MALFORMED_REQUEST if the bytes are not such a message,
+// UNKNOWN_FIELD if it has a field that this server does not know.
 absl::Status DecodeRequest(const grpc::ByteBuffer& bytes, google::protobuf::Message& request);
 
 }  // namespace hookwire::server

@@ -15,11 +15,11 @@
 
 namespace hookwire::server {
 
-// What of a model is not in its config.
+// Facts about a model that are not in its config.
 struct ModelFacts {
   // The checkpoint directory's name.
   std::string name;
-  // One a layer.
+  // One for each layer.
   std::vector<double> layer_scalars;
   int64_t n_params = 0;
   // Names of the tensors that the text path does not read, sorted.
@@ -31,7 +31,7 @@ v1::Model DescribeModel(const model::Config& config, const ModelFacts& facts);
 
 v1::Numerics ToWire(model::Numerics numerics);
 
-// A hook point on a model that computes in `compute`.
+// A hook point of a model that computes in `compute`.
 v1::HookPoint DescribeHook(const model::HookPoint& point, at::ScalarType compute);
 
 }  // namespace hookwire::server

@@ -1,6 +1,6 @@
-// gRPC calls a reactor back on one thread after another, each after the last has returned. Its
-// libraries are not compiled for ThreadSanitizer, which therefore has to be told of that order.
-// Without the sanitizer these do nothing.
+// Tells ThreadSanitizer in which order gRPC calls a reactor: on different threads, each call after
+// the one before has returned. ThreadSanitizer cannot see that, since gRPC's libraries are not
+// compiled for it. Without the sanitizer these functions do nothing.
 #ifndef HOOKWIRE_SERVER_RPC_HANDOVER_H_
 #define HOOKWIRE_SERVER_RPC_HANDOVER_H_
 
@@ -10,7 +10,8 @@
 
 namespace hookwire::server {
 
-// What this thread has done so far happens before what another does after TakeOver(reactor).
+// Everything that this thread has done before HandOver(reactor) happens before what another thread
+// does after TakeOver(reactor).
 inline void HandOver([[maybe_unused]] void* reactor) {
 #if defined(__SANITIZE_THREAD__)
   __tsan_release(reactor);

@@ -20,7 +20,7 @@ absl::Status TryToListen(const addrinfo& info, const std::string& address) {
   const int fd = socket(info.ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
   if (fd < 0) return absl::ErrnoToStatus(errno, absl::StrCat("cannot listen at ", address));
   const absl::Cleanup close_socket = [fd] { close(fd); };
-  // As gRPC does, so that connections of an earlier server that are still closing are no hindrance.
+  // As gRPC does: an earlier server's connections that are still closing (TIME_WAIT) do not matter.
   const int on = 1;
   setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
   if (bind(fd, info.ai_addr, info.ai_addrlen) == 0 && listen(fd, 1) == 0) return absl::OkStatus();
@@ -96,7 +96,7 @@ absl::Status CheckCanListen(const ListenAddress& address) {
   absl::Status status;
   for (const addrinfo* info = found; info != nullptr; info = info->ai_next) {
     status = TryToListen(*info, address.ToString());
-    // One of a name's addresses is enough, unless somebody else has it.
+    // It is enough if one of the addresses of a host name can be used.
     if (status.ok() || absl::IsAlreadyExists(status)) return status;
   }
   return status;

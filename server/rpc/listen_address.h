@@ -1,4 +1,4 @@
-// "host:port" or "unix:path", checked before anything expensive is done.
+// The address to listen at, "host:port" or "unix:path". It is checked before the model is loaded.
 #ifndef HOOKWIRE_SERVER_RPC_LISTEN_ADDRESS_H_
 #define HOOKWIRE_SERVER_RPC_LISTEN_ADDRESS_H_
 
@@ -18,18 +18,19 @@ struct ListenAddress {
   std::string host;
   // 0 lets the system pick one.
   uint16_t port = 0;
-  // In place of both.
+  // A Unix socket, in place of host and port.
   std::optional<UnixAddress> socket = std::nullopt;
 
   // "127.0.0.1:7431", "[::1]:7431", "unix:/run/hookwired.sock", "unix-abstract:hookwired".
   std::string ToString() const;
 };
 
-// InvalidArgument where the text is none of these.
+// InvalidArgument if the text is not an address of one of these forms.
 absl::StatusOr<ListenAddress> ParseListenAddress(std::string_view text);
 
-// Whether somebody could listen there now: AlreadyExists where the address is in use,
-// FailedPrecondition where it is not this machine's or may not be used, each with the cause.
+// Whether a server could listen there now: AlreadyExists if the address is in use,
+// FailedPrecondition if it is not an address of this machine or may not be used; each with the
+// cause.
 absl::Status CheckCanListen(const ListenAddress& address);
 
 }  // namespace hookwire::server

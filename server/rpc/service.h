@@ -1,4 +1,4 @@
-// hookwire.v1.ActivationService over gRPC's callback API: decodes, hands over, encodes.
+// hookwire.v1.ActivationService over gRPC's callback API.
 #ifndef HOOKWIRE_SERVER_RPC_SERVICE_H_
 #define HOOKWIRE_SERVER_RPC_SERVICE_H_
 
@@ -52,7 +52,7 @@ class ActivationServiceImpl final : public RawActivationService {
   std::string NextRunId();
 
   const Backend& backend_;
-  // Tells the runs of one start of the server from those of another.
+  // Random, so that run ids of different starts of the server differ.
   const uint32_t run_id_prefix_;
   std::atomic<uint64_t> runs_ = 0;
 };

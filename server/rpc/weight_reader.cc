@@ -116,7 +116,7 @@ uint64_t WeightReader::RowBegin(uint64_t i) const {
 }
 
 grpc::Slice WeightReader::Over(uint64_t from, uint64_t size) const {
-  // May run on any thread, inside the transport: it only drops a reference.
+  // gRPC calls this on any thread: it only drops a reference.
   const auto destroy = [](void* held) { delete static_cast<at::Tensor*>(held); };
   auto* const begin = static_cast<const uint8_t*>(tensor_.const_data_ptr()) + from;
   return grpc::Slice(const_cast<uint8_t*>(begin), size, destroy, new at::Tensor(tensor_));

@@ -16,14 +16,14 @@
 
 namespace hookwire::server {
 
-// Thread-compatible. What it gives is bounded whatever the reader does: rows that lie together in
-// the host's memory leave as a slice over the weights themselves; scattered rows, and those of
-// another device, are copied, at most kCopiedBytes at a time.
+// Allocates little, however large the parameter: adjacent rows in the host's memory are sent as a
+// slice of the weights themselves; scattered rows, and rows on another device, are copied, at most
+// kCopiedBytes at a time. Thread-compatible.
 class WeightReader {
  public:
   static constexpr uint64_t kCopiedBytes = 1u << 20;
 
-  // `parameters` is null where the server keeps its weights. PermissionDenied, NotFound,
+  // `parameters` is null if the server does not serve its weights. PermissionDenied, NotFound,
   // OutOfRange or InvalidArgument, with the field to blame.
   static absl::StatusOr<WeightReader> Open(const model::Parameters* parameters,
                                            const v1::GetWeightRequest& request,
@@ -34,11 +34,11 @@ class WeightReader {
 
  private:
   WeightReader() = default;
-  // Bytes [from, from + size) of the tensor, as a slice that holds it.
+  // Bytes [from, from + size) of the tensor, as a slice that keeps the tensor.
   grpc::Slice Over(uint64_t from, uint64_t size) const;
-  // `size` bytes of the selection from `sent_` on.
+  // A copy of `size` bytes of the selection, from `sent_` on.
   absl::StatusOr<grpc::Slice> Copy(uint64_t size) const;
-  // Where the selection's row number `i` begins in the tensor, in bytes.
+  // The byte of the tensor at which row number `i` of the selection begins.
   uint64_t RowBegin(uint64_t i) const;
 
   at::Tensor tensor_;
@@ -46,7 +46,7 @@ class WeightReader {
   uint64_t row_bytes_ = 0;
   bool together_ = false;
   uint64_t max_message_bytes_ = 0;
-  // Of the first message.
+  // For the first message; absent after it.
   std::optional<v1::WeightHeader> header_;
   uint64_t bytes_ = 0;
   uint64_t sent_ = 0;

@@ -29,7 +29,7 @@ constexpr uint8_t kDataTag = Tag(v1::TensorChunk::kDataFieldNumber, kBytes);
 
 size_t VarintSize(uint64_t value) { return CodedOutputStream::VarintSize64(value); }
 
-// Fields that hold their default are left out, as the generated code does.
+// Fields with their default value are left out, as in the generated code.
 size_t FieldSize(uint64_t value) { return value != 0 ? 1 + VarintSize(value) : 0; }
 
 size_t HeadSize(const Piece& piece) { return FieldSize(piece.index) + FieldSize(piece.offset); }
@@ -57,13 +57,13 @@ const uint8_t* BytesOf(const Piece& piece) {
   return static_cast<const uint8_t*>(held.tensor.const_data_ptr()) + (piece.offset - held.offset);
 }
 
-// The bytes of a piece that go in the message.
+// The bytes of a piece that are in the message.
 uint64_t Payload(const Piece& piece) { return piece.held == nullptr ? 0 : piece.size; }
 
 bool IsCopied(const Piece& piece) { return Payload(piece) <= kCopiedPieceBytes; }
 
 grpc::Slice SliceOver(const Piece& piece) {
-  // May run on any thread, inside the transport: it only drops a reference.
+  // gRPC calls this on any thread: it only drops a reference.
   const auto destroy = [](void* held) {
     delete static_cast<std::shared_ptr<const HeldTensor>*>(held);
   };
@@ -79,8 +79,8 @@ TensorMessage::Room TensorMessage::RoomFor(const Piece& piece) const {
   };
   const size_t whole = size_with(piece.size);
   if (whole <= max_bytes_) return {true, piece.size};
-  // Lengths before the data may get shorter with it; a few bytes are left unused rather than
-  // searched for.
+  // With fewer data bytes, the lengths before them may take fewer bytes too: a few bytes of the
+  // message may stay unused.
   const size_t around = whole - Payload(piece);
   if (around >= max_bytes_) return {};
   return {true, max_bytes_ - around};
@@ -98,8 +98,7 @@ grpc::ByteBuffer TensorMessage::Encode() const {
   for (const Piece& piece : pieces_) {
     if (!IsCopied(piece)) referenced += piece.size;
   }
-  // All headers and copied pieces, one after another; cut where a slice over a tensor goes in
-  // between.
+  // All headers and copied pieces, one after another; slices of tensors come between its parts.
   grpc::Slice own(size() - referenced);
   uint8_t* const begin = const_cast<uint8_t*>(own.begin());
   uint8_t* out = PutVarint(kTensorsTag, body_bytes_, begin);

@@ -1,4 +1,4 @@
-// The transport, as a stream sees it. Implemented by rpc/ over gRPC, and by a fake reader in tests.
+// How a stream writes messages. Implemented by rpc/ with gRPC, and by a fake reader in tests.
 #ifndef HOOKWIRE_SERVER_STREAM_MESSAGE_WRITER_H_
 #define HOOKWIRE_SERVER_STREAM_MESSAGE_WRITER_H_
 
@@ -14,17 +14,17 @@ class MessageWriter {
  public:
   virtual ~MessageWriter() = default;
 
-  // Sends a message. The stream waits for ResultStream::OnWritten before the next call, Break
-  // apart.
+  // Sends a message. Until ResultStream::OnWritten is called, the stream calls nothing else but
+  // Break.
   virtual void Write(const grpc::ByteBuffer& message) = 0;
   // Sends the last message and an OK status. No call follows.
   virtual void WriteAndClose(const grpc::ByteBuffer& message) = 0;
   // Ends the call. No call follows.
   virtual void Close(const absl::Status& status) = 0;
 
-  // Breaks the call off, with a write outstanding or after the last call above: what the transport
-  // holds is dropped, and the reader is told `status` as well as the transport can. From any
-  // thread.
+  // Ends the call at once, also while a message is being written or after the last call above:
+  // drops what the transport has queued, and tells the reader `status` if the transport still can.
+  // Any thread.
   virtual void Break(const absl::Status& status) = 0;
 };
 
