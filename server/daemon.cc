@@ -234,10 +234,10 @@ Daemon::Daemon(const Options& options, std::shared_ptr<spdlog::logger> logger,
            .give_back = GiveMemoryBack,
            // The number belongs to the thread that computes, too.
            .on_worker_start = [threads] { at::set_num_threads(threads); }},
-          [this](absl::Span<const BatchedRun> runs, BatchObserver& observer) {
+          [this](absl::Span<const BatchedRun> runs, BatchContext& context) {
             const absl::Status status = weights_guard_.Check();
-            if (status.ok()) return executor_.Execute(runs, observer);
-            for (size_t i = 0; i < runs.size(); ++i) observer.Done(i, status);
+            if (status.ok()) return executor_.Execute(runs, context);
+            for (size_t i = 0; i < runs.size(); ++i) context.Done(i, status);
           },
           clock_),
       backend_{.catalogue = model_->catalogue(),

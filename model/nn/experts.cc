@@ -28,7 +28,8 @@ constexpr uintptr_t kAlignment = 64;
 // Multiplies each expert's rows of x, which end at ends[expert], by the transposed weight of that
 // expert: x [rows, in], weights [expert, out, in] -> [rows, out].
 at::Tensor Products(const at::Tensor& x, const at::Tensor& weights,
-                    const std::vector<int64_t>& tiles, const at::Tensor& ends, Numerics numerics) {
+                    const std::vector<int64_t>& tiles, const at::Tensor& ends, Numerics numerics,
+                    absl::FunctionRef<void()> between_steps) {
   if (UsesCpuLinear(weights, numerics)) return CpuGroupedLinear(x, weights, ends);
   if (numerics != Numerics::kInvariant) {
     return at::_grouped_mm(x, weights.transpose(-2, -1), ends);
@@ -39,6 +40,7 @@ at::Tensor Products(const at::Tensor& x, const at::Tensor& weights,
   for (int64_t expert = 0; expert < weights.size(0); ++expert) {
     const int64_t end = host_ends.const_data_ptr<int32_t>()[expert];
     if (end == first) continue;
+    between_steps();
     const Linear linear{.weight = weights.select(0, expert), .bias = {}, .tiles = tiles};
     // The bits of a product depend on the alignment of x, and FindRowTiles tries aligned ones only.
     at::Tensor rows = x.narrow(0, first, end - first);
@@ -69,7 +71,7 @@ Routing ChooseExperts(const at::Tensor& probabilities, const RouterWeights& weig
 }
 
 at::Tensor RunExperts(const at::Tensor& x, const Routing& routing, const ExpertWeights& weights,
-                      Numerics numerics) {
+                      Numerics numerics, absl::FunctionRef<void()> between_steps) {
   const int64_t rows = x.size(0);
   const int64_t n_experts = weights.gate_up.size(0);
   const int64_t k = routing.indices.size(1);
@@ -84,11 +86,12 @@ at::Tensor RunExperts(const at::Tensor& x, const Routing& routing, const ExpertW
       at::cumsum(counts, 0, at::kInt);  // [expert]: where each expert's rows end
 
   const at::Tensor gate_up = Products(inputs, weights.gate_up, weights.gate_up_tiles, ends,
-                                      numerics);  // [rows × k, 2 × d_expert]
+                                      numerics, between_steps);  // [rows × k, 2 × d_expert]
   const auto halves = gate_up.chunk(2, -1);
   const at::Tensor activated = GatedGelu(halves[0], halves[1], numerics);  // [rows × k, d_expert]
-  const at::Tensor outputs =
-      Products(activated, weights.down, weights.down_tiles, ends, numerics);  // [rows × k, d_model]
+  between_steps();
+  const at::Tensor outputs = Products(activated, weights.down, weights.down_tiles, ends, numerics,
+                                      between_steps);  // [rows × k, d_model]
 
   const at::Tensor weighted =
       outputs * routing.weights.reshape(-1).index_select(0, order).unsqueeze(-1);

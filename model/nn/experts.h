@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "model/numerics.h"
 
 namespace hookwire::model {
@@ -41,9 +42,11 @@ struct Routing {
 Routing ChooseExperts(const at::Tensor& probabilities, const RouterWeights& weights, int64_t k);
 
 // x [rows, d_model] -> [rows, d_model]: the weighted sum of the chosen experts' outputs. In
-// `invariant` a row's bits do not depend on the others.
-at::Tensor RunExperts(const at::Tensor& x, const Routing& routing, const ExpertWeights& weights,
-                      Numerics numerics);
+// `invariant` a row's bits do not depend on the others. `between_steps` is called between the
+// products, and ends the computation by throwing.
+at::Tensor RunExperts(
+    const at::Tensor& x, const Routing& routing, const ExpertWeights& weights, Numerics numerics,
+    absl::FunctionRef<void()> between_steps = [] {});
 
 }  // namespace hookwire::model
 

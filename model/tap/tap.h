@@ -33,9 +33,11 @@ class Tap {
   // pass, which returns it.
   virtual absl::Status Visit(HookId hook, absl::Span<at::Tensor> values) = 0;
 
-  // A part of a layer has run, and another is about to: many times a layer. For whoever shares the
-  // device.
-  virtual void BetweenSteps() {}
+  // A step of the pass is about to run: an operator or a few of them, such as one product or one
+  // block of logits. There are many in a layer, and some before the first and behind the last. The
+  // place to let others have the device. An error (nobody waits for the pass any more) ends the
+  // pass, which returns it, before the step.
+  virtual absl::Status BetweenSteps() { return absl::OkStatus(); }
 
   // Layer number `layer` has run. An error (the run was cancelled, its deadline has passed) ends
   // the pass, which returns it.

@@ -151,6 +151,7 @@ class Attention {
     for (int s = 0; s < layout.n_sequences(); ++s) {
       if (reference || probe_.Wants(Site::kAttnScores, layer_, s) ||
           probe_.Wants(Site::kPattern, layer_, s)) {
+        probe_.Step();
         const at::Tensor rows_q = layout.Rows(q, s);
         const at::Tensor rows_k = keys.Rows(k, s);
         const at::Tensor visible =
@@ -168,6 +169,7 @@ class Attention {
       }
     }
     for (const std::vector<int>& sequences : fused) {
+      probe_.Step();
       const int64_t length = layout.span(sequences.front()).length;
       const at::Tensor together = FusedAttention(
           layout.Rows(q, sequences), keys.Rows(k, sequences), keys.Rows(v, sequences),

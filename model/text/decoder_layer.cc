@@ -53,13 +53,16 @@ Ragged Mixture(const Config& config, const MixtureWeights& weights, int layer, c
 
   Ragged x = HookedNorm(config, weights.pre_norm_2, Site::kPreFf2In, layer, stream, probe);
   x = probe.Visit(Site::kExpertsIn, layer, std::move(x));
+  const auto step = [&probe] { probe.Step(); };
   if (numerics != Numerics::kInvariant) {
     for (size_t i = 0; i < x.size(); ++i) {
-      x[i] = RunExperts(x[i], {routing_weights[i], routing_indices[i]}, weights.experts, numerics);
+      probe.Step();
+      x[i] = RunExperts(x[i], {routing_weights[i], routing_indices[i]}, weights.experts, numerics,
+                        step);
     }
   } else {
     const Routing routing = {AllRows(routing_weights), AllRows(routing_indices)};
-    x = SplitLike(x, RunExperts(AllRows(x), routing, weights.experts, numerics));
+    x = SplitLike(x, RunExperts(AllRows(x), routing, weights.experts, numerics, step));
   }
   x = probe.Visit(Site::kExpertsOut, layer, std::move(x));
   return HookedNorm(config, weights.post_norm_2, Site::kPostFf2In, layer, std::move(x), probe);

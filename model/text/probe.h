@@ -5,9 +5,11 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <utility>
 #include <vector>
 
 #include "model/adapter/catalogue.h"
+#include "model/guard.h"
 #include "model/tap/tap.h"
 #include "model/text/ragged.h"
 
@@ -32,10 +34,13 @@ class Probe {
     return id != kNoHook && tap_.Wants(id) && tap_.Wants(id, sequence);
   }
 
+  // Between two steps of the pass (Tap::BetweenSteps). Throws PassEnded.
+  void Step() const { ThrowIfError(tap_.BetweenSteps()); }
+
   // Shows a value to the tap and returns the value to continue with: the same parts where the tap
-  // has changed none. Throws PassEnded.
+  // has changed none. A step begins here. Throws PassEnded.
   Ragged Visit(Site site, int layer, Ragged value) const {
-    tap_.BetweenSteps();
+    Step();
     return Wants(site, layer) ? VisitWanted(site, layer, std::move(value)) : value;
   }
 

@@ -181,7 +181,7 @@ struct TextModel::Impl {
   at::Tensor SoftCap(at::Tensor raw, Numerics numerics) const;
   Ragged VisitLogits(const Ragged& x, const Probe& probe) const;
   at::Tensor Logits(const at::Tensor& x, Numerics numerics) const;
-  void LogitsInBlocks(const std::vector<at::Tensor>& x, Numerics numerics, LogitsSink sink) const;
+  void LogitsInBlocks(const std::vector<at::Tensor>& x, const Probe& probe, LogitsSink sink) const;
 
   const std::shared_ptr<const Checkpoint> checkpoint;
   const Config& config;
@@ -281,13 +281,15 @@ at::Tensor TextModel::Impl::Logits(const at::Tensor& x, Numerics numerics) const
 
 // Short sequences share a block, so that the unembedding's weight is read once for all of them; a
 // sequence with more rows than a block holds gets blocks of its own.
-void TextModel::Impl::LogitsInBlocks(const std::vector<at::Tensor>& x, Numerics numerics,
+void TextModel::Impl::LogitsInBlocks(const std::vector<at::Tensor>& x, const Probe& probe,
                                      LogitsSink sink) const {
+  const Numerics numerics = probe.layout().numerics();
   const int64_t row_bytes = config.d_vocab * static_cast<int64_t>(at::elementSize(dtype));
   const int64_t limit = std::max<int64_t>(1, max_logits_bytes / row_bytes);
   for (size_t s = 0; s < x.size();) {
     if (x[s].size(0) > limit) {
       for (int64_t row = 0; row < x[s].size(0); row += limit) {
+        probe.Step();
         const int64_t count = std::min(limit, x[s].size(0) - row);
         ThrowIfError(sink(static_cast<int>(s), row, Logits(x[s].narrow(0, row, count), numerics)));
       }
@@ -298,6 +300,7 @@ void TextModel::Impl::LogitsInBlocks(const std::vector<at::Tensor>& x, Numerics 
     int64_t rows = 0;
     while (s < x.size() && rows + x[s].size(0) <= limit) rows += x[s++].size(0);
     if (rows == 0) continue;
+    probe.Step();
     const at::Tensor together =
         s - first == 1 ? x[first] : at::cat(at::TensorList(x.data() + first, s - first), 0);
     const at::Tensor logits = Logits(together, numerics);
@@ -378,6 +381,7 @@ absl::StatusOr<PassState> TextModel::Begin(std::vector<std::vector<int64_t>> seq
     });
     state.hidden = probe.Visit(Site::kEmbedOut, -1, std::move(embedded));
     if (model.config.has_per_layer_inputs()) {
+      probe.Step();
       state.per_layer_inputs = model.PerLayerInputs(ids, state.hidden, numerics);
     }
     // Where no hook wants them, RunLayers makes them: a pass may end before its first layer.
@@ -451,11 +455,12 @@ absl::Status TextModel::Finish(PassState& state, const std::vector<std::vector<i
     x.clear();
     if (numerics != Numerics::kReference) {
       for (size_t s = 0; s < rows.size(); ++s) inputs[s] = picked(inputs[s], s);
-      model.LogitsInBlocks(inputs, numerics, sink);
+      model.LogitsInBlocks(inputs, probe, sink);
       return absl::OkStatus();
     }
     for (size_t s = 0; s < rows.size(); ++s) {
       if (rows[s].empty()) continue;
+      probe.Step();
       ThrowIfError(sink(static_cast<int>(s), 0, picked(model.Logits(inputs[s], numerics), s)));
     }
     return absl::OkStatus();

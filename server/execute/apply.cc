@@ -51,15 +51,15 @@ void ChangeByTensor(OpKind kind, const at::Tensor& value, at::Tensor& part) {
 
 }  // namespace
 
-void ApplyOp(const OpPlan& op, const Pass& pass, absl::Span<const at::Tensor> values) {
+void ApplyOp(const OpPlan& op, const SequenceGroup& group, absl::Span<const at::Tensor> values) {
   const auto at = [&](const Slice& slice) -> const at::Tensor& {
-    return values[static_cast<size_t>(pass.place(slice))];
+    return values[static_cast<size_t>(group.index(slice))];
   };
   // The plan holds the value in the hook point's dtype; some are shown in a wider one.
   at::Tensor value;
   for (size_t i = 0; i < op.targets.size(); ++i) {
     const Slice& target = op.targets[i];
-    if (!pass.Has(target)) continue;
+    if (!group.Has(target)) continue;
     if (op.value.defined() && !value.defined()) value = op.value.to(at(target).options());
     ChangeSlice(at(target), target.picks, [&](at::Tensor& part) {
       if (op.kind == OpKind::kZero) {

@@ -5,15 +5,15 @@
 #include <ATen/core/Tensor.h>
 
 #include "absl/types/span.h"
-#include "server/plan/pass.h"
 #include "server/plan/run_plan.h"
+#include "server/plan/sequence_groups.h"
 
 namespace hookwire::server {
 
 // Changes the targets' slices in place, in the tensors' own dtype; `copy` reads its sources as they
-// are now. values[s] is the tensor of the pass's sequence s; the targets' must be the caller's own.
-// Targets in other passes are left out. REQUIRES: it is no callback.
-void ApplyOp(const OpPlan& op, const Pass& pass, absl::Span<const at::Tensor> values);
+// are now. values[s] is the tensor of the group's sequence s; no other may share the memory of the
+// targets' tensors. Targets outside the group are left out. REQUIRES: `op` is no callback.
+void ApplyOp(const OpPlan& op, const SequenceGroup& group, absl::Span<const at::Tensor> values);
 
 }  // namespace hookwire::server
 

@@ -18,15 +18,14 @@ namespace {
 
 // A member that is still in the pass.
 struct Active {
-  int number = 0;
   const PassMember* member = nullptr;
   std::unique_ptr<RunTap> tap;
-  // Of one that goes on to the logits.
+  // Null where the run ends before the logits.
   std::unique_ptr<LogitsOutputs> outputs;
   absl::Status status;
 
-  int n_sequences() const { return static_cast<int>(member->pass->sequences.size()); }
-  // Whether nothing is left to do for it once `layers` layers have run.
+  int n_sequences() const { return static_cast<int>(member->group->sequences.size()); }
+  // Whether nothing is left to do for the run once `layers` layers have run.
   bool EndsAfter(int layers) const {
     return !status.ok() || (!member->plan->finish && member->plan->n_layers_run <= layers);
   }
@@ -35,16 +34,15 @@ struct Active {
 class BatchPass {
  public:
   BatchPass(const model::TextModel& model, absl::Span<const PassMember> members,
-            const PassCalls& calls)
-      : model_(model), calls_(calls) {
+            BatchContext& context, absl::FunctionRef<void(size_t run, absl::Status status)> left)
+      : model_(model), context_(context), left_(left) {
     for (const PassMember& member : members) {
       Active run;
-      run.number = static_cast<int>(active_.size());
       run.member = &member;
       run.tap =
-          std::make_unique<RunTap>(*member.plan, *member.pass, model.catalogue(), *member.emitter);
+          std::make_unique<RunTap>(*member.plan, *member.group, model.catalogue(), *member.emitter);
       if (member.plan->finish) {
-        run.outputs = std::make_unique<LogitsOutputs>(*member.plan, *member.pass, *member.emitter);
+        run.outputs = std::make_unique<LogitsOutputs>(*member.plan, *member.group, *member.emitter);
       }
       active_.push_back(std::move(run));
     }
@@ -53,7 +51,7 @@ class BatchPass {
   absl::Status Run(model::Numerics numerics) {
     const absl::Status status = RunMembers(numerics);
     if (status.ok()) return status;
-    // The pass's failure is none of theirs.
+    // These failed before the pass did, with errors of their own.
     for (Active& run : active_) {
       if (!run.status.ok()) Leave(run);
     }
@@ -70,7 +68,7 @@ class BatchPass {
       HOOKWIRE_RETURN_IF_ERROR(LetGo());
       if (active_.empty()) return absl::OkStatus();
       if (state_.next_layer == model_.config().n_layers()) break;
-      if (state_.next_layer > 0) calls_.between_layers();
+      if (state_.next_layer > 0) context_.BetweenLayers();
       if (state_.next_layer == model_.first_sharing_layer()) {
         HOOKWIRE_RETURN_IF_ERROR(model_.DropUnread(state_, FirstRead()));
       }
@@ -86,25 +84,25 @@ class BatchPass {
   std::vector<std::vector<int64_t>> Sequences() const {
     std::vector<std::vector<int64_t>> sequences;
     for (const Active& run : active_) {
-      for (const int s : run.member->pass->sequences) {
+      for (const int s : run.member->group->sequences) {
         sequences.push_back(run.member->plan->sequences[static_cast<size_t>(s)]);
       }
     }
     return sequences;
   }
 
-  // Part of the pass, with the taps of those that are in it. Fails where the pass itself does: that
-  // every member has failed is none of its errors.
+  // Runs a part of the pass, with the taps of the runs that are in it. Returns an error where the
+  // pass itself fails; that every run of it has failed is no error of the pass.
   template <typename F>
   absl::Status Step(F&& step) {
     std::vector<BatchTap::Member> members;
     for (Active& run : active_) members.push_back({run.tap.get(), run.n_sequences(), &run.status});
-    BatchTap tap(std::move(members), calls_.between_steps);
+    BatchTap tap(std::move(members), context_);
     const absl::Status status = step(tap);
     return tap.any_left() ? status : absl::OkStatus();
   }
 
-  // Those that need no further layer leave, and their sequences with them.
+  // Runs that need no further layer leave the pass, and their sequences with them.
   absl::Status LetGo() {
     const int layers = state_.next_layer;
     if (std::none_of(active_.begin(), active_.end(),
@@ -122,7 +120,7 @@ class BatchPass {
       }
       first += n;
     }
-    // The memory of those that leave is free before they are told.
+    // Their memory is freed before they are told that they have left.
     std::vector<Active> gone;
     std::vector<Active> left;
     for (Active& run : active_) (run.EndsAfter(layers) ? gone : left).push_back(std::move(run));
@@ -141,7 +139,7 @@ class BatchPass {
       const std::vector<at::Tensor> residual = model::TextModel::Residual(state_);
       for (int s = 0; s < run.n_sequences(); ++s) {
         const auto planned =
-            static_cast<size_t>(run.member->pass->sequences[static_cast<size_t>(s)]);
+            static_cast<size_t>(run.member->group->sequences[static_cast<size_t>(s)]);
         HOOKWIRE_RETURN_IF_ERROR(
             run.member->emitter->Emit(plan->tensors[planned], plan->dtype, OutputName(plan->source),
                                       residual[static_cast<size_t>(first + s)]));
@@ -150,7 +148,7 @@ class BatchPass {
     });
   }
 
-  // By sequence of the pass: the first position that is read from here on.
+  // By sequence of the pass: the first position that any later hook point or output reads.
   std::vector<int64_t> FirstRead() const {
     std::vector<int64_t> first;
     for (const Active& run : active_) {
@@ -181,7 +179,7 @@ class BatchPass {
     HOOKWIRE_RETURN_IF_ERROR(Step([&](BatchTap& tap) {
       return model_.Finish(
           state_, rows, tap, [&](int sequence, int64_t first, const at::Tensor& logits) {
-            calls_.between_steps();
+            HOOKWIRE_RETURN_IF_ERROR(tap.BetweenSteps());
             const auto [r, s] = places[static_cast<size_t>(sequence)];
             Active& run = active_[r];
             if (run.status.ok()) {
@@ -202,11 +200,12 @@ class BatchPass {
 
   void Leave(Active& run) {
     if (run.status.ok()) run.status = run.tap->CheckComplete();
-    calls_.left(run.number, std::move(run.status));
+    left_(run.member->run, std::move(run.status));
   }
 
   const model::TextModel& model_;
-  const PassCalls& calls_;
+  BatchContext& context_;
+  const absl::FunctionRef<void(size_t run, absl::Status status)> left_;
   std::vector<Active> active_;
   model::PassState state_;
   RunAhead ahead_;
@@ -215,8 +214,9 @@ class BatchPass {
 }  // namespace
 
 absl::Status RunPass(const model::TextModel& model, model::Numerics numerics,
-                     absl::Span<const PassMember> members, const PassCalls& calls) {
-  return BatchPass(model, members, calls).Run(numerics);
+                     absl::Span<const PassMember> members, BatchContext& context,
+                     absl::FunctionRef<void(size_t run, absl::Status status)> left) {
+  return BatchPass(model, members, context, left).Run(numerics);
 }
 
 }  // namespace hookwire::server

@@ -8,10 +8,10 @@
 
 namespace hookwire::server {
 
-BatchTap::BatchTap(std::vector<Member> members, absl::FunctionRef<void()> between_steps)
-    : members_(std::move(members)), between_steps_(between_steps) {
+BatchTap::BatchTap(std::vector<Member> members, BatchContext& context)
+    : members_(std::move(members)), context_(context) {
   for (const Member& member : members_) {
-    for (int s = 0; s < member.n_sequences; ++s) places_.push_back({member.tap, s});
+    for (int s = 0; s < member.n_sequences; ++s) sources_.push_back({member.tap, s});
   }
 }
 
@@ -25,8 +25,8 @@ bool BatchTap::Wants(model::HookId hook) const {
 }
 
 bool BatchTap::Wants(model::HookId hook, int sequence) const {
-  const Place& place = places_[static_cast<size_t>(sequence)];
-  return place.tap->Wants(hook, place.sequence);
+  const Source& source = sources_[static_cast<size_t>(sequence)];
+  return source.tap->Wants(hook, source.sequence);
 }
 
 absl::Status BatchTap::Visit(model::HookId hook, absl::Span<at::Tensor> values) {
@@ -40,14 +40,22 @@ absl::Status BatchTap::Visit(model::HookId hook, absl::Span<at::Tensor> values) 
     }
     first += count;
   }
-  return GoOn();
+  return EndIfEmpty();
+}
+
+absl::Status BatchTap::BetweenSteps() {
+  context_.BetweenSteps();
+  for (const Member& member : members_) {
+    if (member.status->ok()) *member.status = member.tap->BetweenSteps();
+  }
+  return EndIfEmpty();
 }
 
 absl::Status BatchTap::LayerDone(int layer) {
   for (const Member& member : members_) {
     if (member.status->ok()) *member.status = member.tap->LayerDone(layer);
   }
-  return GoOn();
+  return EndIfEmpty();
 }
 
 bool BatchTap::any_left() const {
@@ -55,7 +63,7 @@ bool BatchTap::any_left() const {
                      [](const Member& member) { return member.status->ok(); });
 }
 
-absl::Status BatchTap::GoOn() const {
+absl::Status BatchTap::EndIfEmpty() const {
   return any_left() ? absl::OkStatus() : absl::CancelledError("no run is left in the pass");
 }
 

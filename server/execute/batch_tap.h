@@ -7,20 +7,21 @@
 #include <utility>
 #include <vector>
 
-#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/types/span.h"
 #include "model/guard.h"
 #include "model/tap/tap.h"
+#include "server/execute/batch.h"
 #include "server/execute/run_tap.h"
 
 namespace hookwire::server {
 
-// Whether memory has run out, and no sink says so.
+// Whether the status says that memory has run out, and does not come from a run's output.
 bool IsWithoutMemory(const absl::Status& status);
 
-// Does what one run of a pass does by itself. Where that fails, `own` says so; but that memory has
-// run out is the failure of all, whoever came to ask for the last of it, and is returned.
+// Does a part of a pass that concerns one run alone, such as its captures at a hook point. An error
+// goes into `own`, the run's status, and the others go on. But where memory has run out, any run of
+// the pass may be the cause: that error is returned, and ends the pass.
 template <typename F>
 absl::Status DoOwn(absl::Status& own, F&& work) {
   absl::Status status = model::Guarded<absl::Status>(std::forward<F>(work));
@@ -30,24 +31,24 @@ absl::Status DoOwn(absl::Status& own, F&& work) {
 }
 
 // Sequences of the pass are those of the first run, then those of the second, and so on. A run that
-// fails at a hook point takes no further part, and the others go on: the pass ends early only where
-// all have failed, or memory has run out.
+// fails, at a hook point or because nobody waits for it, takes no further part, and the others go
+// on: the pass ends early only where all runs have failed, or memory has run out.
 class BatchTap final : public model::Tap {
  public:
-  // One run: its tap, and what became of it.
+  // One run: its tap, its number of sequences, and its status.
   struct Member {
     RunTap* tap;
     int n_sequences;
     absl::Status* status;
   };
 
-  // What the members point at, and what `between_steps` refers to, must outlive the tap.
-  BatchTap(std::vector<Member> members, absl::FunctionRef<void()> between_steps);
+  // The members' taps and statuses, and `context`, must outlive the tap.
+  BatchTap(std::vector<Member> members, BatchContext& context);
 
   bool Wants(model::HookId hook) const override;
   bool Wants(model::HookId hook, int sequence) const override;
   absl::Status Visit(model::HookId hook, absl::Span<at::Tensor> values) override;
-  void BetweenSteps() override { between_steps_(); }
+  absl::Status BetweenSteps() override;
   absl::Status LayerDone(int layer) override;
 
   // Whether any run has not failed.
@@ -55,17 +56,17 @@ class BatchTap final : public model::Tap {
 
  private:
   // A sequence's run, and its number there.
-  struct Place {
+  struct Source {
     const RunTap* tap;
     int sequence;
   };
 
-  // What the pass is told.
-  absl::Status GoOn() const;
+  // Cancelled where no run is left.
+  absl::Status EndIfEmpty() const;
 
   const std::vector<Member> members_;
-  const absl::FunctionRef<void()> between_steps_;
-  std::vector<Place> places_;
+  BatchContext& context_;
+  std::vector<Source> sources_;
 };
 
 }  // namespace hookwire::server

@@ -47,7 +47,7 @@ DeviceCopy::DeviceCopy(at::Tensor source)
 
 DeviceCopy::~DeviceCopy() {
   if (!source_.defined()) return;
-  // Where it fails the device is beyond use, and whoever asks it next is told.
+  // If waiting fails the device is unusable, and the next call to it returns the error.
   model::Guarded<absl::Status>([this] {
     arrived_.synchronize();
     return absl::OkStatus();

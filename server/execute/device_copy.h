@@ -1,4 +1,4 @@
-// A tensor on its way from its device to this host, beside what the device computes.
+// A copy of a tensor from its device to this host, made while the device computes.
 //
 // Each device has one stream for copies alone. A copy waits there for the kernels that make its
 // tensor, and goes into pinned memory while the layers after it compute; an event says when it has
@@ -14,8 +14,8 @@ namespace hookwire::server {
 // Used by the thread that runs the pass.
 class DeviceCopy {
  public:
-  // Starts it. `source` is contiguous, on a device other than the CPU, and nobody writes to it any
-  // more.
+  // Starts the copy. `source` is contiguous, on a device other than the CPU, and is not written to
+  // any more.
   explicit DeviceCopy(at::Tensor source);
   DeviceCopy(DeviceCopy&&) = default;
   DeviceCopy& operator=(DeviceCopy&&) = delete;

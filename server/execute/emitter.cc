@@ -24,7 +24,8 @@ absl::Status Internal(const std::string& message) {
   return MakeError(message, {v1::ERROR_REASON_INTERNAL, "", {}});
 }
 
-// Whether the tensor can be kept as it is: its bytes lie in order, and its storage holds no others.
+// Whether the tensor can be sent without a copy: it is contiguous, and its storage holds no other
+// bytes.
 bool IsAlone(const at::Tensor& tensor) {
   return tensor.is_contiguous() && tensor.storage().nbytes() == tensor.nbytes();
 }
@@ -55,9 +56,15 @@ absl::Status InParts(const at::Tensor& tensor, at::ScalarType dtype, F&& give) {
 
 }  // namespace
 
-absl::Status Emitter::FromSink(absl::Status status) {
-  if (!status.ok()) sink_status_ = status;
+absl::Status Emitter::FromOutput(absl::Status status) {
+  if (!status.ok()) output_status_ = status;
   return status;
+}
+
+absl::Status Emitter::GiveToOutput(uint32_t index, uint64_t offset, at::Tensor tensor) {
+  return FromOutput(output_.Emit(index, offset, std::move(tensor), [this](bool waits) {
+    waits ? context_.BeginWait(run_, BatchContext::WaitFor::kReader) : context_.EndWait(run_);
+  }));
 }
 
 absl::Status Emitter::Emit(const TensorPlan& tensor, at::ScalarType dtype, const std::string& hook,
@@ -82,7 +89,7 @@ absl::Status Emitter::EmitRows(const TensorPlan& tensor, at::ScalarType dtype,
   Emitted& emitted = emitted_[tensor.index];
   const int64_t end = first + rows.size(0);
   if (emitted.pass != pass_ && first < emitted.rows) {
-    // The rest of what an earlier pass has given.
+    // An earlier pass has emitted the first of these rows.
     const int64_t given = std::min(emitted.rows - first, rows.size(0));
     if (given == rows.size(0)) return absl::OkStatus();
     return EmitRows(tensor, dtype, hook, first + given,
@@ -113,13 +120,13 @@ absl::Status Emitter::Give(const TensorPlan& tensor, at::ScalarType dtype, const
   }
   NonFiniteElements found;
   absl::Status given;
-  uint8_t* const place = bytes == 0 ? nullptr : sink_.Place(tensor.index, offset, bytes);
-  if (place != nullptr) {
-    given = GiveAt(place, tensor, dtype, offset, selected, found);
+  uint8_t* const buffer = bytes == 0 ? nullptr : output_.Buffer(tensor.index, offset, bytes);
+  if (buffer != nullptr) {
+    given = GiveIn(buffer, tensor, dtype, offset, selected, found);
   } else {
     at::Tensor own = Detach(selected, dtype);
     found = CountNonFinite(own);
-    given = sink_.Emit(tensor.index, offset, std::move(own));
+    given = GiveToOutput(tensor.index, offset, std::move(own));
   }
   report_.bytes += bytes;
   if (n_masked.defined()) {
@@ -128,25 +135,25 @@ absl::Status Emitter::Give(const TensorPlan& tensor, at::ScalarType dtype, const
   if (found.any()) {
     Report(static_cast<uint32_t>(tensor.slice.sequence), hook, first, found);
   }
-  return FromSink(std::move(given));
+  return given;
 }
 
-absl::Status Emitter::GiveAt(uint8_t* place, const TensorPlan& tensor, at::ScalarType dtype,
+absl::Status Emitter::GiveIn(uint8_t* buffer, const TensorPlan& tensor, at::ScalarType dtype,
                              uint64_t offset, const at::Tensor& selected,
                              NonFiniteElements& found) {
   const bool as_it_is =
       selected.is_cpu() && selected.is_contiguous() && selected.scalar_type() == dtype;
   return InParts(selected, dtype, [&](const at::Tensor& source, int64_t) {
-    at::Tensor part = at::from_blob(place, source.sizes(), at::TensorOptions().dtype(dtype));
+    at::Tensor part = at::from_blob(buffer, source.sizes(), at::TensorOptions().dtype(dtype));
     if (as_it_is) {
-      found += CopyAndCountNonFinite(source, place);
+      found += CopyAndCountNonFinite(source, buffer);
     } else {
       part.copy_(source);
       found += CountNonFinite(part);
     }
     const uint64_t bytes = part.nbytes();
-    absl::Status given = sink_.Emit(tensor.index, offset, std::move(part));
-    place += bytes;
+    absl::Status given = GiveToOutput(tensor.index, offset, std::move(part));
+    buffer += bytes;
     offset += bytes;
     return given;
   });
@@ -194,23 +201,32 @@ absl::Status Emitter::DeliverFirst() {
     if (found.any()) Report(rows.sequence, rows.hook, rows.first, found);
   }
   at::Tensor own = rows.rows.Take();
-  uint8_t* const place =
-      rows.bytes == 0 ? nullptr : sink_.Place(rows.tensor, rows.offset, rows.bytes);
-  if (place != nullptr) {
-    own = at::from_blob(place, own.sizes(), own.options().pinned_memory(false)).copy_(own);
+  uint8_t* const buffer =
+      rows.bytes == 0 ? nullptr : output_.Buffer(rows.tensor, rows.offset, rows.bytes);
+  if (buffer != nullptr) {
+    own = at::from_blob(buffer, own.sizes(), own.options().pinned_memory(false)).copy_(own);
   }
-  return FromSink(sink_.Emit(rows.tensor, rows.offset, std::move(own)));
+  return GiveToOutput(rows.tensor, rows.offset, std::move(own));
 }
 
 absl::Status Emitter::Progress(int layers_done) {
   HOOKWIRE_RETURN_IF_ERROR(Deliver(kMaxOnTheWay));
-  return FromSink(sink_.Progress(layers_done));
+  HOOKWIRE_RETURN_IF_ERROR(CheckWanted());
+  return FromOutput(output_.Progress(layers_done));
 }
 
-absl::StatusOr<std::vector<at::Tensor>> Emitter::Await(const OpPlan& op) {
+absl::Status Emitter::CheckWanted() {
+  HOOKWIRE_RETURN_IF_ERROR(FromOutput(context_.CheckTime(run_)));
+  return FromOutput(output_.status());
+}
+
+absl::StatusOr<std::vector<at::Tensor>> Emitter::AwaitAnswer(const OpPlan& op) {
   HOOKWIRE_RETURN_IF_ERROR(Flush());
-  absl::StatusOr<std::vector<at::Tensor>> answers = sink_.Await(op);
-  if (!answers.ok()) return FromSink(answers.status());
+  context_.BeginWait(run_, BatchContext::WaitFor::kAnswer);
+  absl::StatusOr<std::vector<at::Tensor>> answers =
+      output_.AwaitAnswer(op, [&] { return context_.KeepWaiting(run_, op); });
+  context_.EndWait(run_);
+  if (!answers.ok()) return FromOutput(answers.status());
   return answers;
 }
 

@@ -15,7 +15,7 @@
 #include "server/errors/status_macros.h"
 #include "server/execute/batch_pass.h"
 #include "server/execute/emitter.h"
-#include "server/plan/pass.h"
+#include "server/plan/sequence_groups.h"
 
 namespace hookwire::server {
 namespace {
@@ -32,7 +32,7 @@ absl::Status FromException(const std::string& what) {
                    {v1::ERROR_REASON_INTERNAL, "", {}});
 }
 
-// Errors of the pass with a reason of ours.
+// The error of a pass, with a reason for the client.
 absl::Status Explain(const absl::Status& status) {
   if (status.ok() || HasReason(status)) return status;
   const std::string what(status.message());
@@ -44,43 +44,50 @@ bool IsOutOfMemory(const absl::Status& status) {
   return DetailsOf(status).reason == v1::ERROR_REASON_OUT_OF_MEMORY;
 }
 
-// The batch on its way: who is still in it.
+// A batch that is being executed, and which of its runs have not ended.
 class Batch {
  public:
   // All must outlive the batch.
   Batch(const model::TextModel& model, const Executor::Options& options,
-        absl::Span<const BatchedRun> runs, BatchObserver& observer)
-      : model_(model), options_(options), runs_(runs), observer_(observer) {
+        absl::Span<const BatchedRun> runs, BatchContext& context)
+      : model_(model), options_(options), runs_(runs), context_(context) {
     for (const BatchedRun& run : runs) {
-      emitters_.push_back(std::make_unique<Emitter>(*run.plan, *run.sink, &bytes_on_the_way_));
+      emitters_.push_back(std::make_unique<Emitter>(*run.plan, *run.output, context,
+                                                    emitters_.size(), &bytes_on_the_way_));
     }
   }
 
   // The passes of one run, one after another.
   void RunAlone(size_t run) {
+    context_.Begin({&run, 1});
     absl::Status status;
     bool first = true;
-    for (const Pass& pass : SplitIntoPasses(*runs_[run].plan, options_.max_batch_tokens)) {
-      if (!std::exchange(first, false)) observer_.BetweenLayers();
+    for (const SequenceGroup& group : GroupSequences(*runs_[run].plan, options_.max_batch_tokens)) {
+      if (!std::exchange(first, false)) {
+        context_.BetweenLayers();
+        status = emitters_[run]->CheckWanted();
+        if (!status.ok()) break;
+      }
       const absl::Status failed =
-          Try({run}, {&pass, 1}, [&](size_t, absl::Status own) { status = std::move(own); });
+          Try({run}, {&group, 1}, [&](size_t, absl::Status own) { status = std::move(own); });
       if (!failed.ok()) status = failed;
       if (!status.ok()) break;
     }
     End(run, status);
   }
 
-  // One pass of all that have not ended. Where it fails, nothing is said to those that were still
-  // in it.
+  // One pass of all runs that have not ended. Where it fails, the runs that were still in it have
+  // not ended either.
   absl::Status RunTogether() {
     const std::vector<size_t> numbers = Going();
-    std::vector<Pass> passes;
-    passes.reserve(numbers.size());
+    context_.Begin(numbers);
+    std::vector<SequenceGroup> groups;
+    groups.reserve(numbers.size());
     for (const size_t run : numbers) {
-      passes.push_back(
-          SplitIntoPasses(*runs_[run].plan, std::numeric_limits<int64_t>::max()).front());
+      groups.push_back(
+          GroupSequences(*runs_[run].plan, std::numeric_limits<int64_t>::max()).front());
     }
-    return Try(numbers, passes,
+    return Try(numbers, groups,
                [this](size_t run, const absl::Status& status) { End(run, status); });
   }
 
@@ -101,7 +108,7 @@ class Batch {
     });
   }
 
-  // What runs have made so far leaves its device before more is made there.
+  // Waits until what the runs have emitted has left its device, so that its memory there is free.
   void Flush() {
     for (const size_t run : Going()) {
       const absl::Status status =
@@ -115,9 +122,10 @@ class Batch {
     const absl::Status flushed =
         status.ok() ? model::Guarded<absl::Status>([&] { return emitter->Flush(); }) : status;
     if (flushed.ok()) {
-      observer_.Done(run, std::move(*emitter).Finish());
+      context_.Done(run, std::move(*emitter).Finish());
     } else {
-      observer_.Done(run, emitter->sink_status().ok() ? Explain(flushed) : emitter->sink_status());
+      context_.Done(run,
+                    emitter->output_status().ok() ? Explain(flushed) : emitter->output_status());
     }
   }
 
@@ -126,21 +134,18 @@ class Batch {
     return {plan.total_tokens, plan.total_bytes};
   }
 
-  // One pass: of each of these runs, the sequences that its Pass names.
-  absl::Status Try(const std::vector<size_t>& numbers, absl::Span<const Pass> passes,
+  // One pass: of each of these runs, the sequences of its group.
+  absl::Status Try(const std::vector<size_t>& numbers, absl::Span<const SequenceGroup> groups,
                    absl::FunctionRef<void(size_t run, absl::Status status)> left) {
     std::vector<PassMember> members;
     for (size_t i = 0; i < numbers.size(); ++i) {
-      members.push_back({runs_[numbers[i]].plan, &passes[i], emitters_[numbers[i]].get()});
+      members.push_back(
+          {numbers[i], runs_[numbers[i]].plan, &groups[i], emitters_[numbers[i]].get()});
       emitters_[numbers[i]]->StartPass();
     }
     const absl::Status status = model::Guarded<absl::Status>([&] {
       const c10::InferenceMode inference;
-      return RunPass(model_, options_.numerics, members,
-                     {[&](int member, absl::Status own) {
-                        left(numbers[static_cast<size_t>(member)], std::move(own));
-                      },
-                      [this] { observer_.BetweenLayers(); }, [this] { observer_.BetweenSteps(); }});
+      return RunPass(model_, options_.numerics, members, context_, left);
     });
     return Explain(status);
   }
@@ -148,7 +153,7 @@ class Batch {
   const model::TextModel& model_;
   const Executor::Options& options_;
   const absl::Span<const BatchedRun> runs_;
-  BatchObserver& observer_;
+  BatchContext& context_;
   // From devices, of all runs.
   uint64_t bytes_on_the_way_ = 0;
   // Null once the run has ended.
@@ -156,21 +161,19 @@ class Batch {
 };
 
 // Keeps the one report.
-class OneRun final : public BatchObserver {
+class OneRun final : public BatchContext {
  public:
   void Done(size_t, absl::StatusOr<ExecutionReport> report) override {
     this->report = std::move(report);
   }
-  void BetweenLayers() override {}
-  void BetweenSteps() override {}
 
   absl::StatusOr<ExecutionReport> report = absl::InternalError("the run did not end");
 };
 
 }  // namespace
 
-void Executor::Execute(absl::Span<const BatchedRun> runs, BatchObserver& observer) const {
-  Batch batch(model_, options_, runs, observer);
+void Executor::Execute(absl::Span<const BatchedRun> runs, BatchContext& context) const {
+  Batch batch(model_, options_, runs, context);
   while (batch.Going().size() > 1) {
     const absl::Status status = batch.RunTogether();
     if (status.ok()) return;
@@ -181,11 +184,11 @@ void Executor::Execute(absl::Span<const BatchedRun> runs, BatchObserver& observe
   for (const size_t run : batch.Going()) batch.RunAlone(run);
 }
 
-absl::StatusOr<ExecutionReport> Executor::Execute(const RunPlan& plan, TensorSink& sink) const {
-  const BatchedRun run{&plan, &sink};
-  OneRun observer;
-  Execute({&run, 1}, observer);
-  return std::move(observer.report);
+absl::StatusOr<ExecutionReport> Executor::Execute(const RunPlan& plan, RunOutput& output) const {
+  const BatchedRun run{&plan, &output};
+  OneRun context;
+  Execute({&run, 1}, context);
+  return std::move(context.report);
 }
 
 }  // namespace hookwire::server

@@ -7,10 +7,15 @@
 #include <algorithm>
 #include <numeric>
 
+#include "server/errors/status_macros.h"
+
 namespace hookwire::server {
 
-at::Tensor TargetLogProbs(const at::Tensor& logits, const std::vector<int64_t>& rows,
-                          const std::vector<int64_t>& tokens, int64_t max_bytes) {
+absl::StatusOr<at::Tensor> TargetLogProbs(const at::Tensor& logits,
+                                          const std::vector<int64_t>& rows,
+                                          const std::vector<int64_t>& tokens,
+                                          absl::FunctionRef<absl::Status()> between_blocks,
+                                          int64_t max_bytes) {
   at::Tensor result = at::empty({static_cast<int64_t>(rows.size())}, at::kFloat);
   float* out = result.mutable_data_ptr<float>();
   if (rows.empty()) return result;
@@ -24,6 +29,7 @@ at::Tensor TargetLogProbs(const at::Tensor& logits, const std::vector<int64_t>& 
   const int64_t row_bytes = logits.size(1) * static_cast<int64_t>(sizeof(float));
   const auto max_rows = static_cast<size_t>(std::max<int64_t>(1, max_bytes / row_bytes));
   for (size_t i = 0; i < order.size();) {
+    HOOKWIRE_RETURN_IF_ERROR(between_blocks());
     std::vector<int64_t> chunk;
     // Of the chunk's log-probabilities, row after row.
     std::vector<int64_t> flat;

@@ -7,13 +7,21 @@
 #include <cstdint>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
 namespace hookwire::server {
 
 // log_softmax(float32(logits[rows[i]]))[tokens[i]] for each i: float32, on the CPU, [rows.size()].
 // `logits` is [n, d_vocab]; rows may repeat. At most `max_bytes` of float32 logits exist at once,
 // or one row.
-at::Tensor TargetLogProbs(const at::Tensor& logits, const std::vector<int64_t>& rows,
-                          const std::vector<int64_t>& tokens, int64_t max_bytes = int64_t{8} << 20);
+// `between_blocks` is called before each block of so many; its error is returned.
+absl::StatusOr<at::Tensor> TargetLogProbs(const at::Tensor& logits,
+                                          const std::vector<int64_t>& rows,
+                                          const std::vector<int64_t>& tokens,
+                                          absl::FunctionRef<absl::Status()> between_blocks,
+                                          int64_t max_bytes = int64_t{8} << 20);
 
 }  // namespace hookwire::server
 

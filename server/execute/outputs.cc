@@ -13,7 +13,7 @@
 namespace hookwire::server {
 namespace {
 
-// The positions that a pick names, in its order.
+// The positions that a pick selects, in the pick's order.
 std::vector<int64_t> Indices(const AxisPick& pick) {
   std::vector<int64_t> indices(static_cast<size_t>(pick.count));
   for (int64_t i = 0; i < pick.count; ++i) {
@@ -32,15 +32,15 @@ const OutputPlan* FindOutput(const RunPlan& plan, v1::TensorGroup::Source source
   return nullptr;
 }
 
-LogitsOutputs::LogitsOutputs(const RunPlan& plan, const Pass& pass, Emitter& emitter)
-    : pass_(pass),
+LogitsOutputs::LogitsOutputs(const RunPlan& plan, const SequenceGroup& group, Emitter& emitter)
+    : group_(group),
       emitter_(emitter),
       logits_(FindOutput(plan, v1::TensorGroup::SOURCE_LOGITS)),
       log_probs_(FindOutput(plan, v1::TensorGroup::SOURCE_LOG_PROBS)),
-      rows_(pass.sequences.size()),
-      target_rows_(pass.sequences.size()) {
+      rows_(group.sequences.size()),
+      target_rows_(group.sequences.size()) {
   for (size_t s = 0; s < rows_.size(); ++s) {
-    const auto planned = static_cast<size_t>(pass.sequences[s]);
+    const auto planned = static_cast<size_t>(group.sequences[s]);
     std::vector<int64_t>& rows = rows_[s];
     if (logits_ != nullptr) rows = Indices(logits_->tensors[planned].slice.picks[0]);
     if (log_probs_ == nullptr) continue;
@@ -59,21 +59,21 @@ LogitsOutputs::LogitsOutputs(const RunPlan& plan, const Pass& pass, Emitter& emi
 
 absl::Status LogitsOutputs::Take(int sequence, int64_t first, const at::Tensor& logits) {
   const auto s = static_cast<size_t>(sequence);
-  if (log_probs_ != nullptr) Score(s, first, logits);
+  if (log_probs_ != nullptr) HOOKWIRE_RETURN_IF_ERROR(Score(s, first, logits));
   return logits_ == nullptr ? absl::OkStatus() : Send(s, first, logits);
 }
 
 absl::Status LogitsOutputs::Send(size_t sequence, int64_t first, const at::Tensor& logits) {
-  const TensorPlan& tensor = logits_->tensors[static_cast<size_t>(pass_.sequences[sequence])];
+  const TensorPlan& tensor = logits_->tensors[static_cast<size_t>(group_.sequences[sequence])];
   const int64_t count = std::min(logits.size(0), tensor.shape.front() - first);
   if (count <= 0) return absl::OkStatus();
   return emitter_.EmitRows(tensor, logits_->dtype, OutputName(logits_->source), first,
                            count == logits.size(0) ? logits : logits.narrow(0, 0, count));
 }
 
-void LogitsOutputs::Score(size_t sequence, int64_t first, const at::Tensor& logits) {
+absl::Status LogitsOutputs::Score(size_t sequence, int64_t first, const at::Tensor& logits) {
   const std::vector<int64_t>& tokens =
-      log_probs_->targets[static_cast<size_t>(pass_.sequences[sequence])];
+      log_probs_->targets[static_cast<size_t>(group_.sequences[sequence])];
   std::vector<size_t> targets;
   std::vector<int64_t> rows;
   std::vector<int64_t> of_targets;
@@ -84,14 +84,17 @@ void LogitsOutputs::Score(size_t sequence, int64_t first, const at::Tensor& logi
     rows.push_back(row);
     of_targets.push_back(tokens[i]);
   }
-  const at::Tensor scores = TargetLogProbs(logits, rows, of_targets);
+  HOOKWIRE_ASSIGN_OR_RETURN(
+      const at::Tensor scores,
+      TargetLogProbs(logits, rows, of_targets, [this] { return emitter_.CheckWanted(); }));
   float* const out = scores_[sequence].mutable_data_ptr<float>();
   for (size_t i = 0; i < targets.size(); ++i) out[targets[i]] = scores.const_data_ptr<float>()[i];
+  return absl::OkStatus();
 }
 
 absl::Status LogitsOutputs::Finish() {
   for (size_t s = 0; s < scores_.size(); ++s) {
-    const TensorPlan& tensor = log_probs_->tensors[static_cast<size_t>(pass_.sequences[s])];
+    const TensorPlan& tensor = log_probs_->tensors[static_cast<size_t>(group_.sequences[s])];
     HOOKWIRE_RETURN_IF_ERROR(
         emitter_.Emit(tensor, log_probs_->dtype, OutputName(log_probs_->source), scores_[s]));
   }

@@ -1,5 +1,5 @@
-// What a pass returns besides its captures, made of the logits as they come: logits, and
-// log-probabilities of targets.
+// The outputs of a pass that are made of its logits, block by block: logits, and log-probabilities
+// of targets.
 #ifndef HOOKWIRE_SERVER_EXECUTE_OUTPUTS_H_
 #define HOOKWIRE_SERVER_EXECUTE_OUTPUTS_H_
 
@@ -10,8 +10,8 @@
 
 #include "absl/status/status.h"
 #include "server/execute/emitter.h"
-#include "server/plan/pass.h"
 #include "server/plan/run_plan.h"
+#include "server/plan/sequence_groups.h"
 
 namespace hookwire::server {
 
@@ -19,13 +19,13 @@ namespace hookwire::server {
 class LogitsOutputs {
  public:
   // All must outlive this.
-  LogitsOutputs(const RunPlan& plan, const Pass& pass, Emitter& emitter);
+  LogitsOutputs(const RunPlan& plan, const SequenceGroup& group, Emitter& emitter);
 
   // By sequence of the pass: the positions whose logits are needed. Those that are sent come first,
   // in the order in which they are sent.
   const std::vector<std::vector<int64_t>>& rows() const { return rows_; }
 
-  // What model::TextModel::LogitsSink gets.
+  // A block of logits, as model::TextModel::LogitsSink gets it.
   absl::Status Take(int sequence, int64_t first, const at::Tensor& logits);
 
   // After the last Take.
@@ -33,14 +33,14 @@ class LogitsOutputs {
 
  private:
   absl::Status Send(size_t sequence, int64_t first, const at::Tensor& logits);
-  void Score(size_t sequence, int64_t first, const at::Tensor& logits);
+  absl::Status Score(size_t sequence, int64_t first, const at::Tensor& logits);
 
-  const Pass& pass_;
+  const SequenceGroup& group_;
   Emitter& emitter_;
   const OutputPlan* const logits_;     // null: not wanted
   const OutputPlan* const log_probs_;  // null: not wanted
   std::vector<std::vector<int64_t>> rows_;
-  // By sequence of the pass and target: its place in rows_, and its log-probability.
+  // By sequence of the pass and target: its index in rows_, and its log-probability.
   std::vector<std::vector<int64_t>> target_rows_;
   std::vector<at::Tensor> scores_;
 };

@@ -1,4 +1,4 @@
-// Keeps a pass close to a device that works through its calls later.
+// Keeps a pass from running far ahead of its device, which executes calls later than they are made.
 #ifndef HOOKWIRE_SERVER_EXECUTE_RUN_AHEAD_H_
 #define HOOKWIRE_SERVER_EXECUTE_RUN_AHEAD_H_
 
@@ -11,12 +11,14 @@
 
 namespace hookwire::server {
 
-// Of one pass. Without it a whole pass is in the device's queue before its first layer has run, and
-// what is done between layers (turns of others, deadlines, cancellation) comes too late.
+// For one pass. Without it a whole pass is in the device's queue before its first layer has run,
+// and turns of other passes, deadlines and cancellation, which are looked at between layers, come
+// too late.
 class RunAhead {
  public:
-  // A layer was asked of `device`. Blocks until at most `kLayers` are outstanding: enough that the
-  // device never waits for the next. The CPU has done what it was asked.
+  // The calls of a layer have been queued on `device`. Blocks until at most `kLayers` layers are
+  // outstanding: enough that the device never waits for the next. On the CPU calls return when they
+  // are done.
   void LayerAsked(at::Device device) {
     if (device.is_cpu()) return;
     layers_.emplace_back(device.type());

@@ -48,16 +48,16 @@ at::Tensor CountMasked(const std::vector<at::Tensor>& masks, size_t s, const Sli
 
 }  // namespace
 
-RunTap::RunTap(const RunPlan& plan, const Pass& pass, const model::Catalogue& catalogue,
+RunTap::RunTap(const RunPlan& plan, const SequenceGroup& group, const model::Catalogue& catalogue,
                Emitter& emitter)
     : plan_(plan),
-      pass_(pass),
+      group_(group),
       catalogue_(catalogue),
       emitter_(emitter),
       work_of_(static_cast<size_t>(catalogue.size()), kNoWork) {
-  const auto has = [&pass](const Slice& slice) { return pass.Has(slice); };
-  const auto want = [&pass](Work& work, const Slice& slice) {
-    if (pass.Has(slice)) work.wanted[static_cast<size_t>(pass.place(slice))] = true;
+  const auto has = [&group](const Slice& slice) { return group.Has(slice); };
+  const auto want = [&group](Work& work, const Slice& slice) {
+    if (group.Has(slice)) work.wanted[static_cast<size_t>(group.index(slice))] = true;
   };
   for (const CapturePlan& capture : plan.captures) {
     if (!std::any_of(capture.tensors.begin(), capture.tensors.end(),
@@ -81,7 +81,7 @@ RunTap::Work& RunTap::WorkAt(model::HookId hook) {
   int32_t& work = work_of_[static_cast<size_t>(hook)];
   if (work == kNoWork) {
     work = static_cast<int32_t>(work_.size());
-    work_.emplace_back().wanted.resize(pass_.sequences.size());
+    work_.emplace_back().wanted.resize(group_.sequences.size());
   }
   return work_[static_cast<size_t>(work)];
 }
@@ -112,14 +112,15 @@ absl::Status RunTap::Visit(model::HookId hook, absl::Span<at::Tensor> values) {
 
 absl::StatusOr<std::vector<int64_t>> RunTap::CheckValues(
     const model::HookPoint& point, const Work& work, absl::Span<const at::Tensor> values) const {
-  if (values.size() != pass_.sequences.size()) {
+  if (values.size() != group_.sequences.size()) {
     return Internal(absl::StrCat(point.name, " was shown for ", values.size(),
-                                 " sequences, not for ", pass_.sequences.size()));
+                                 " sequences, not for ", group_.sequences.size()));
   }
   std::vector<int64_t> left(values.size(), 0);
   for (size_t s = 0; s < values.size(); ++s) {
     if (!work.wanted[s]) continue;
-    const std::vector<int64_t>& sequence = plan_.sequences[static_cast<size_t>(pass_.sequences[s])];
+    const std::vector<int64_t>& sequence =
+        plan_.sequences[static_cast<size_t>(group_.sequences[s])];
     const auto length = static_cast<int64_t>(sequence.size());
     bool fits = values[s].defined() && values[s].dim() == static_cast<int64_t>(point.axes.size());
     for (size_t i = 0; fits && i < point.axes.size(); ++i) {
@@ -133,7 +134,7 @@ absl::StatusOr<std::vector<int64_t>> RunTap::CheckValues(
       }
     }
     if (!fits) {
-      return Internal(absl::StrCat(point.name, " of sequence ", pass_.sequences[s],
+      return Internal(absl::StrCat(point.name, " of sequence ", group_.sequences[s],
                                    " has not the axes that the catalogue gives"));
     }
   }
@@ -142,7 +143,7 @@ absl::StatusOr<std::vector<int64_t>> RunTap::CheckValues(
     LowerToFirstRead(point, work, first);
     for (size_t s = 0; s < left.size(); ++s) {
       if (first[s] >= left[s]) continue;
-      return Internal(absl::StrCat("position ", first[s], " of sequence ", pass_.sequences[s],
+      return Internal(absl::StrCat("position ", first[s], " of sequence ", group_.sequences[s],
                                    " has left the pass before ", point.name));
     }
   }
@@ -153,8 +154,8 @@ void RunTap::LowerToFirstRead(const model::HookPoint& point, const Work& work,
                               std::vector<int64_t>& first) const {
   const std::optional<size_t> axis = PositionAxis(point);
   const auto read = [&](const Slice& slice) {
-    if (!pass_.Has(slice)) return;
-    int64_t& lowest = first[static_cast<size_t>(pass_.place(slice))];
+    if (!group_.Has(slice)) return;
+    int64_t& lowest = first[static_cast<size_t>(group_.index(slice))];
     lowest = std::min(lowest, axis.has_value() ? First(slice.picks[*axis]) : 0);
   };
   for (const CapturePlan* capture : work.captures) {
@@ -167,7 +168,7 @@ void RunTap::LowerToFirstRead(const model::HookPoint& point, const Work& work,
 }
 
 std::vector<int64_t> RunTap::FirstRead(int layers) const {
-  std::vector<int64_t> first(pass_.sequences.size(), std::numeric_limits<int64_t>::max());
+  std::vector<int64_t> first(group_.sequences.size(), std::numeric_limits<int64_t>::max());
   for (const model::HookPoint& point : catalogue_.points()) {
     if (point.layers_needed <= layers || !Wants(point.id)) continue;
     LowerToFirstRead(point, work_[static_cast<size_t>(work_of_[static_cast<size_t>(point.id)])],
@@ -180,8 +181,8 @@ RunTap::WorkOnRest RunTap::OnRest(const model::HookPoint& point, const Work& wor
                                   const std::vector<int64_t>& left) const {
   const std::optional<size_t> axis = PositionAxis(point);
   const auto move = [&](Slice& slice) {
-    if (!axis.has_value() || !pass_.Has(slice)) return;
-    const int64_t gone = left[static_cast<size_t>(pass_.place(slice))];
+    if (!axis.has_value() || !group_.Has(slice)) return;
+    const int64_t gone = left[static_cast<size_t>(group_.index(slice))];
     AxisPick& pick = slice.picks[*axis];
     if (pick.IsRange()) {
       pick.start -= gone;
@@ -213,8 +214,8 @@ absl::Status RunTap::EmitCaptures(const model::HookPoint& point, const Work& wor
   for (const CapturePlan* capture : work.captures) {
     if (capture->before_interventions != before) continue;
     for (const TensorPlan& tensor : capture->tensors) {
-      if (!pass_.Has(tensor.slice)) continue;
-      const auto s = static_cast<size_t>(pass_.place(tensor.slice));
+      if (!group_.Has(tensor.slice)) continue;
+      const auto s = static_cast<size_t>(group_.index(tensor.slice));
       HOOKWIRE_RETURN_IF_ERROR(emitter_.Emit(tensor, capture->dtype, point.name,
                                              ReadSlice(values[s], tensor.slice.picks),
                                              CountMasked(masks, s, tensor.slice)));
@@ -231,30 +232,31 @@ absl::Status RunTap::Apply(const model::HookPoint& point, const Work& work,
     std::vector<at::Tensor> answers;
     if (is_callback) {
       HOOKWIRE_ASSIGN_OR_RETURN(answers, Ask(point, *op, masks, values));
-      // What was shown may be on its way still: the next change works on a copy again.
-      for (const Slice& target : op->targets) own[static_cast<size_t>(pass_.place(target))] = false;
+      // The tensor that was shown may still be being sent: the next change works on a copy again.
+      for (const Slice& target : op->targets)
+        own[static_cast<size_t>(group_.index(target))] = false;
     }
     for (size_t i = 0; i < op->targets.size(); ++i) {
-      if (!pass_.Has(op->targets[i]) || (is_callback && !answers[i].defined())) continue;
-      const auto s = static_cast<size_t>(pass_.place(op->targets[i]));
+      if (!group_.Has(op->targets[i]) || (is_callback && !answers[i].defined())) continue;
+      const auto s = static_cast<size_t>(group_.index(op->targets[i]));
       if (own[s]) continue;
-      // Never into the tensor that was shown: others may hold it.
+      // Never write into the tensor that was shown: it may be being sent.
       values[s] = values[s].clone(at::MemoryFormat::Contiguous);
       own[s] = true;
     }
     if (is_callback) {
       for (size_t i = 0; i < answers.size(); ++i) {
         if (!answers[i].defined()) continue;
-        ChangeSlice(values[static_cast<size_t>(pass_.place(op->targets[i]))], op->targets[i].picks,
+        ChangeSlice(values[static_cast<size_t>(group_.index(op->targets[i]))], op->targets[i].picks,
                     [&](at::Tensor& part) { part.copy_(answers[i]); });
       }
     } else {
-      ApplyOp(*op, pass_, values);
+      ApplyOp(*op, group_, values);
     }
     if (masks.empty()) continue;
     for (const Slice& target : op->targets) {
-      if (!pass_.Has(target)) continue;
-      const auto s = static_cast<size_t>(pass_.place(target));
+      if (!group_.Has(target)) continue;
+      const auto s = static_cast<size_t>(group_.index(target));
       if (own[s]) values[s].masked_fill_(masks[s], kMasked);
     }
   }
@@ -267,13 +269,13 @@ absl::StatusOr<std::vector<at::Tensor>> RunTap::Ask(const model::HookPoint& poin
   // Targets of a callback are never spread over several passes.
   std::vector<at::Tensor> shown;
   for (const TensorPlan& tensor : op.tensors) {
-    const auto s = static_cast<size_t>(pass_.place(tensor.slice));
+    const auto s = static_cast<size_t>(group_.index(tensor.slice));
     shown.push_back(ReadSlice(values[s], tensor.slice.picks));
     HOOKWIRE_RETURN_IF_ERROR(emitter_.Emit(tensor, op.dtype, point.name, shown.back(),
                                            CountMasked(masks, s, tensor.slice)));
   }
   if (op.read_only) return std::vector<at::Tensor>(op.tensors.size());
-  HOOKWIRE_ASSIGN_OR_RETURN(std::vector<at::Tensor> answers, emitter_.Await(op));
+  HOOKWIRE_ASSIGN_OR_RETURN(std::vector<at::Tensor> answers, emitter_.AwaitAnswer(op));
   for (size_t i = 0; i < answers.size() && !plan_.allow_non_finite; ++i) {
     if (!answers[i].defined()) continue;
     at::Tensor made = at::isfinite(answers[i])

@@ -13,17 +13,17 @@
 #include "model/adapter/catalogue.h"
 #include "model/tap/tap.h"
 #include "server/execute/emitter.h"
-#include "server/plan/pass.h"
 #include "server/plan/run_plan.h"
+#include "server/plan/sequence_groups.h"
 
 namespace hookwire::server {
 
-// For one pass of one plan, on the thread that runs it. Of the plan it does what concerns the
-// pass's sequences.
+// For one pass of one plan, on the thread that runs it. It does the captures and interventions of
+// the group's sequences.
 class RunTap final : public model::Tap {
  public:
   // All must outlive the tap.
-  RunTap(const RunPlan& plan, const Pass& pass, const model::Catalogue& catalogue,
+  RunTap(const RunPlan& plan, const SequenceGroup& group, const model::Catalogue& catalogue,
          Emitter& emitter);
 
   bool Wants(model::HookId hook) const override {
@@ -45,9 +45,11 @@ class RunTap final : public model::Tap {
   // behind the first `layers` layers; the largest number there is where none is.
   std::vector<int64_t> FirstRead(int layers) const;
 
+  absl::Status BetweenSteps() override { return emitter_.CheckWanted(); }
+
   // With several passes, progress is their mean.
   absl::Status LayerDone(int layer) override {
-    return emitter_.Progress((pass_.number * plan_.n_layers_run + layer + 1) / pass_.count);
+    return emitter_.Progress((group_.number * plan_.n_layers_run + layer + 1) / group_.count);
   }
 
   // Internal error where the pass did not come to an intervention.
@@ -65,7 +67,7 @@ class RunTap final : public model::Tap {
     bool visited = false;
   };
 
-  // Work, and what it points at.
+  // Work that owns the captures and interventions that it points at.
   struct WorkOnRest {
     std::vector<CapturePlan> captures;
     std::vector<OpPlan> ops;
@@ -80,7 +82,7 @@ class RunTap final : public model::Tap {
   // Lowers `first` to the first position that is read or changed at this hook point, by sequence.
   void LowerToFirstRead(const model::HookPoint& point, const Work& work,
                         std::vector<int64_t>& first) const;
-  // The same work on sequences of which `left[s]` first rows have left.
+  // The same work on sequences whose first left[s] rows have left the pass.
   WorkOnRest OnRest(const model::HookPoint& point, const Work& work,
                     const std::vector<int64_t>& left) const;
   // `masks` are the masked elements of the values before any change; empty where nothing is masked.
@@ -96,7 +98,7 @@ class RunTap final : public model::Tap {
                                               absl::Span<const at::Tensor> values);
 
   const RunPlan& plan_;
-  const Pass& pass_;
+  const SequenceGroup& group_;
   const model::Catalogue& catalogue_;
   Emitter& emitter_;
   // By hook point: the place in work_.

@@ -29,7 +29,7 @@ at::Tensor Gather(at::Tensor view, const std::vector<AxisPick>& picks, size_t fi
   return view;
 }
 
-// The inverse of Gather: puts `part` back where it came from.
+// The inverse of Gather: writes `part` to the elements that Gather read.
 void Scatter(const at::Tensor& view, const std::vector<AxisPick>& picks, size_t first,
              const at::Tensor& part) {
   while (first < picks.size() && picks[first].IsRange()) ++first;

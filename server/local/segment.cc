@@ -76,6 +76,13 @@ uint8_t* Segment::Reserve(uint64_t offset, uint64_t bytes) {
   return data_ + offset;
 }
 
+bool Segment::HasMemory(uint64_t bytes) const {
+  const uint64_t end = (bytes + kBlock - 1) / kBlock;
+  return end <= blocks_.size() &&
+         std::all_of(blocks_.begin(), blocks_.begin() + static_cast<ptrdiff_t>(end),
+                     [](bool has_memory) { return has_memory; });
+}
+
 void Segment::Discard() {
   if (madvise(data_, bytes(), MADV_REMOVE) != 0) return;
   std::fill(blocks_.begin(), blocks_.end(), false);

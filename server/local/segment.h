@@ -16,7 +16,7 @@ namespace hookwire::server {
 // it is first written. Thread-compatible.
 class Segment {
  public:
-  // What memory is set aside in.
+  // Memory is asked of the system in blocks of this size.
   static constexpr uint64_t kBlock = uint64_t{2} << 20;
 
   // Of `bytes`, rounded up to blocks, none of which has memory yet.
@@ -35,6 +35,9 @@ class Segment {
   // `bytes` from `offset` on, to be written; null where they end behind the segment, or the system
   // has no memory left for them.
   uint8_t* Reserve(uint64_t offset, uint64_t bytes);
+
+  // Whether the system has given it memory for its first `bytes`: Reserve then cannot fail there.
+  bool HasMemory(uint64_t bytes) const;
 
   // Gives all memory back to the system. Readers see zeros.
   void Discard();

@@ -37,7 +37,7 @@ namespace hookwire::server {
 
 class SharedResult;
 
-// Thread-safe. Has two threads: one waits for clients, one for what they say.
+// Thread-safe. Has two threads: one waits for clients, the other for their messages.
 class SharedMemory {
  public:
   struct Options {
@@ -68,7 +68,8 @@ class SharedMemory {
   uint64_t held() const;
   size_t clients() const;
 
-  // Gives back what is idle at `now`; returns when to look again. What the thread calls.
+  // Gives back memory that has been idle for too long at `now`; returns when to look again. Called
+  // by the watching thread.
   absl::Time FreeIdle(absl::Time now);
 
  private:
@@ -99,7 +100,7 @@ class SharedMemory {
 
   void Welcome(Descriptor connection);
   void Watch();
-  // Takes what the client has said; where it has gone, so does the session.
+  // Reads the client's messages. Where it has hung up, the session ends.
   void Receive(Session& session) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Takes memory from others that do not use it. False where that is not enough.
   bool SetAside(Session& session, uint64_t bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -108,7 +109,7 @@ class SharedMemory {
 
   const Options options_;
   const Clock& clock_;
-  // Lets the thread look again.
+  // Wakes the watching thread.
   const Descriptor wake_;
   std::string socket_;
   mutable absl::Mutex mutex_;
@@ -131,9 +132,12 @@ class SharedResult {
   SharedResult(const SharedResult&) = delete;
   SharedResult& operator=(const SharedResult&) = delete;
 
+  // Whether the segment has memory for every tensor of the run, so that Buffer never fails.
+  bool HasAllMemory() const { return session_->segment->HasMemory(starts_.back()); }
+
   // Where `bytes` of tensor number `index` from its byte `offset` on are to be written; null where
   // the system has no memory left.
-  uint8_t* Place(uint32_t index, uint64_t offset, uint64_t bytes) {
+  uint8_t* Buffer(uint32_t index, uint64_t offset, uint64_t bytes) {
     return session_->segment->Reserve(starts_[index] + offset, bytes);
   }
 

@@ -6,9 +6,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "server/plan/activation_memory.h"
-#include "server/plan/pass.h"
 #include "server/plan/planning.h"
 #include "server/plan/readable.h"
+#include "server/plan/sequence_groups.h"
 
 namespace hookwire::server {
 namespace {
@@ -50,12 +50,12 @@ absl::Status TooMuch(const Planning& planning, const std::vector<int>& sequences
 
 absl::Status PlanMemory(Planning& planning) {
   RunPlan& plan = planning.plan;
-  for (const Pass& pass : SplitIntoPasses(plan, planning.limits.max_batch_tokens)) {
+  for (const SequenceGroup& group : GroupSequences(plan, planning.limits.max_batch_tokens)) {
     const uint64_t bytes =
-        ActivationBytes(planning.model, planning.limits.numerics, plan, pass.sequences);
+        ActivationBytes(planning.model, planning.limits.numerics, plan, group.sequences);
     plan.activation_bytes = std::max(plan.activation_bytes, bytes);
     const uint64_t limit = planning.limits.max_activation_bytes;
-    if (limit != 0 && bytes > limit) return TooMuch(planning, pass.sequences, bytes);
+    if (limit != 0 && bytes > limit) return TooMuch(planning, group.sequences, bytes);
   }
   return absl::OkStatus();
 }

@@ -12,12 +12,13 @@ v1::Receipt MakeReceipt(const std::string& run_id, const std::string& weights_di
   receipt.set_dtype(server.dtype());
   receipt.set_numerics(server.numerics());
   receipt.set_threads(server.threads());
-  receipt.set_batch_runs(outcome.batch_runs);
-  receipt.set_batch_sequences(outcome.batch_sequences);
-  receipt.set_batch_tokens(outcome.batch_tokens);
+  receipt.set_batch_runs(outcome.batch.runs);
+  receipt.set_batch_sequences(outcome.batch.sequences);
+  receipt.set_batch_tokens(outcome.batch.tokens);
   receipt.set_tensors(outcome.report.tensors);
   receipt.set_bytes(outcome.report.bytes);
   receipt.set_n_layers_run(static_cast<uint32_t>(plan.n_layers_run));
+  receipt.set_repeats(outcome.repeats);
   receipt.set_queue_us(static_cast<uint64_t>(absl::ToInt64Microseconds(outcome.queued)));
   receipt.set_compute_us(static_cast<uint64_t>(absl::ToInt64Microseconds(outcome.computed)));
   for (const NonFiniteCount& count : outcome.report.non_finite) {

@@ -33,9 +33,8 @@ absl::Status RunSession::Begin(const v1::RunSpec& spec, Planner::Client client, 
     shared_ = backend_.shared_memory->Lend(spec.shared_memory_token(), *plan_);
   }
   const bool is_shared = shared_ != nullptr;
-  // What lies in shared memory waits for no reader.
-  const uint64_t waiting_bytes = is_shared ? 0 : plan_->total_bytes;
-  stream_.emplace(options, backend_.budget.Open(waiting_bytes, peer_), writer_, backend_.clock);
+  stream_.emplace(options, backend_.budget.Open(plan_->total_bytes, peer_), writer_,
+                  backend_.clock);
   backend_.streams.Add(&*stream_);
 
   auto run = std::make_unique<QueuedRun>();
@@ -100,8 +99,19 @@ void RunSession::Detach() {
   if (stream_.has_value()) backend_.streams.Remove(&*stream_);
 }
 
-uint8_t* RunSession::Place(uint32_t index, uint64_t offset, uint64_t bytes) {
-  return shared_ == nullptr ? nullptr : shared_->Place(index, offset, bytes);
+// What lies in shared memory waits for no reader. But while the segment lacks memory for some of
+// the result, the system may refuse it in the middle of the pass, and those tensors go in messages:
+// then the buffer must have room for them.
+bool RunSession::FitsBuffer() const {
+  return (shared_ != nullptr && shared_->HasAllMemory()) || stream_->MayReserve();
+}
+
+bool RunSession::Reserve(bool claim) {
+  return (shared_ != nullptr && shared_->HasAllMemory()) || stream_->Reserve(claim);
+}
+
+uint8_t* RunSession::Buffer(uint32_t index, uint64_t offset, uint64_t bytes) {
+  return shared_ == nullptr ? nullptr : shared_->Buffer(index, offset, bytes);
 }
 
 absl::Status RunSession::Emit(uint32_t index, uint64_t offset, at::Tensor tensor,

@@ -57,12 +57,13 @@ class RunSession final : public RunOutput {
   Answers& answers() { return *answers_; }
 
   // RunOutput
-  bool FitsBuffer() const override { return stream_->MayReserve(); }
-  bool Reserve() override { return stream_->Reserve(); }
-  uint8_t* Place(uint32_t index, uint64_t offset, uint64_t bytes) override;
+  bool FitsBuffer() const override;
+  bool Reserve(bool claim) override;
+  uint8_t* Buffer(uint32_t index, uint64_t offset, uint64_t bytes) override;
   absl::Status Emit(uint32_t index, uint64_t offset, at::Tensor tensor,
                     absl::FunctionRef<void(bool)> waits) override;
   absl::Status Progress(int layers_done) override;
+  absl::Status status() const override { return stream_->status(); }
   absl::StatusOr<std::vector<at::Tensor>> AwaitAnswer(
       const OpPlan& op, absl::FunctionRef<absl::Status()> keep_waiting) override;
   void Complete(RunOutcome outcome) override;

@@ -1,4 +1,4 @@
-// Who computes: one pass at a time holds the device, and those that wait get it in their order.
+// Which pass has the device: one at a time, in the order in which they asked for it.
 #ifndef HOOKWIRE_SERVER_SCHEDULE_DEVICE_TOKEN_H_
 #define HOOKWIRE_SERVER_SCHEDULE_DEVICE_TOKEN_H_
 
@@ -12,7 +12,7 @@ namespace hookwire::server {
 // Thread-safe.
 class DeviceToken {
  public:
-  // Blocks until all that came before have released it.
+  // Blocks until all threads that asked earlier have had the device and released it.
   void Acquire() {
     absl::MutexLock lock(&mutex_);
     const uint64_t ticket = next_++;
@@ -27,7 +27,8 @@ class DeviceToken {
     ++now_;
   }
 
-  // Lets those that wait have it first. REQUIRES: the caller holds it.
+  // Lets the threads that wait have the device, and takes it again after them. REQUIRES: the caller
+  // holds it.
   void Yield() {
     {
       absl::MutexLock lock(&mutex_);

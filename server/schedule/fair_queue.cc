@@ -36,7 +36,7 @@ void FairQueue::Push(WaitingRun run) {
   client.waiting.insert(after, std::move(run));
 }
 
-std::optional<WaitingRun> FairQueue::Pop(absl::FunctionRef<bool(const QueuedRun&)> fits) {
+std::optional<WaitingRun> FairQueue::Pop(absl::FunctionRef<bool(WaitingRun&)> fits) {
   std::vector<Client*> turns;
   for (auto& [name, client] : clients_) {
     if (!client.waiting.empty()) turns.push_back(&client);
@@ -47,10 +47,10 @@ std::optional<WaitingRun> FairQueue::Pop(absl::FunctionRef<bool(const QueuedRun&
     return a->waiting.front().enqueued < b->waiting.front().enqueued;
   });
   for (Client* client : turns) {
-    const QueuedRun& next = *client->waiting.front().run;
+    WaitingRun& next = client->waiting.front();
     if (!fits(next)) continue;
     now_ = std::max(now_, client->start);
-    client->start += Cost(next);
+    client->start += Cost(*next.run);
     WaitingRun taken = Take(*client, client->waiting.begin());
     Forget();
     return taken;
@@ -58,10 +58,16 @@ std::optional<WaitingRun> FairQueue::Pop(absl::FunctionRef<bool(const QueuedRun&
   return std::nullopt;
 }
 
-bool FairQueue::Any(absl::FunctionRef<bool(const QueuedRun&)> fits) const {
+bool FairQueue::Any(absl::FunctionRef<bool(const WaitingRun&)> fits) const {
   return std::any_of(clients_.begin(), clients_.end(), [&](const auto& client) {
-    return !client.second.waiting.empty() && fits(*client.second.waiting.front().run);
+    return !client.second.waiting.empty() && fits(client.second.waiting.front());
   });
+}
+
+void FairQueue::ForEachNext(absl::FunctionRef<void(WaitingRun&)> f) {
+  for (auto& [name, client] : clients_) {
+    if (!client.waiting.empty()) f(client.waiting.front());
+  }
 }
 
 std::optional<WaitingRun> FairQueue::Remove(std::string_view id) {

@@ -14,13 +14,24 @@
 
 #include "absl/functional/function_ref.h"
 #include "absl/time/time.h"
+#include "server/schedule/pass_memory.h"
 #include "server/schedule/scheduler.h"
 
 namespace hookwire::server {
 
+// A run, from Scheduler::Enqueue to its end.
 struct WaitingRun {
   std::unique_ptr<QueuedRun> run;
   absl::Time enqueued;
+  // Since when it has had its turn, but not the room that it needs, so that others were taken
+  // before it; InfiniteFuture where that has not happened.
+  absl::Time passed_over_since = absl::InfiniteFuture();
+  // Passed over for so long that room is now kept for it.
+  bool aged = false;
+
+  // Once it has begun: its memory, and whether it has been told to give up its slot.
+  PassMemory::Grant memory = {};
+  bool leaving_slot = false;
 };
 
 // Start-time fair queueing (Goyal, Vin and Cheng, SIGCOMM 1996) on tokens: of clients that always
@@ -28,7 +39,7 @@ struct WaitingRun {
 // and however many of them wait. A client's weight is that of its next run: QueuedRun::weight times
 // its priority's factor (PriorityFactor). Within a client, a higher priority goes first, and of
 // equal ones the earlier run. Unlike deficit round robin, a client whose next run does not fit now
-// can be passed over without losing its turn, and one long run needs no rounds.
+// can be passed over without losing its turn, and a long run needs no rounds of saving.
 //
 // Not thread-safe.
 class FairQueue {
@@ -37,20 +48,23 @@ class FairQueue {
 
   // Takes the run that is next among the clients' next runs that `fits` accepts; nothing where
   // there is none. `fits` is asked in the order of the turns, and no more once it has accepted one.
-  std::optional<WaitingRun> Pop(absl::FunctionRef<bool(const QueuedRun&)> fits);
+  std::optional<WaitingRun> Pop(absl::FunctionRef<bool(WaitingRun&)> fits);
 
   // Whether Pop would find one.
-  bool Any(absl::FunctionRef<bool(const QueuedRun&)> fits) const;
+  bool Any(absl::FunctionRef<bool(const WaitingRun&)> fits) const;
 
-  // Takes the run with this id out, wherever it stands.
+  // Calls `f` with each client's next run, in no order.
+  void ForEachNext(absl::FunctionRef<void(WaitingRun&)> f);
+
+  // Removes the run with this id, wherever it stands.
   std::optional<WaitingRun> Remove(std::string_view id);
-  // Takes out all that have waited since `time` or longer.
+  // Removes all runs that have waited since `time` or longer.
   std::vector<WaitingRun> RemoveOlderThan(absl::Time time);
   std::vector<WaitingRun> RemoveAll();
 
   bool empty() const { return size_ == 0; }
   size_t size() const { return size_; }
-  // Of all that wait.
+  // Of all runs that wait.
   uint64_t tokens() const { return tokens_; }
   // Runs of one client.
   size_t size(const std::string& client) const;
@@ -59,14 +73,14 @@ class FairQueue {
 
  private:
   struct Client {
-    // The virtual time at which its next run starts: the tokens that it has had, by weight.
+    // The virtual time at which its next run starts: the tokens that it has had, divided by weight.
     double start = 0;
     // In order: highest priority first, then as they came.
     std::list<WaitingRun> waiting;
   };
 
   WaitingRun Take(Client& client, std::list<WaitingRun>::iterator run);
-  // Forgets clients that wait for nothing and whose past no longer counts.
+  // Forgets clients without waiting runs whose start is not in the future.
   void Forget();
 
   // A client with no waiting run stays as long as its start lies in the future, so that one that

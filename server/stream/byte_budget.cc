@@ -37,35 +37,70 @@ void ByteBudget::Hold(uint64_t bytes) {
   peak_ = std::max(peak_, held_);
 }
 
-void ByteBudget::Shrink(const std::string& client, uint64_t bytes) {
+void ByteBudget::Shrink(const std::string& client, uint64_t claim, uint64_t bytes) {
   held_ -= bytes;
   reserved_ -= bytes;
+  if (claimant_ != nullptr && claim == n_claims_) reserved_since_claim_ -= bytes;
   const auto own = reserved_by_client_.find(client);
   own->second -= bytes;
   if (own->second == 0) reserved_by_client_.erase(own);
 }
 
-bool ByteBudget::Account::Reserve() {
+bool ByteBudget::Account::WouldDelayClaimant() const {
+  const Account* const claimant = budget_->claimant_;
+  // The claimant needs its own bytes, and as many again for others.
+  return claimant != nullptr && claimant != this &&
+         budget_->reserved_since_claim_ + total_ + 2 * claimant->total_ > budget_->limit_ / 2;
+}
+
+bool ByteBudget::Account::EndClaim() {
+  if (budget_->claimant_ != this) return false;
+  budget_->claimant_ = nullptr;
+  return true;
+}
+
+bool ByteBudget::Account::Reserve(bool claim) {
   if (!MayReserve()) return false;
   absl::MutexLock lock(&budget_->mutex_);
   if (has_reservation_ || total_ == 0) return true;
   const auto own = budget_->reserved_by_client_.find(client_);
   const uint64_t had = own == budget_->reserved_by_client_.end() ? 0 : own->second;
   // What the client then has, and as much again for others.
-  if (budget_->reserved_ + total_ + had + total_ > budget_->limit_ / 2) return false;
+  const bool fits = budget_->reserved_ + total_ + had + total_ <= budget_->limit_ / 2;
+  if (!fits || WouldDelayClaimant()) {
+    if (!claim) {
+      EndClaim();
+    } else if (had == 0 && budget_->claimant_ == nullptr) {
+      budget_->claimant_ = this;
+      budget_->reserved_since_claim_ = 0;
+      ++budget_->n_claims_;
+    }
+    return false;
+  }
+  EndClaim();
   has_reservation_ = true;
   unused_ = total_;
   budget_->reserved_ += total_;
   budget_->reserved_by_client_[client_] += total_;
+  if (budget_->claimant_ != nullptr) {
+    claim_ = budget_->n_claims_;
+    budget_->reserved_since_claim_ += total_;
+  }
   budget_->Hold(total_);
   return true;
+}
+
+bool ByteBudget::Account::has_reservation() const {
+  absl::MutexLock lock(&budget_->mutex_);
+  return has_reservation_;
 }
 
 void ByteBudget::Account::EndReservation() {
   {
     absl::MutexLock lock(&budget_->mutex_);
-    if (unused_ == 0) return;
-    budget_->Shrink(client_, std::exchange(unused_, 0));
+    const bool had_claim = EndClaim();
+    if (unused_ == 0 && !had_claim) return;
+    if (unused_ != 0) budget_->Shrink(client_, claim_, std::exchange(unused_, 0));
   }
   budget_->RoomCameFree();
 }
@@ -118,7 +153,7 @@ bool ByteBudget::Account::IsOverShare() const {
 }
 
 void ByteBudget::Account::Wake() {
-  // Conditions of waiting threads are looked at when the mutex is released.
+  // absl::Mutex evaluates the conditions of waiting threads when it is released.
   absl::MutexLock lock(&budget_->mutex_);
 }
 
@@ -135,7 +170,7 @@ void ByteBudget::Account::Release(uint64_t bytes) {
       budget_->held_ -= bytes;
       return;
     }
-    budget_->Shrink(client_, bytes);
+    budget_->Shrink(client_, claim_, bytes);
   }
   budget_->RoomCameFree();
 }

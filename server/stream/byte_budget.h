@@ -4,12 +4,16 @@
 // transport has let go of the memory. So the server's memory is bounded by configuration and never
 // by the size of a result.
 //
-// One half of the limit is for results that wait whole: their room is reserved before the run
-// starts, so that its pass never waits for its reader. How much of it a client may have depends on
-// what the others leave (the dynamic thresholds of Choudhury and Hahne, IEEE/ACM Transactions on
+// One half of the limit is for results that are buffered whole: their room is reserved before the
+// run starts, so that its pass never waits for its reader. How much of it a client may have depends
+// on what the others leave (the dynamic thresholds of Choudhury and Hahne, IEEE/ACM Transactions on
 // Networking 1998): a reservation must leave as much free as its client then has, so that slow
 // readers never take the room of those that come later. The other half is split evenly among the
 // passes that wait for their readers.
+//
+// A large result may find no room for as long as small ones come and go. Where its run has waited
+// for too long it claims room: from then on others get a reservation only if the claimed room is
+// still there once all that was reserved before the claim has been read.
 #ifndef HOOKWIRE_SERVER_STREAM_BYTE_BUDGET_H_
 #define HOOKWIRE_SERVER_STREAM_BYTE_BUDGET_H_
 
@@ -57,7 +61,7 @@ class ByteBudget : public std::enable_shared_from_this<ByteBudget> {
 
   // At most `limit` bytes in all accounts together, of which `paced`, at least 1, may hold bytes
   // without a reservation. A tensor that is larger than an account's share passes while the account
-  // holds nothing: it exists already, and counts among what its pass works with.
+  // holds nothing: its memory exists already, and counts as memory of its pass.
   static std::shared_ptr<ByteBudget> Create(uint64_t limit, int paced = 1);
 
   // An account for a result of `total` bytes.
@@ -78,8 +82,9 @@ class ByteBudget : public std::enable_shared_from_this<ByteBudget> {
   ByteBudget(uint64_t limit, int paced)
       : limit_(limit), share_(limit / 2 / static_cast<uint64_t>(paced)) {}
   void Hold(uint64_t bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // Reserved bytes that are not needed, or not any more.
-  void Shrink(const std::string& client, uint64_t bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Bytes of the client's reservation, made under `claim`, are not needed, or not any more.
+  void Shrink(const std::string& client, uint64_t claim, uint64_t bytes)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void RoomCameFree() ABSL_LOCKS_EXCLUDED(mutex_);
 
   const uint64_t limit_;
@@ -90,6 +95,11 @@ class ByteBudget : public std::enable_shared_from_this<ByteBudget> {
   uint64_t peak_ ABSL_GUARDED_BY(mutex_) = 0;
   uint64_t reserved_ ABSL_GUARDED_BY(mutex_) = 0;
   std::map<std::string, uint64_t> reserved_by_client_ ABSL_GUARDED_BY(mutex_);
+  // The account that has a claim; null: none.
+  const Account* claimant_ ABSL_GUARDED_BY(mutex_) = nullptr;
+  uint64_t n_claims_ ABSL_GUARDED_BY(mutex_) = 0;
+  // What has been reserved since the claim, and not been given back.
+  uint64_t reserved_since_claim_ ABSL_GUARDED_BY(mutex_) = 0;
   absl::Mutex on_room_mutex_;
   std::function<void()> on_room_ ABSL_GUARDED_BY(on_room_mutex_);
 };
@@ -104,9 +114,12 @@ class ByteBudget::Account : public std::enable_shared_from_this<Account> {
   // Whether the whole result may be reserved at all: it fits while nobody else has anything.
   bool MayReserve() const { return total_ <= budget_->limit_ / 4; }
 
-  // Sets room aside for the whole result, so that all its bytes can be acquired at once. False
-  // where there is none now.
-  bool Reserve();
+  // Reserves room for the whole result, so that all its bytes can be acquired without waiting.
+  // False where there is none now. With `claim` the account then claims room, until it has a
+  // reservation, or EndReservation, or a call without `claim`. It gets no claim while another
+  // account has one, nor while its client has reservations: these are what it waits for.
+  bool Reserve(bool claim = false);
+  bool has_reservation() const;
   // No more bytes will be acquired: what was reserved and not acquired is for others.
   void EndReservation();
 
@@ -116,8 +129,8 @@ class ByteBudget::Account : public std::enable_shared_from_this<Account> {
   // Nothing where the bytes do not fit now.
   std::optional<Lease> TryAcquire(uint64_t bytes);
 
-  // Blocks until the bytes fit; nothing once `given_up` says true. Whatever makes it true calls
-  // Wake after that.
+  // Blocks until the bytes fit; returns nothing once `given_up` is true. Whoever makes it true
+  // calls Wake after that.
   std::optional<Lease> Acquire(uint64_t bytes, absl::FunctionRef<bool()> given_up);
 
   // Whether the account holds more than its share, without a reservation.
@@ -133,6 +146,10 @@ class ByteBudget::Account : public std::enable_shared_from_this<Account> {
  private:
   friend class ByteBudget;
   friend class Lease;
+  // Whether a reservation for this account would delay the claimant.
+  bool WouldDelayClaimant() const ABSL_SHARED_LOCKS_REQUIRED(budget_->mutex_);
+  // False where it had no claim.
+  bool EndClaim() ABSL_EXCLUSIVE_LOCKS_REQUIRED(budget_->mutex_);
   bool Fits(uint64_t bytes) const ABSL_SHARED_LOCKS_REQUIRED(budget_->mutex_);
   void Take(uint64_t bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(budget_->mutex_);
   void Release(uint64_t bytes);
@@ -144,6 +161,8 @@ class ByteBudget::Account : public std::enable_shared_from_this<Account> {
   // Reserved and not acquired.
   uint64_t unused_ ABSL_GUARDED_BY(budget_->mutex_) = 0;
   uint64_t held_ ABSL_GUARDED_BY(budget_->mutex_) = 0;
+  // The claim that stood when the reservation was made.
+  uint64_t claim_ ABSL_GUARDED_BY(budget_->mutex_) = 0;
 };
 
 }  // namespace hookwire::server

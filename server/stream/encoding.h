@@ -66,8 +66,8 @@ class TensorMessage {
   // Bytes of the finished message.
   size_t size() const;
 
-  // The message. Slices over tensors hold them until the transport destroys the slices; the copied
-  // ones are let go of when this object is.
+  // The message. Slices over tensors hold them until the transport destroys the slices; tensors
+  // that were copied into the message are held until this object is destroyed.
   grpc::ByteBuffer Encode() const;
 
  private:

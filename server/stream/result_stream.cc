@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "server/errors/errors.h"
 
 namespace hookwire::server {
@@ -46,13 +47,18 @@ absl::Status ResultStream::Emit(uint32_t index, uint64_t offset, at::Tensor tens
   };
   const uint64_t bytes = tensor.nbytes();
   std::optional<ByteBudget::Lease> lease = account_->TryAcquire(bytes);
+  if (!lease.has_value() && account_->has_reservation()) {
+    return MakeError(absl::StrCat("tensor ", index, " has more bytes than were planned"),
+                     {v1::ERROR_REASON_INTERNAL, "", {}});
+  }
   if (!lease.has_value()) wait([&] { lease = account_->Acquire(bytes, given_up); });
   if (!lease.has_value()) return status();
   auto held =
       std::make_shared<const HeldTensor>(HeldTensor{*std::move(lease), std::move(tensor), offset});
   absl::Status queued = Queue({index, offset, bytes, std::move(held)});
   if (!queued.ok()) return queued;
-  // What was let through because it was alone leaves before the pass makes more.
+  // A tensor larger than the share was accepted because the account held nothing else: the reader
+  // takes it before the pass computes more.
   if (account_->IsOverShare()) wait([&] { account_->WaitUntilWithinShare(given_up); });
   return absl::OkStatus();
 }
@@ -161,6 +167,7 @@ absl::Time ResultStream::waiting_since() const {
 }
 
 absl::Status ResultStream::status() const {
+  if (!failed_.load()) return absl::OkStatus();
   absl::MutexLock lock(&mutex_);
   return failure_;
 }
@@ -196,7 +203,7 @@ void ResultStream::Pump() {
     absl::MutexLock lock(&mutex_);
     step = NextStep();
     if (step.kind == Step::kNothing) return;
-    // Nobody else touches the writer until OnWritten; after a last call, nobody does.
+    // No other thread calls the writer until OnWritten, and none does after its last call.
     writing_ = true;
     closed_ = step.kind != Step::kWrite;
     written_at_ = clock_.Now();

@@ -52,21 +52,21 @@ class ResultStream {
 
   // Room for the whole result, as in ByteBudget::Account.
   bool MayReserve() const { return account_->MayReserve(); }
-  bool Reserve() { return account_->Reserve(); }
+  bool Reserve(bool claim) { return account_->Reserve(claim); }
 
   // Sends the first event.
   void Open(const v1::Accepted& accepted);
 
-  // TensorSink::Emit. Blocks while the budget has no room, and after a tensor that is larger than
-  // the stream's share until the reader has taken it; `waits` is told true before that, and false
-  // after it. Fails as soon as the stream has failed.
+  // RunOutput::Emit. Without a reservation it blocks while the budget has no room, and after a
+  // tensor that is larger than the stream's share until the reader has taken it; `waits(true)` is
+  // called before that, and `waits(false)` after it. Fails as soon as the stream has failed.
   absl::Status Emit(
       uint32_t index, uint64_t offset, at::Tensor tensor,
       absl::FunctionRef<void(bool)> waits = [](bool) {});
   // The same for bytes that lie in the memory that the client shares, from its byte `shared_offset`
   // on. Never blocks.
   absl::Status EmitShared(uint32_t index, uint64_t offset, uint64_t size, uint64_t shared_offset);
-  // TensorSink::Progress.
+  // RunOutput::Progress.
   absl::Status Progress(int layers_done);
 
   // While the producer waits for its reader, whatever waits is due at once.
@@ -78,10 +78,11 @@ class ResultStream {
   // stream's own failure).
   void Fail(const absl::Status& status);
 
-  // The reader is gone, or does not want the rest: what waits is dropped, and the run ends at its
-  // next Emit or Progress.
+  // The reader is gone, or does not want the rest: what waits is dropped, and the run ends before
+  // the next step of its pass.
   void Cancel(const absl::Status& status);
-  // Cancel, and break the call off where the reader has not taken what it was given.
+  // Cancel, and break the call off where the reader has not taken the message that is being
+  // written.
   void Abandon(const absl::Status& status);
 
   // The message that the writer was given last has been taken (or, not `ok`, never will be).
@@ -90,7 +91,7 @@ class ResultStream {
   // Since when the reader has been given something that it has not taken; InfiniteFuture while it
   // owes nothing.
   absl::Time waiting_since() const;
-  // The stream's failure, if it has one.
+  // The stream's failure, if it has one. Costs next to nothing while it has none.
   absl::Status status() const;
   // Tensors and payload bytes that were emitted.
   uint64_t tensors() const;

@@ -48,7 +48,7 @@ bool StreamRegistry::WaitUntilEmpty(absl::Time deadline) const {
 
 absl::Time StreamRegistry::EndStalled(absl::Time now) {
   absl::MutexLock lock(&mutex_);
-  // A stream that starts to wait after this look is not too late before `now` and the timeout.
+  // A reader that stands still from now on is given up no earlier than this.
   absl::Time next = now + stall_timeout_;
   for (ResultStream* stream : streams_) {
     const absl::Time end = stream->waiting_since() + stall_timeout_;
@@ -74,7 +74,7 @@ void StreamRegistry::Watch() {
                          ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return stop_ || !streams_.empty(); };
   while (true) {
     if (mutex_.AwaitWithTimeout(absl::Condition(&stop), pause)) return;
-    // Without streams there is nothing to look at, however long that lasts.
+    // Without streams the thread sleeps.
     mutex_.Await(absl::Condition(&awake));
     if (stop_) return;
     mutex_.Unlock();

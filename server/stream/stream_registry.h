@@ -1,5 +1,4 @@
-// The streams that are open now, so that those whose reader stands still can be ended, and all of
-// them at shutdown.
+// The streams that are open: it ends those whose reader stands still, and all of them at shutdown.
 #ifndef HOOKWIRE_SERVER_STREAM_STREAM_REGISTRY_H_
 #define HOOKWIRE_SERVER_STREAM_STREAM_REGISTRY_H_
 
@@ -26,7 +25,7 @@ class StreamRegistry {
   ~StreamRegistry();
 
   void Add(ResultStream* stream);
-  // After this no call comes to the stream from here.
+  // After this the registry does not call the stream any more.
   void Remove(ResultStream* stream);
 
   // Ends all streams, and those that are added later.
@@ -37,7 +36,8 @@ class StreamRegistry {
 
   size_t size() const;
 
-  // Ends what has stood still at `now`; returns when to look again. What the thread calls.
+  // Ends the streams whose reader has stood still for too long at `now`; returns when to look
+  // again. Called by the registry's thread.
   absl::Time EndStalled(absl::Time now);
 
  private:

@@ -20,7 +20,7 @@
 #include "server/device.h"
 #include "server/execute/device_copy.h"
 #include "server/execute/emitter.h"
-#include "tests/unit/execute/recording_sink.h"
+#include "tests/unit/execute/recording_output.h"
 #include "tests/unit/support/run_specs.h"
 #include "tests/unit/support/tiny_model.h"
 
@@ -30,7 +30,7 @@ namespace {
 using hookwire::testing::Finished;
 using hookwire::testing::MakeTinyModel;
 using hookwire::testing::MustPlan;
-using hookwire::testing::RecordingSink;
+using hookwire::testing::RecordingOutput;
 using hookwire::testing::RunToEnd;
 using hookwire::testing::Spec;
 using hookwire::testing::TinyOptions;
@@ -95,9 +95,9 @@ TEST_P(OnDevices, GiveWhatTheCpuGives) {
       EXPECT_EQ(got.report.tensors, expected.report.tensors);
       EXPECT_EQ(got.report.bytes, expected.report.bytes);
       EXPECT_EQ(got.report.non_finite.size(), expected.report.non_finite.size());
-      ASSERT_EQ(got.sink.tensors.size(), expected.sink.tensors.size());
-      for (const auto& [index, tensor] : expected.sink.tensors) {
-        const at::Tensor& other = got.sink.tensors.at(index);
+      ASSERT_EQ(got.output.tensors.size(), expected.output.tensors.size());
+      for (const auto& [index, tensor] : expected.output.tensors) {
+        const at::Tensor& other = got.output.tensors.at(index);
         ASSERT_TRUE(other.is_cpu());
         ASSERT_EQ(other.scalar_type(), tensor.scalar_type());
         if (bits) {
@@ -215,14 +215,14 @@ TEST(Emitter, GivesPartsOfALargeTensorInOrderAndCountsItOnce) {
   RunPlan plan;
   plan.n_tensors = 1;
   for (const at::Tensor& source : {values, values.t().contiguous().t()}) {
-    RecordingSink sink;
-    Emitter emitter(plan, sink);
+    RecordingOutput output;
+    Emitter emitter(plan, output);
     emitter.StartPass();
     const at::Tensor n_masked = at::full({}, 1000, at::kLong).to(kDevice);
     ASSERT_TRUE(emitter.Emit(tensor, at::kFloat, "hook", source.to(kDevice), n_masked).ok());
     ASSERT_TRUE(emitter.Flush().ok());
-    EXPECT_EQ(sink.order.size(), 3u);
-    EXPECT_TRUE(at::allclose(sink.tensors.at(0), values, 0, 0, /*equal_nan=*/true));
+    EXPECT_EQ(output.order.size(), 3u);
+    EXPECT_TRUE(at::allclose(output.tensors.at(0), values, 0, 0, /*equal_nan=*/true));
     const auto report = std::move(emitter).Finish();
     ASSERT_TRUE(report.ok()) << report.status();
     EXPECT_EQ(report->bytes, values.nbytes());
@@ -238,27 +238,27 @@ TEST(Emitter, BoundsWhatIsOnItsWay) {
   RunPlan plan;
   plan.n_tensors = 4;
   std::vector<TensorPlan> tensors(plan.n_tensors, PlanOf(values));
-  RecordingSink sink;
-  Emitter emitter(plan, sink);
+  RecordingOutput output;
+  Emitter emitter(plan, output);
   emitter.StartPass();
   for (uint32_t i = 0; i < plan.n_tensors; ++i) {
     tensors[i].index = i;
     ASSERT_TRUE(emitter.Emit(tensors[i], at::kFloat, "hook", values).ok());
   }
-  EXPECT_GE(sink.order.size(), 16u);
+  EXPECT_GE(output.order.size(), 16u);
   ASSERT_TRUE(emitter.Flush().ok());
-  EXPECT_EQ(sink.order.size(), 64u);
+  EXPECT_EQ(output.order.size(), 64u);
 }
 
 TEST(Emitter, EndsWhereTheSinkRefuses) {
   const auto there = ModelOn(kSeveral, Tiny(TinyVariant::kEType));
   const auto plan = MustPlan(Spec("captures { hook: '**' } outputs { logits {} }"), *there);
   for (const uint32_t last : {0u, 7u, 300u}) {
-    RecordingSink sink;
-    sink.on_emit = [last](uint32_t index) {
+    RecordingOutput output;
+    output.on_emit = [last](uint32_t index) {
       return index == last ? absl::CancelledError("the client is gone") : absl::OkStatus();
     };
-    EXPECT_EQ(Executor(*there, {}).Execute(*plan, sink).status(),
+    EXPECT_EQ(Executor(*there, {}).Execute(*plan, output).status(),
               absl::CancelledError("the client is gone"));
   }
 }
@@ -288,14 +288,12 @@ TEST_F(SmallDevice, FailsTheRunThatIsTooLargeAndNoOther) {
   const auto too_large = MustPlan(Spec(large + "outputs { logits {} }"), *there);
   const auto small = MustPlan(Spec("outputs { logits {} }"), *there);
   setenv("HOOKWIRE_FAKE_DEVICE_MB", "4", 1);
-  RecordingSink sinks[2];
-  const BatchedRun runs[] = {{too_large.get(), &sinks[0]}, {small.get(), &sinks[1]}};
-  struct Reports final : BatchObserver {
+  RecordingOutput outputs[2];
+  const BatchedRun runs[] = {{too_large.get(), &outputs[0]}, {small.get(), &outputs[1]}};
+  struct Reports final : BatchContext {
     void Done(size_t run, absl::StatusOr<ExecutionReport> report) override {
       status[run] = report.status();
     }
-    void BetweenLayers() override {}
-    void BetweenSteps() override {}
     absl::Status status[2] = {absl::UnknownError(""), absl::UnknownError("")};
   } reports;
   Executor(*there, {.max_batch_tokens = 100'000}).Execute(runs, reports);

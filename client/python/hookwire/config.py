@@ -303,11 +303,14 @@ class Receipt:
 
     Attributes:
         batch_runs: runs that shared the pass, this one included; `batch_sequences` and
-            `batch_tokens` are theirs together.
-        queue_us: microseconds in the queue.
-        compute_us: from the start of the pass until the run left it.
+            `batch_tokens` are theirs together. Of the last batch where `repeats` is not 0.
+        queue_us: microseconds in the queue until the first pass began.
+        compute_us: from the start of the (last) pass until the run left it.
         stream_us: from the first tensor that was sent to the receipt.
         load_id: of the load that ran; empty where the server names none.
+        repeats: how many times the run was computed again, alone or in a smaller batch, because
+            the pass of its batch had failed. Tensors that had been sent by then come from the
+            earlier batch.
     """
 
     run_id: str
@@ -326,6 +329,7 @@ class Receipt:
     queue_us: int
     compute_us: int
     stream_us: int
+    repeats: int = 0
     non_finite: tuple[NonFinite, ...] = ()
     load_id: str = ""
 
@@ -461,6 +465,7 @@ def receipt(message: run_pb2.Receipt) -> Receipt:
         queue_us=message.queue_us,
         compute_us=message.compute_us,
         stream_us=message.stream_us,
+        repeats=message.repeats,
         non_finite=tuple(
             NonFinite(entry.hook, entry.sequence, entry.nan, entry.inf)
             for entry in message.non_finite

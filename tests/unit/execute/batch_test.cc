@@ -3,6 +3,7 @@
 #include <ATen/ops/equal.h>
 
 #include <algorithm>
+#include <functional>
 #include <map>
 #include <memory>
 #include <new>
@@ -13,7 +14,7 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "tests/unit/execute/recording_sink.h"
+#include "tests/unit/execute/recording_output.h"
 #include "tests/unit/support/watched_allocator.h"
 
 namespace hookwire::server {
@@ -21,7 +22,7 @@ namespace {
 
 using hookwire::testing::MakeTinyModel;
 using hookwire::testing::MustPlan;
-using hookwire::testing::RecordingSink;
+using hookwire::testing::RecordingOutput;
 using hookwire::testing::Spec;
 using hookwire::testing::TinyModel;
 using hookwire::testing::TinyOptions;
@@ -32,7 +33,7 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 // Writes down what happens, and when.
-class Recorder final : public BatchObserver {
+class Recorder final : public BatchContext {
  public:
   void Done(size_t run, absl::StatusOr<ExecutionReport> report) override {
     EXPECT_EQ(reports.count(run), 0u) << "run " << run << " ended twice";
@@ -40,24 +41,35 @@ class Recorder final : public BatchObserver {
     events.push_back("run " + std::to_string(run));
   }
   void BetweenLayers() override { events.emplace_back("layer"); }
-  void BetweenSteps() override { ++steps; }
+  void BetweenSteps() override {
+    ++steps;
+    on_step(steps);
+  }
+  absl::Status CheckTime(size_t run) override { return on_check(run); }
+  void Begin(absl::Span<const size_t> runs) override {
+    begun.emplace_back(runs.begin(), runs.end());
+  }
 
   std::map<size_t, absl::StatusOr<ExecutionReport>> reports;
   std::vector<std::string> events;
+  // The runs of each execution.
+  std::vector<std::vector<size_t>> begun;
   int steps = 0;
+  std::function<void(int)> on_step = [](int) {};
+  std::function<absl::Status(size_t)> on_check = [](size_t) { return absl::OkStatus(); };
 };
 
 struct BatchOf {
   explicit BatchOf(const std::vector<std::string>& specs,
                    const model::TextModel& model_in = TinyModel(),
                    Executor::Options options_in = {})
-      : model(model_in), options(options_in), sinks(specs.size()) {
+      : model(model_in), options(options_in), outputs(specs.size()) {
     for (const std::string& spec : specs) plans.push_back(MustPlan(Spec(spec), model));
   }
 
   void Execute() {
     std::vector<BatchedRun> runs;
-    for (size_t i = 0; i < plans.size(); ++i) runs.push_back({plans[i].get(), &sinks[i]});
+    for (size_t i = 0; i < plans.size(); ++i) runs.push_back({plans[i].get(), &outputs[i]});
     Executor(model, options).Execute(runs, recorder);
   }
   absl::Status StatusOf(size_t run) const { return recorder.reports.at(run).status(); }
@@ -65,7 +77,7 @@ struct BatchOf {
   const model::TextModel& model;
   const Executor::Options options;
   std::vector<std::shared_ptr<const RunPlan>> plans;
-  std::vector<RecordingSink> sinks;
+  std::vector<RecordingOutput> outputs;
   Recorder recorder;
 };
 
@@ -88,14 +100,14 @@ std::vector<std::string> Specs() {
 void ExpectSame(const BatchOf& batch, const Executor::Options& options, bool bits) {
   for (size_t run = 0; run < batch.plans.size(); ++run) {
     ASSERT_TRUE(batch.StatusOf(run).ok()) << run << ": " << batch.StatusOf(run);
-    RecordingSink alone;
+    RecordingOutput alone;
     const auto report = Executor(batch.model, options).Execute(*batch.plans[run], alone);
     ASSERT_TRUE(report.ok()) << report.status();
     EXPECT_EQ(batch.recorder.reports.at(run)->tensors, report->tensors);
     EXPECT_EQ(batch.recorder.reports.at(run)->bytes, report->bytes);
-    ASSERT_EQ(batch.sinks[run].tensors.size(), alone.tensors.size());
+    ASSERT_EQ(batch.outputs[run].tensors.size(), alone.tensors.size());
     for (const auto& [index, tensor] : alone.tensors) {
-      const at::Tensor& got = batch.sinks[run].tensors.at(index);
+      const at::Tensor& got = batch.outputs[run].tensors.at(index);
       if (bits) {
         EXPECT_TRUE(at::equal(got, tensor)) << "run " << run << ", tensor " << index;
       } else {
@@ -170,15 +182,15 @@ TEST(Batch, WhoFailsLeavesAndTheOthersGoOn) {
                  Tokens(4) + "captures { hook: '**' } outputs { logits {} }",
                  Tokens(5) + "captures { hook: '**' } outputs { logits {} }",
                  Tokens(5) + "outputs { logits {} }"});
-  batch.sinks[0].on_emit = [](uint32_t index) {
+  batch.outputs[0].on_emit = [](uint32_t index) {
     return index == 9 ? absl::CancelledError("gone") : absl::OkStatus();
   };
-  batch.sinks[1].on_emit = [](uint32_t index) -> absl::Status {
+  batch.outputs[1].on_emit = [](uint32_t index) -> absl::Status {
     if (index == 20) throw std::runtime_error("something broke");
     return absl::OkStatus();
   };
   const uint32_t last = batch.plans[3]->n_tensors - 1;
-  batch.sinks[3].on_emit = [last](uint32_t index) {
+  batch.outputs[3].on_emit = [last](uint32_t index) {
     return index == last ? absl::CancelledError("gone at the end") : absl::OkStatus();
   };
   batch.Execute();
@@ -186,8 +198,8 @@ TEST(Batch, WhoFailsLeavesAndTheOthersGoOn) {
   EXPECT_THAT(std::string(batch.StatusOf(1).message()), HasSubstr("something broke"));
   EXPECT_EQ(batch.StatusOf(3), absl::CancelledError("gone at the end"));
   EXPECT_TRUE(batch.StatusOf(2).ok());
-  EXPECT_EQ(batch.sinks[2].tensors.size(), batch.plans[2]->n_tensors);
-  EXPECT_EQ(batch.sinks[0].order.size(), 10u) << "nothing more is given to a sink that refused";
+  EXPECT_EQ(batch.outputs[2].tensors.size(), batch.plans[2]->n_tensors);
+  EXPECT_EQ(batch.outputs[0].order.size(), 10u) << "nothing more is given to a output that refused";
   const auto& events = batch.recorder.events;
   EXPECT_LE(std::find(events.begin(), events.end(), "run 0") - events.begin(), 1)
       << "after the layer, not at the end";
@@ -196,11 +208,82 @@ TEST(Batch, WhoFailsLeavesAndTheOthersGoOn) {
 TEST(Batch, EndsEarlyWhereAllHaveFailed) {
   BatchOf batch({Tokens(3) + "captures { hook: 'blocks.0.hook_in' } outputs { logits {} }",
                  Tokens(4) + "captures { hook: 'blocks.1.hook_in' } outputs { logits {} }"});
-  for (RecordingSink& sink : batch.sinks) {
-    sink.on_emit = [](uint32_t) { return absl::CancelledError("gone"); };
+  for (RecordingOutput& output : batch.outputs) {
+    output.on_emit = [](uint32_t) { return absl::CancelledError("gone"); };
   }
   batch.Execute();
   EXPECT_THAT(batch.recorder.events, ElementsAre("run 0", "layer", "run 1"));
+}
+
+// At every step of the pass: before the first layer, within layers, between blocks of logits.
+TEST(Batch, ARunThatNobodyWaitsForEndsBeforeTheNextStep) {
+  const std::string spec = Tokens(4) + "outputs { logits {} log_probs {} }";
+  BatchOf whole({spec});
+  whole.Execute();
+  ASSERT_GT(whole.recorder.steps, 50);
+  for (int last = 1; last <= whole.recorder.steps; ++last) {
+    BatchOf batch({spec});
+    bool gone = false;
+    batch.recorder.on_step = [&gone, last](int step) { gone = step == last; };
+    batch.outputs[0].on_status = [&gone] {
+      return gone ? absl::CancelledError("gone") : absl::OkStatus();
+    };
+    batch.Execute();
+    EXPECT_EQ(batch.StatusOf(0), absl::CancelledError("gone")) << last;
+    EXPECT_EQ(batch.recorder.steps, last) << "no step after it";
+  }
+}
+
+TEST(Batch, ARunWhoseTimeIsOverEndsBeforeTheNextStep) {
+  BatchOf batch({Tokens(4) + "outputs { logits {} }"});
+  batch.recorder.on_check = [&](size_t) {
+    return batch.recorder.steps == 30 ? absl::DeadlineExceededError("late") : absl::OkStatus();
+  };
+  batch.Execute();
+  EXPECT_EQ(batch.StatusOf(0), absl::DeadlineExceededError("late"));
+  EXPECT_EQ(batch.recorder.steps, 30);
+}
+
+TEST(Batch, ARunThatNobodyWaitsForLeavesItsBatchAndTheLastOneEndsIt) {
+  const std::string spec = Tokens(4) + "outputs { logits {} }";
+  BatchOf batch({spec, spec, spec});
+  const auto gone_from = [&batch](size_t run, int step) {
+    batch.outputs[run].on_status = [&batch, step] {
+      return batch.recorder.steps >= step ? absl::CancelledError("gone") : absl::OkStatus();
+    };
+  };
+  gone_from(0, 20);
+  gone_from(2, 90);
+  batch.Execute();
+  EXPECT_TRUE(absl::IsCancelled(batch.StatusOf(0)));
+  EXPECT_TRUE(absl::IsCancelled(batch.StatusOf(2)));
+  EXPECT_TRUE(batch.StatusOf(1).ok()) << batch.StatusOf(1);
+
+  BatchOf all({spec, spec, spec});
+  for (size_t run = 0; run < 3; ++run) {
+    all.outputs[run].on_status = [&all, run] {
+      return all.recorder.steps >= 20 + 10 * static_cast<int>(run) ? absl::CancelledError("gone")
+                                                                   : absl::OkStatus();
+    };
+  }
+  all.Execute();
+  EXPECT_EQ(all.recorder.steps, 40) << "the last one went then";
+}
+
+TEST(Batch, ARunThatNobodyWaitsForStartsNoFurtherPass) {
+  BatchOf batch({Tokens(4) + Tokens(5, 2) + Tokens(6, 3) + "outputs { logits {} }"}, TinyModel(),
+                {.max_batch_tokens = 4});
+  bool gone = false;
+  batch.outputs[0].on_emit = [&gone](uint32_t) {
+    gone = true;
+    return absl::OkStatus();
+  };
+  batch.outputs[0].on_status = [&gone] {
+    return gone ? absl::CancelledError("gone") : absl::OkStatus();
+  };
+  batch.Execute();
+  EXPECT_EQ(batch.StatusOf(0), absl::CancelledError("gone"));
+  EXPECT_EQ(batch.outputs[0].order.size(), 1u);
 }
 
 TEST(Batch, OutOfMemoryEndsTheLargestRunAndRunsTheOthersAgain) {
@@ -216,9 +299,10 @@ TEST(Batch, OutOfMemoryEndsTheLargestRunAndRunsTheOthersAgain) {
     batch.Execute();
   }
   EXPECT_EQ(DetailsOf(batch.StatusOf(1)).reason, v1::ERROR_REASON_OUT_OF_MEMORY);
+  EXPECT_THAT(batch.recorder.begun, ElementsAre(ElementsAre(0, 1, 2), ElementsAre(0, 2)));
   for (const size_t run : {0u, 2u}) {
     EXPECT_TRUE(batch.StatusOf(run).ok()) << batch.StatusOf(run);
-    EXPECT_EQ(batch.sinks[run].order.size(), batch.plans[run]->n_tensors) << "each tensor once";
+    EXPECT_EQ(batch.outputs[run].order.size(), batch.plans[run]->n_tensors) << "each tensor once";
   }
 }
 
@@ -230,7 +314,7 @@ TEST(Batch, MemoryThatRunsOutInASmallRunsOwnWorkEndsTheLargest) {
                                "captures { hook: 'blocks.3.hook_out' } outputs { logits {} }",
                    Tokens(40) + "captures { hook: 'blocks.5.hook_out' } outputs { logits {} }"});
     bool thrown = false;
-    batch.sinks[0].on_emit = [&thrown, at](uint32_t index) -> absl::Status {
+    batch.outputs[0].on_emit = [&thrown, at](uint32_t index) -> absl::Status {
       if (index == at && !std::exchange(thrown, true)) throw std::bad_alloc();
       return absl::OkStatus();
     };
@@ -253,9 +337,10 @@ TEST(Batch, WhatBreaksThePassOfOneRunDoesNotBreakTheOthers) {
     };
     batch.Execute();
   }
+  EXPECT_THAT(batch.recorder.begun, ElementsAre(ElementsAre(0, 1), ElementsAre(0), ElementsAre(1)));
   ExpectSame(batch, {}, /*bits=*/false);
   for (const size_t run : {0u, 1u}) {
-    EXPECT_EQ(batch.sinks[run].order.size(), batch.plans[run]->n_tensors) << "each tensor once";
+    EXPECT_EQ(batch.outputs[run].order.size(), batch.plans[run]->n_tensors) << "each tensor once";
   }
 }
 

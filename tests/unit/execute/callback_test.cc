@@ -11,39 +11,41 @@
 
 #include "server/execute/executor.h"
 #include "server/plan/planner.h"
-#include "tests/unit/execute/recording_sink.h"
+#include "tests/unit/execute/recording_output.h"
 #include "tests/unit/support/run_specs.h"
 #include "tests/unit/support/tiny_model.h"
 
 namespace hookwire::server {
 namespace {
 
-using hookwire::testing::RecordingSink;
+using hookwire::testing::RecordingOutput;
 using hookwire::testing::RunToEnd;
 using hookwire::testing::Spec;
 using hookwire::testing::TinyModel;
 using ::testing::HasSubstr;
 
 // A client that answers at once: `answer` makes of each tensor that came another, or none.
-class Client final : public TensorSink {
+class Client final : public hookwire::testing::BareOutput {
  public:
   explicit Client(std::function<at::Tensor(const at::Tensor&)> answer)
       : answer_(std::move(answer)) {}
 
-  absl::Status Emit(uint32_t index, uint64_t offset, at::Tensor tensor) override {
-    return sink.Emit(index, offset, std::move(tensor));
+  absl::Status Emit(uint32_t index, uint64_t offset, at::Tensor tensor,
+                    absl::FunctionRef<void(bool)> waits) override {
+    return output.Emit(index, offset, std::move(tensor), waits);
   }
-  absl::Status Progress(int layers_done) override { return sink.Progress(layers_done); }
-  absl::StatusOr<std::vector<at::Tensor>> Await(const OpPlan& op) override {
+  absl::Status Progress(int layers_done) override { return output.Progress(layers_done); }
+  absl::StatusOr<std::vector<at::Tensor>> AwaitAnswer(
+      const OpPlan& op, absl::FunctionRef<absl::Status()> /*keep_waiting*/) override {
     ++asked;
     std::vector<at::Tensor> answers;
     for (const TensorPlan& tensor : op.tensors) {
-      answers.push_back(answer_(sink.tensors.at(tensor.index)));
+      answers.push_back(answer_(output.tensors.at(tensor.index)));
     }
     return answers;
   }
 
-  RecordingSink sink;
+  RecordingOutput output;
   int asked = 0;
 
  private:
@@ -67,12 +69,13 @@ void ExpectSameLogits(const Client& client, const RunPlan& plan, const std::stri
   for (const OutputPlan& output : plan.outputs) {
     for (size_t s = 0; s < output.tensors.size(); ++s) {
       const uint32_t index = expected.plan->outputs[0].tensors[s].index;
-      EXPECT_TRUE(at::equal(client.sink.copies.at(output.tensors[s].index), expected[index])) << s;
+      EXPECT_TRUE(at::equal(client.output.copies.at(output.tensors[s].index), expected[index]))
+          << s;
     }
   }
   // Nothing that was sent has been written to afterwards.
-  for (const auto& [index, copy] : client.sink.copies) {
-    EXPECT_TRUE(at::equal(client.sink.tensors.at(index), copy)) << index;
+  for (const auto& [index, copy] : client.output.copies) {
+    EXPECT_TRUE(at::equal(client.output.tensors.at(index), copy)) << index;
   }
 }
 
@@ -203,7 +206,7 @@ TEST(Callback, WhoOnlyLooksIsNotAsked) {
   Client client([](const at::Tensor& x) { return x; });
   ASSERT_TRUE(Execute(*plan, client).ok());
   EXPECT_EQ(client.asked, 0);
-  EXPECT_EQ(client.sink.tensors.size(), 4u);
+  EXPECT_EQ(client.output.tensors.size(), 4u);
 }
 
 TEST(Callback, MayNotBringInWhatIsNotFinite) {
@@ -218,10 +221,10 @@ TEST(Callback, MayNotBringInWhatIsNotFinite) {
 }
 
 TEST(Callback, ASinkThatCannotAnswerIsAnError) {
-  RecordingSink sink;
+  RecordingOutput output;
   const auto plan =
       PlanOf("interventions { hook: 'blocks.1.hook_out' callback {} } outputs { logits {} }");
-  EXPECT_THAT(std::string(Executor(TinyModel(), {}).Execute(*plan, sink).status().message()),
+  EXPECT_THAT(std::string(Executor(TinyModel(), {}).Execute(*plan, output).status().message()),
               HasSubstr("cannot answer"));
 }
 

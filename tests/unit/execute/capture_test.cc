@@ -11,7 +11,7 @@
 #include "c10/core/InferenceMode.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "tests/unit/execute/recording_sink.h"
+#include "tests/unit/execute/recording_output.h"
 
 namespace hookwire::server {
 namespace {
@@ -55,7 +55,7 @@ TEST(Execute, EmitsWhatThePassShows) {
       const auto drop = [](int, int64_t, const at::Tensor&) { return absl::OkStatus(); };
       ASSERT_TRUE(model.Finish(*state, {{}, {}}, tap, drop).ok());
     }
-    ASSERT_EQ(run.sink.tensors.size(), tap.seen.size());
+    ASSERT_EQ(run.output.tensors.size(), tap.seen.size());
     for (const CapturePlan& capture : run.plan->captures) {
       const model::HookPoint& point = model.catalogue().point(capture.hook);
       for (const TensorPlan& tensor : capture.tensors) {
@@ -69,10 +69,10 @@ TEST(Execute, EmitsWhatThePassShows) {
 
 TEST(Execute, EmitsInTheOrderOfThePlan) {
   const Finished run = RunToEnd(Spec("captures { hook: '**' } outputs { logits {} log_probs {} }"));
-  for (uint32_t i = 0; i < run.plan->n_tensors; ++i) EXPECT_EQ(run.sink.order.at(i), i);
+  for (uint32_t i = 0; i < run.plan->n_tensors; ++i) EXPECT_EQ(run.output.order.at(i), i);
   EXPECT_EQ(run.report.tensors, run.plan->n_tensors);
   EXPECT_EQ(run.report.bytes, run.plan->total_bytes);
-  EXPECT_THAT(run.sink.progress, ElementsAre(1, 2, 3, 4, 5, 6));
+  EXPECT_THAT(run.output.progress, ElementsAre(1, 2, 3, 4, 5, 6));
 }
 
 TEST(Execute, EmitsTensorsThatOwnExactlyTheirBytes) {
@@ -92,14 +92,14 @@ TEST(Execute, EmitsTensorsThatOwnExactlyTheirBytes) {
     }
   )pb"));
   uint64_t bytes = 0;
-  for (const auto& [index, tensor] : run.sink.tensors) {
+  for (const auto& [index, tensor] : run.output.tensors) {
     EXPECT_TRUE(tensor.is_contiguous());
     EXPECT_TRUE(tensor.is_cpu());
     EXPECT_EQ(tensor.storage().nbytes(), tensor.nbytes());
     EXPECT_EQ(tensor.storage_offset(), 0);
     bytes += tensor.nbytes();
     // Nobody has written to them since.
-    EXPECT_EQ(0, memcmp(tensor.const_data_ptr(), run.sink.copies.at(index).const_data_ptr(),
+    EXPECT_EQ(0, memcmp(tensor.const_data_ptr(), run.output.copies.at(index).const_data_ptr(),
                         tensor.nbytes()));
   }
   EXPECT_EQ(bytes, run.plan->total_bytes);
@@ -146,7 +146,7 @@ TEST(Execute, ConvertsToTheDtypeOfTheWire) {
 TEST(Execute, RoundsWhatIsComputedInAWiderDtype) {
   const auto& model = TinyModel(TinyVariant::kEType, "bfloat16");
   const Finished run = RunToEnd(Spec("captures { hook: '**.hook_scale' }"), model);
-  for (const auto& [index, tensor] : run.sink.tensors) {
+  for (const auto& [index, tensor] : run.output.tensors) {
     EXPECT_EQ(tensor.scalar_type(), at::kBFloat16);
   }
 }
@@ -201,14 +201,14 @@ TEST(Execute, ReturnsTheResidualWhereThePassEnds) {
     const Finished whole = RunToEnd(Spec("captures { hook: 'blocks." + k + ".hook_in' }"));
     EXPECT_TRUE(at::equal(run[0], whole[0]));
     EXPECT_TRUE(at::equal(run[1], whole[1]));
-    EXPECT_EQ(static_cast<int>(run.sink.progress.size()), stop);
+    EXPECT_EQ(static_cast<int>(run.output.progress.size()), stop);
   }
 }
 
 TEST(Execute, ReportsARunThatReturnsNothing) {
   const Finished run = RunToEnd(Spec(""));
   EXPECT_EQ(run.report.tensors, 0u);
-  EXPECT_THAT(run.sink.order, IsEmpty());
+  EXPECT_THAT(run.output.order, IsEmpty());
 }
 
 }  // namespace

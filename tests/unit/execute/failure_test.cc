@@ -6,21 +6,21 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "tests/unit/execute/recording_sink.h"
+#include "tests/unit/execute/recording_output.h"
 
 namespace hookwire::server {
 namespace {
 
 using hookwire::testing::MustPlan;
-using hookwire::testing::RecordingSink;
+using hookwire::testing::RecordingOutput;
 using hookwire::testing::Spec;
 using hookwire::testing::TinyModel;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::SizeIs;
 
-absl::Status Try(const RunPlan& plan, RecordingSink& sink) {
-  return Executor(TinyModel(), {}).Execute(plan, sink).status();
+absl::Status Try(const RunPlan& plan, RecordingOutput& output) {
+  return Executor(TinyModel(), {}).Execute(plan, output).status();
 }
 
 // Two tensors at each of three places, and logits.
@@ -41,59 +41,59 @@ void ExpectReason(const absl::Status& status, v1::ErrorReason reason, const std:
 
 TEST(Execute, EndsWithTheStatusOfASinkThatRefuses) {
   for (const uint32_t last : {0u, 3u, 6u}) {
-    RecordingSink sink;
-    sink.on_emit = [last](uint32_t index) {
+    RecordingOutput output;
+    output.on_emit = [last](uint32_t index) {
       return index == last ? absl::CancelledError("the client is gone") : absl::OkStatus();
     };
-    const absl::Status status = Try(*MustPlan(EightTensors()), sink);
+    const absl::Status status = Try(*MustPlan(EightTensors()), output);
     EXPECT_EQ(status, absl::CancelledError("the client is gone"));
-    EXPECT_THAT(sink.order, SizeIs(last + 1));
+    EXPECT_THAT(output.order, SizeIs(last + 1));
   }
 }
 
 TEST(Execute, EndsBetweenLayersOnRequest) {
-  RecordingSink sink;
-  sink.on_progress = [](int layers_done) {
+  RecordingOutput output;
+  output.on_progress = [](int layers_done) {
     return layers_done == 3 ? absl::DeadlineExceededError("late") : absl::OkStatus();
   };
-  EXPECT_EQ(Try(*MustPlan(EightTensors()), sink), absl::DeadlineExceededError("late"));
-  EXPECT_THAT(sink.progress, ElementsAre(1, 2, 3));
-  EXPECT_THAT(sink.order, SizeIs(4));
+  EXPECT_EQ(Try(*MustPlan(EightTensors()), output), absl::DeadlineExceededError("late"));
+  EXPECT_THAT(output.progress, ElementsAre(1, 2, 3));
+  EXPECT_THAT(output.order, SizeIs(4));
 }
 
 TEST(Execute, LetsNoExceptionEscape) {
   // Within the pass, and after it.
   for (const uint32_t last : {2u, 7u}) {
-    RecordingSink sink;
-    sink.on_emit = [last](uint32_t index) -> absl::Status {
+    RecordingOutput output;
+    output.on_emit = [last](uint32_t index) -> absl::Status {
       if (index == last) throw std::runtime_error("something broke");
       return absl::OkStatus();
     };
-    ExpectReason(Try(*MustPlan(EightTensors()), sink), v1::ERROR_REASON_INTERNAL,
+    ExpectReason(Try(*MustPlan(EightTensors()), output), v1::ERROR_REASON_INTERNAL,
                  "something broke");
   }
 }
 
 TEST(Execute, TellsWhenMemoryIsOut) {
   for (const uint32_t last : {2u, 7u}) {
-    RecordingSink sink;
-    sink.on_emit = [last](uint32_t index) -> absl::Status {
+    RecordingOutput output;
+    output.on_emit = [last](uint32_t index) -> absl::Status {
       if (index == last) throw std::bad_alloc();
       return absl::OkStatus();
     };
-    ExpectReason(Try(*MustPlan(EightTensors()), sink), v1::ERROR_REASON_OUT_OF_MEMORY,
+    ExpectReason(Try(*MustPlan(EightTensors()), output), v1::ERROR_REASON_OUT_OF_MEMORY,
                  "ask for fewer sequences");
   }
 }
 
 TEST(Execute, WorksAgainAfterAFailure) {
   const auto plan = MustPlan(EightTensors());
-  RecordingSink refusing;
+  RecordingOutput refusing;
   refusing.on_emit = [](uint32_t) { return absl::CancelledError("no"); };
   EXPECT_FALSE(Try(*plan, refusing).ok());
-  RecordingSink sink;
-  EXPECT_TRUE(Try(*plan, sink).ok());
-  EXPECT_THAT(sink.tensors, SizeIs(8));
+  RecordingOutput output;
+  EXPECT_TRUE(Try(*plan, output).ok());
+  EXPECT_THAT(output.tensors, SizeIs(8));
 }
 
 TEST(Execute, RefusesToSucceedWhereAnInterventionDidNotRun) {
@@ -110,30 +110,30 @@ TEST(Execute, RefusesToSucceedWhereAnInterventionDidNotRun) {
     }
   )pb"));
   plan.n_layers_run = 3;  // as a planner that is wrong would say
-  RecordingSink sink;
-  ExpectReason(Try(plan, sink), v1::ERROR_REASON_INTERNAL,
+  RecordingOutput output;
+  ExpectReason(Try(plan, output), v1::ERROR_REASON_INTERNAL,
                "intervention 1 did not run: the pass did not come to blocks.3.hook_in");
 }
 
 TEST(Execute, RefusesToSucceedWhereATensorWasNotMade) {
   RunPlan plan = *MustPlan(Spec("captures { hook: 'blocks.3.hook_out' }"));
   plan.n_layers_run = 3;
-  RecordingSink sink;
-  ExpectReason(Try(plan, sink), v1::ERROR_REASON_INTERNAL, "tensor 0 of the plan was not made");
+  RecordingOutput output;
+  ExpectReason(Try(plan, output), v1::ERROR_REASON_INTERNAL, "tensor 0 of the plan was not made");
 }
 
 TEST(Execute, RefusesToEmitAnotherShapeThanPlanned) {
   RunPlan plan = *MustPlan(Spec("captures { hook: 'hook_embed' }"));
   plan.captures[0].tensors[0].shape[0] = 4;
-  RecordingSink sink;
-  ExpectReason(Try(plan, sink), v1::ERROR_REASON_INTERNAL, "another shape than planned");
+  RecordingOutput output;
+  ExpectReason(Try(plan, output), v1::ERROR_REASON_INTERNAL, "another shape than planned");
 }
 
 TEST(Execute, RefusesToEmitATensorTwice) {
   RunPlan plan = *MustPlan(Spec("captures { hook: 'hook_embed' }"));
   plan.captures[0].tensors[1].index = 0;
-  RecordingSink sink;
-  ExpectReason(Try(plan, sink), v1::ERROR_REASON_INTERNAL, "made twice");
+  RecordingOutput output;
+  ExpectReason(Try(plan, output), v1::ERROR_REASON_INTERNAL, "made twice");
 }
 
 }  // namespace

@@ -13,7 +13,7 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "tests/unit/execute/recording_sink.h"
+#include "tests/unit/execute/recording_output.h"
 
 namespace hookwire::server {
 namespace {

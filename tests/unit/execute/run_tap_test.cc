@@ -9,13 +9,13 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "tests/unit/execute/recording_sink.h"
+#include "tests/unit/execute/recording_output.h"
 
 namespace hookwire::server {
 namespace {
 
 using hookwire::testing::MustPlan;
-using hookwire::testing::RecordingSink;
+using hookwire::testing::RecordingOutput;
 using hookwire::testing::RunToEnd;
 using hookwire::testing::Spec;
 using hookwire::testing::TinyModel;
@@ -25,9 +25,9 @@ using ::testing::HasSubstr;
 struct TapOf {
   explicit TapOf(const std::string& text)
       : plan(MustPlan(Spec(text))),
-        pass(SplitIntoPasses(*plan, 1 << 20).front()),
-        emitter(*plan, sink),
-        tap(*plan, pass, TinyModel().catalogue(), emitter) {}
+        group(GroupSequences(*plan, 1 << 20).front()),
+        emitter(*plan, output, context),
+        tap(*plan, group, TinyModel().catalogue(), emitter) {}
 
   model::HookId Id(const std::string& name) const { return *TinyModel().catalogue().Find(name); }
   absl::Status Visit(const std::string& name, std::vector<at::Tensor>& values) {
@@ -35,8 +35,9 @@ struct TapOf {
   }
 
   std::shared_ptr<const RunPlan> plan;
-  Pass pass;
-  RecordingSink sink;
+  SequenceGroup group;
+  RecordingOutput output;
+  hookwire::testing::BareContext context;
   Emitter emitter;
   RunTap tap;
 };
@@ -87,8 +88,8 @@ TEST(RunTap, NeverWritesIntoWhatItIsShown) {
   ASSERT_TRUE(one.Visit("hook_embed", values).ok());
   EXPECT_TRUE(at::equal(shown, before));
   EXPECT_TRUE(at::equal(values[0], before.mul(2)));
-  EXPECT_TRUE(at::equal(one.sink.tensors.at(0), before));
-  EXPECT_TRUE(at::equal(one.sink.tensors.at(1), before.mul(2)));
+  EXPECT_TRUE(at::equal(one.output.tensors.at(0), before));
+  EXPECT_TRUE(at::equal(one.output.tensors.at(1), before.mul(2)));
 }
 
 TEST(RunTap, CopiesWhatSharesItsStorage) {
@@ -97,8 +98,8 @@ TEST(RunTap, CopiesWhatSharesItsStorage) {
   std::vector<at::Tensor> values = {batch.slice(0, 0, 5), batch.slice(0, 5)};
   ASSERT_TRUE(one.Visit("hook_embed", values).ok());
   for (const uint32_t i : {0u, 1u}) {
-    EXPECT_FALSE(one.sink.tensors.at(i).is_alias_of(batch));
-    EXPECT_TRUE(at::equal(one.sink.tensors.at(i), values[i]));
+    EXPECT_FALSE(one.output.tensors.at(i).is_alias_of(batch));
+    EXPECT_TRUE(at::equal(one.output.tensors.at(i), values[i]));
   }
 }
 
@@ -106,7 +107,7 @@ TEST(RunTap, EmitsWhatIsAloneInItsStorageWithoutACopy) {
   TapOf one("captures { hook: 'hook_embed' }");
   std::vector<at::Tensor> values = Streams();
   ASSERT_TRUE(one.Visit("hook_embed", values).ok());
-  EXPECT_TRUE(one.sink.tensors.at(0).is_alias_of(values[0]));
+  EXPECT_TRUE(one.output.tensors.at(0).is_alias_of(values[0]));
 }
 
 TEST(RunTap, LeavesSequencesThatNobodyWantsAlone) {

@@ -11,14 +11,14 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "server/execute/run_tap.h"
-#include "tests/unit/execute/recording_sink.h"
+#include "tests/unit/execute/recording_output.h"
 
 namespace hookwire::server {
 namespace {
 
 using hookwire::testing::Finished;
 using hookwire::testing::MustPlan;
-using hookwire::testing::RecordingSink;
+using hookwire::testing::RecordingOutput;
 using hookwire::testing::RunToEnd;
 using hookwire::testing::Spec;
 using hookwire::testing::TinyModel;
@@ -32,10 +32,11 @@ constexpr int kFirstSharing = 4;
 std::vector<int64_t> FirstRead(const std::string& text) {
   const auto plan = MustPlan(Spec(Tokens(9) + Tokens(7) + text));
   EXPECT_EQ(TinyModel().first_sharing_layer(), kFirstSharing);
-  RecordingSink sink;
-  Emitter emitter(*plan, sink);
-  const Pass pass = SplitIntoPasses(*plan, kNone).front();
-  return RunTap(*plan, pass, TinyModel().catalogue(), emitter).FirstRead(kFirstSharing);
+  RecordingOutput output;
+  hookwire::testing::BareContext context;
+  Emitter emitter(*plan, output, context);
+  const SequenceGroup group = GroupSequences(*plan, kNone).front();
+  return RunTap(*plan, group, TinyModel().catalogue(), emitter).FirstRead(kFirstSharing);
 }
 
 TEST(FirstRead, IsThatOfCapturesAndChangesBehindTheLayer) {

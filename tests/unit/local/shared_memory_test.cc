@@ -81,7 +81,7 @@ TEST_F(SharedMemoryTest, ARunsTensorsAreWhereTheClientReads) {
   for (const auto& [index, offset, text] :
        {std::tuple{0u, 999'998u, "ab"}, {1u, 0u, "tensors"}, {2u, 0u, "cd"}}) {
     const uint64_t size = std::strlen(text);
-    uint8_t* const place = result->Place(index, offset, size);
+    uint8_t* const place = result->Buffer(index, offset, size);
     ASSERT_NE(place, nullptr);
     std::memcpy(place, text, size);
     const std::optional<uint64_t> at = result->Find(place);
@@ -89,9 +89,9 @@ TEST_F(SharedMemoryTest, ARunsTensorsAreWhereTheClientReads) {
     EXPECT_EQ(std::memcmp(client.data() + *at, text, size), 0) << text;
   }
   // None lies over another.
-  EXPECT_GE(*result->Find(result->Place(1, 0, 7)),
-            *result->Find(result->Place(0, 0, 1)) + 1'000'000);
-  EXPECT_GE(*result->Find(result->Place(2, 0, 1)), *result->Find(result->Place(1, 0, 7)) + 7);
+  EXPECT_GE(*result->Find(result->Buffer(1, 0, 7)),
+            *result->Find(result->Buffer(0, 0, 1)) + 1'000'000);
+  EXPECT_GE(*result->Find(result->Buffer(2, 0, 1)), *result->Find(result->Buffer(1, 0, 7)) + 7);
 }
 
 TEST_F(SharedMemoryTest, OtherMemoryIsNotFoundThere) {
@@ -131,8 +131,8 @@ TEST_F(SharedMemoryTest, ClientsHaveMemoryOfTheirOwn) {
   const SharedClient other(*memory_);
   const auto result = Lend(one, kBlock);
   const auto others = Lend(other, kBlock);
-  *result->Place(0, 0, 1) = 'a';
-  *others->Place(0, 0, 1) = 'b';
+  *result->Buffer(0, 0, 1) = 'a';
+  *others->Buffer(0, 0, 1) = 'b';
   EXPECT_EQ(*one.data(), 'a');
   EXPECT_EQ(*other.data(), 'b');
 }
@@ -160,7 +160,7 @@ TEST_F(SharedMemoryTest, MemoryThatAClientStillReadsStays) {
   const SharedClient one(*memory_);
   const SharedClient other(*memory_);
   auto result = Lend(one, 3 * kBlock);
-  *result->Place(0, 0, 1) = 'a';
+  *result->Buffer(0, 0, 1) = 'a';
   result = nullptr;
   EXPECT_EQ(Lend(other, 2 * kBlock), nullptr);
   EXPECT_EQ(*one.data(), 'a');
@@ -198,7 +198,7 @@ TEST_F(SharedMemoryTest, AClientThatGoesInTheMiddleLeavesNothingWhenItsRunEnds) 
     SharedClient client(*memory_);
     result = Lend(client, kBlock);
   }
-  EXPECT_NE(result->Place(0, 0, kBlock), nullptr);
+  EXPECT_NE(result->Buffer(0, 0, kBlock), nullptr);
   EXPECT_EQ(memory_->held(), kBlock);
   result = nullptr;
   EXPECT_TRUE(Eventually([&] { return memory_->held() == 0; }));

@@ -18,6 +18,7 @@ namespace {
 
 using ::hookwire::testing::AllModels;
 using ::hookwire::testing::EveryModel;
+using ::hookwire::testing::MakeTinyModel;
 using ::hookwire::testing::ModelName;
 using ::hookwire::testing::Pass;
 using ::hookwire::testing::RecordingTap;
@@ -25,6 +26,7 @@ using ::hookwire::testing::SameBits;
 using ::hookwire::testing::Sequences;
 using ::hookwire::testing::ThreeSequences;
 using ::hookwire::testing::TinyModel;
+using ::hookwire::testing::TinyOptions;
 using ::hookwire::testing::TinyVariant;
 using ::hookwire::testing::TryPass;
 using ::testing::ElementsAre;
@@ -130,6 +132,31 @@ TEST_P(Visits, AnErrorBetweenLayersEndsThePass) {
   tap.FailAfter(1, late);
   EXPECT_EQ(TryPass(Model(), ThreeSequences(), numerics(), tap).status(), late);
   EXPECT_THAT(tap.layers_done(), ElementsAre(0, 1));
+}
+
+TEST_P(Visits, AnErrorBetweenTwoStepsEndsThePassBeforeTheNext) {
+  RecordingTap all(catalogue());
+  Pass(Model(), ThreeSequences(), numerics(), all);
+  ASSERT_GT(all.steps(), 10 * Model().config().n_layers());
+  const absl::Status cancelled = absl::CancelledError("the client went away");
+  // The steps of `reference` are the same, and its passes slow.
+  for (int step = 0; step < all.steps(); step += reference() ? 11 : 1) {
+    RecordingTap tap(catalogue());
+    tap.FailBeforeStep(step, cancelled);
+    EXPECT_EQ(TryPass(Model(), ThreeSequences(), numerics(), tap).status(), cancelled) << step;
+    EXPECT_EQ(tap.steps(), step + 1);
+  }
+}
+
+TEST(Steps, EachBlockOfLogitsIsOne) {
+  const auto steps = [](int64_t max_logits_bytes) {
+    const auto model = MakeTinyModel({}, {.dtype = {}, .max_logits_bytes = max_logits_bytes});
+    RecordingTap tap(model->catalogue());
+    Pass(*model, {std::vector<int64_t>(12, 5)}, Numerics::kFast, tap);
+    return tap.steps();
+  };
+  const int64_t row = TinyOptions().d_vocab * 4;
+  EXPECT_EQ(steps(3 * row) - steps(12 * row), 3) << "4 blocks of 3 rows in place of one of 12";
 }
 
 TEST_P(Visits, ATapThatChangesShapeOrDtypeIsAnInternalError) {

@@ -55,6 +55,11 @@ RecordingTap& RecordingTap::FailAfter(int layer, absl::Status status) {
   return *this;
 }
 
+RecordingTap& RecordingTap::FailBeforeStep(int step, absl::Status status) {
+  step_failures_[step] = std::move(status);
+  return *this;
+}
+
 bool RecordingTap::Wants(model::HookId hook, int sequence) const {
   const auto it = wanted_.find(hook);
   return it != wanted_.end() && (it->second.empty() || it->second.count(sequence) > 0);
@@ -82,6 +87,11 @@ absl::Status RecordingTap::Visit(model::HookId hook, absl::Span<at::Tensor> valu
     copies.push_back(value.defined() ? value.clone() : at::Tensor());
   }
   return absl::OkStatus();
+}
+
+absl::Status RecordingTap::BetweenSteps() {
+  const auto it = step_failures_.find(steps_++);
+  return it == step_failures_.end() ? absl::OkStatus() : it->second;
 }
 
 absl::Status RecordingTap::LayerDone(int layer) {

@@ -37,15 +37,20 @@ class RecordingTap final : public model::Tap {
   // Ends the pass at this hook point, or after this layer.
   RecordingTap& FailAt(const std::string& name, absl::Status status);
   RecordingTap& FailAfter(int layer, absl::Status status);
+  // Ends the pass before step number `step`, from 0, of the whole pass.
+  RecordingTap& FailBeforeStep(int step, absl::Status status);
 
   bool Wants(model::HookId hook) const override { return wanted_.count(hook) > 0; }
   bool Wants(model::HookId hook, int sequence) const override;
   absl::Status Visit(model::HookId hook, absl::Span<at::Tensor> values) override;
+  absl::Status BetweenSteps() override;
   absl::Status LayerDone(int layer) override;
 
   // Hook points in the order of their visits, and layers in the order in which they were done.
   const std::vector<model::HookId>& visited() const { return visited_; }
   const std::vector<int>& layers_done() const { return layers_done_; }
+  // How many times the pass came to a step.
+  int steps() const { return steps_; }
   // The value after the visit; undefined where the sequence was not shown.
   const at::Tensor& Seen(const std::string& name, int sequence = 0) const;
   const std::map<model::HookId, std::vector<at::Tensor>>& seen() const { return seen_; }
@@ -64,6 +69,8 @@ class RecordingTap final : public model::Tap {
   std::map<model::HookId, std::vector<WriteRule>> writes_;
   std::map<model::HookId, absl::Status> failures_;
   std::map<int, absl::Status> layer_failures_;
+  std::map<int, absl::Status> step_failures_;
+  int steps_ = 0;
   std::vector<model::HookId> visited_;
   std::vector<int> layers_done_;
   std::map<model::HookId, std::vector<at::Tensor>> seen_;

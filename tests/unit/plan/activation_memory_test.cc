@@ -8,25 +8,20 @@
 
 #include "gtest/gtest.h"
 #include "server/execute/executor.h"
+#include "tests/unit/support/bare_output.h"
 #include "tests/unit/support/run_specs.h"
 #include "tests/unit/support/watched_allocator.h"
 
 namespace hookwire::server {
 namespace {
 
+using hookwire::testing::BareOutput;
 using hookwire::testing::MustPlan;
 using hookwire::testing::Spec;
 using hookwire::testing::TinyModel;
 using hookwire::testing::TinyVariant;
 using hookwire::testing::Tokens;
 using hookwire::testing::WatchedAllocator;
-
-// Keeps nothing.
-class Drain final : public TensorSink {
- public:
-  absl::Status Emit(uint32_t, uint64_t, at::Tensor) override { return absl::OkStatus(); }
-  absl::Status Progress(int) override { return absl::OkStatus(); }
-};
 
 using Case = std::tuple<TinyVariant, std::string, model::Numerics>;
 class ActivationMemory : public ::testing::TestWithParam<Case> {};
@@ -58,10 +53,10 @@ TEST_P(ActivationMemory, IsBoundedAndNotByFar) {
       std::vector<int> all(plan->sequences.size());
       std::iota(all.begin(), all.end(), 0);
       const uint64_t bound = ActivationBytes(model, numerics, *plan, all);
-      Drain sink;
+      BareOutput output;
       WatchedAllocator allocator;
       WatchedAllocator::Reset();
-      const auto report = Executor(model, {.numerics = numerics}).Execute(*plan, sink);
+      const auto report = Executor(model, {.numerics = numerics}).Execute(*plan, output);
       ASSERT_TRUE(report.ok()) << report.status();
       const uint64_t seen = WatchedAllocator::Peak();
       EXPECT_LE(seen, bound) << want << " for " << shape;

@@ -13,6 +13,9 @@
 #include <thread>
 
 #include "absl/synchronization/notification.h"
+#include "server/errors/status_macros.h"
+#include "server/local/shared_memory.h"
+#include "tests/unit/local/shared_client.h"
 #include "tests/unit/rpc/service_fixture.h"
 
 namespace hookwire::server {
@@ -29,11 +32,11 @@ class RunCallTest : public ServiceTest {
     return request;
   }
 
-  // Emits large tensors until the sink fails.
-  absl::StatusOr<ExecutionReport> EmitForEver(TensorSink& sink) {
+  // Emits large tensors until the output fails.
+  absl::StatusOr<ExecutionReport> EmitForEver(RunOutput& output) {
     started_.Notify();
     for (uint32_t i = 0;; ++i) {
-      const absl::Status status = sink.Emit(i, 0, at::zeros({kLarge}, at::kByte));
+      const absl::Status status = output.Emit(i, 0, at::zeros({kLarge}, at::kByte), [](bool) {});
       if (!status.ok()) {
         failure_ = status;
         failed_.Notify();
@@ -42,11 +45,11 @@ class RunCallTest : public ServiceTest {
     }
   }
 
-  // Holds the worker until the test lets it go on, or the sink fails.
-  absl::StatusOr<ExecutionReport> Hold(TensorSink& sink) {
+  // Holds the worker until the test lets it go on, or the output fails.
+  absl::StatusOr<ExecutionReport> Hold(RunOutput& output) {
     if (!started_.HasBeenNotified()) started_.Notify();
     while (!go_on_.WaitForNotificationWithTimeout(absl::Milliseconds(1))) {
-      if (absl::Status status = sink.Progress(1); !status.ok()) return status;
+      if (absl::Status status = output.Progress(1); !status.ok()) return status;
     }
     return ExecutionReport{};
   }
@@ -54,13 +57,13 @@ class RunCallTest : public ServiceTest {
   Settings EmittingForEver() {
     return {.budget = 4 * kLarge,
             .directory = "",
-            .execute = [this](const RunPlan&, TensorSink& sink) { return EmitForEver(sink); }};
+            .execute = [this](const RunPlan&, RunOutput& output) { return EmitForEver(output); }};
   }
 
   Settings Holding(size_t max_queue = 4) {
     return {.max_queue = max_queue,
             .directory = "",
-            .execute = [this](const RunPlan&, TensorSink& sink) { return Hold(sink); }};
+            .execute = [this](const RunPlan&, RunOutput& output) { return Hold(output); }};
   }
 
   absl::Notification started_;
@@ -211,7 +214,7 @@ TEST_F(RunCallTest, AbandoningTellsARunningRunThatTheServerEnds) {
 }
 
 TEST_F(RunCallTest, AFailureOfTheExecutorReachesTheClient) {
-  StartServer({.directory = "", .execute = [](const RunPlan&, TensorSink&) {
+  StartServer({.directory = "", .execute = [](const RunPlan&, RunOutput&) {
                  return absl::StatusOr<ExecutionReport>(absl::InternalError("it broke"));
                }});
   const Result result = Run(GoodRequest());
@@ -221,10 +224,10 @@ TEST_F(RunCallTest, AFailureOfTheExecutorReachesTheClient) {
 }
 
 TEST_F(RunCallTest, ALargeResultArrivesWhole) {
-  StartServer({.budget = kLarge, .directory = "", .execute = [](const RunPlan&, TensorSink& sink) {
+  StartServer({.budget = kLarge, .directory = "", .execute = [](const RunPlan&, RunOutput& output) {
                  for (uint32_t i = 0; i < 10; ++i) {
                    at::Tensor tensor = at::full({kLarge}, static_cast<int64_t>(i), at::kByte);
-                   if (absl::Status status = sink.Emit(i, 0, tensor); !status.ok()) {
+                   if (absl::Status status = output.Emit(i, 0, tensor, [](bool) {}); !status.ok()) {
                      return absl::StatusOr<ExecutionReport>(status);
                    }
                  }
@@ -236,6 +239,45 @@ TEST_F(RunCallTest, ALargeResultArrivesWhole) {
   for (const auto& [index, bytes] : result.tensors) {
     EXPECT_EQ(bytes, std::string(kLarge, static_cast<char>(index)));
   }
+}
+
+TEST_F(RunCallTest, WhereSharedMemoryRunsOutASharedPassStillWaitsForNoReader) {
+  const RealClock clock;
+  auto memory = SharedMemory::Create({.max_bytes = 64u << 20, .min_result_bytes = 1}, clock);
+  ASSERT_TRUE(memory.ok()) << memory.status();
+  const SharedClient client(**memory);
+  int waits = 0;
+  int in_messages = 0;
+  Settings settings;
+  settings.shared_memory = memory->get();
+  settings.budget = 1 << 20;
+  settings.paced = 1 << 16;  // 8 bytes without a reservation
+  settings.execute = [&](const RunPlan& plan,
+                         RunOutput& output) -> absl::StatusOr<ExecutionReport> {
+    for (const CapturePlan& capture : plan.captures) {
+      for (const TensorPlan& tensor : capture.tensors) {
+        at::Tensor values = at::ones(tensor.shape, capture.dtype);
+        // As if the system refused memory for every other tensor.
+        if (tensor.index % 2 == 0) {
+          uint8_t* const buffer = output.Buffer(tensor.index, 0, tensor.bytes);
+          values = at::from_blob(buffer, values.sizes(), values.options()).copy_(values);
+        } else {
+          ++in_messages;
+        }
+        HOOKWIRE_RETURN_IF_ERROR(output.Emit(tensor.index, 0, std::move(values),
+                                             [&](bool begins) { waits += begins ? 1 : 0; }));
+      }
+    }
+    return ExecutionReport{};
+  };
+  StartServer(settings);
+  v1::RunRequest request = GoodRequest();
+  request.mutable_spec()->set_shared_memory_token(client.token());
+  const Result result = Run(request);
+  ASSERT_TRUE(result.status.ok()) << result.status.error_message();
+  EXPECT_TRUE(result.accepted.shared_memory());
+  EXPECT_GE(in_messages, 2);
+  EXPECT_EQ(waits, 0);
 }
 
 }  // namespace

@@ -35,6 +35,8 @@ class ServiceTest : public ::testing::Test {
 
   struct Settings {
     uint64_t budget = 64u << 20;
+    // Among how many results without a reservation half of it is split.
+    int paced = 1;
     size_t max_queue = 4;
     absl::Duration stall_timeout = absl::Seconds(60);
     std::string directory;
@@ -44,7 +46,7 @@ class ServiceTest : public ::testing::Test {
     // Instead of the model's own.
     const model::Parameters* parameters = nullptr;
     // Instead of the model's own: runs one run at a time.
-    std::function<absl::StatusOr<ExecutionReport>(const RunPlan&, TensorSink&)> execute;
+    std::function<absl::StatusOr<ExecutionReport>(const RunPlan&, RunOutput&)> execute;
     ListenAddress listen = {"127.0.0.1", 0};
     SharedMemory* shared_memory = nullptr;
     // Of the weight files.
@@ -159,15 +161,15 @@ class ServiceTest : public ::testing::Test {
   struct Parts {
     explicit Parts(const Settings& settings)
         : guard(settings.change),
-          budget(ByteBudget::Create(settings.budget)),
+          budget(ByteBudget::Create(settings.budget, settings.paced)),
           streams(settings.stall_timeout, clock),
           scheduler(
               {.max_queue = settings.max_queue, .on_worker_start = [] {}},
               [this, execute = settings.execute](absl::Span<const BatchedRun> runs,
-                                                 BatchObserver& observer) {
-                if (!execute) return executor.Execute(runs, observer);
+                                                 BatchContext& context) {
+                if (!execute) return executor.Execute(runs, context);
                 for (size_t i = 0; i < runs.size(); ++i) {
-                  observer.Done(i, execute(*runs[i].plan, *runs[i].sink));
+                  context.Done(i, execute(*runs[i].plan, *runs[i].output));
                 }
               },
               clock),

@@ -43,7 +43,7 @@ TEST_F(WeightsChangeTest, RunsAreRefused) {
 }
 
 TEST_F(WeightsChangeTest, ARunMeanwhileGetsNoReceipt) {
-  settings_.execute = [this](const RunPlan&, TensorSink&) {
+  settings_.execute = [this](const RunPlan&, RunOutput&) {
     changed_ = true;
     return ExecutionReport();
   };
@@ -55,9 +55,9 @@ TEST_F(WeightsChangeTest, ARunMeanwhileGetsNoReceipt) {
 
 TEST_F(WeightsChangeTest, ARunMeanwhileEndsBetweenLayers) {
   std::atomic<int> layers = 0;
-  settings_.execute = [&](const RunPlan&, TensorSink& sink) -> absl::StatusOr<ExecutionReport> {
+  settings_.execute = [&](const RunPlan&, RunOutput& output) -> absl::StatusOr<ExecutionReport> {
     while (layers < 10) {
-      if (absl::Status status = sink.Progress(++layers); !status.ok()) return status;
+      if (absl::Status status = output.Progress(++layers); !status.ok()) return status;
       if (layers < 3) continue;
       changed_ = true;
       EXPECT_FALSE(parts_->guard.Check().ok());  // as the watch does

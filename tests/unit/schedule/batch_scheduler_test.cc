@@ -14,6 +14,7 @@
 #include "absl/synchronization/notification.h"
 #include "absl/time/clock.h"
 #include "server/errors/errors.h"
+#include "server/execute/emitter.h"
 #include "tests/unit/schedule/fake_output.h"
 #include "tests/unit/support/fake_clock.h"
 
@@ -27,7 +28,7 @@ using ::testing::UnorderedElementsAre;
 // An executor that waits in each pass until the test lets it go on.
 class Gate {
  public:
-  void Pass(absl::Span<const BatchedRun> runs, BatchObserver& observer) {
+  void Pass(absl::Span<const BatchedRun> runs, BatchContext& context) {
     {
       absl::MutexLock lock(&mutex_);
       std::vector<uint64_t> tokens;
@@ -38,18 +39,18 @@ class Gate {
           this));
       --permits_;
     }
-    for (int i = 0; i < layers; ++i) observer.BetweenLayers();
+    for (int i = 0; i < layers; ++i) context.BetweenLayers();
     uint64_t tokens = 0;
     for (const BatchedRun& run : runs) tokens += run.plan->total_tokens;
     on_start(tokens);
     for (int i = 0; i < steps; ++i) {
       on_step(tokens);
-      observer.BetweenSteps();
+      context.BetweenSteps();
     }
     for (size_t i = 0; i < runs.size(); ++i) {
       ExecutionReport report;
       report.tensors = runs[i].plan->total_tokens;
-      observer.Done(i, std::move(report));
+      context.Done(i, std::move(report));
     }
   }
 
@@ -92,8 +93,8 @@ class BatchSchedulerTest : public testing::Test {
   void Start(BatchScheduler::Options options, Gate& gate) {
     scheduler_ = std::make_unique<BatchScheduler>(
         std::move(options),
-        [&gate](absl::Span<const BatchedRun> runs, BatchObserver& observer) {
-          gate.Pass(runs, observer);
+        [&gate](absl::Span<const BatchedRun> runs, BatchContext& context) {
+          gate.Pass(runs, context);
         },
         clock_);
   }
@@ -129,9 +130,9 @@ TEST_F(BatchSchedulerTest, RunsThatWaitShareAPass) {
   const RunOutcome& outcome = outputs_[3]->Wait();
   EXPECT_TRUE(outcome.status.ok());
   EXPECT_EQ(outcome.report.tensors, 3u);
-  EXPECT_EQ(outcome.batch_runs, 3u);
-  EXPECT_EQ(outcome.batch_sequences, 3u);
-  EXPECT_EQ(outcome.batch_tokens, 6u);
+  EXPECT_EQ(outcome.batch.runs, 3u);
+  EXPECT_EQ(outcome.batch.sequences, 3u);
+  EXPECT_EQ(outcome.batch.tokens, 6u);
   ASSERT_EQ(gate_.started().size(), 2u);
   EXPECT_THAT(gate_.started()[1], UnorderedElementsAre(1, 2, 3));
 }
@@ -198,6 +199,56 @@ TEST_F(BatchSchedulerTest, WithoutRoomNobodyIsAskedAgainAndAgain) {
   ASSERT_TRUE(scheduler_->Enqueue(run).ok());
   absl::SleepFor(absl::Milliseconds(50));
   EXPECT_EQ(outputs_[0]->asked_for_room, 1);
+}
+
+TEST(BatchScheduler, TellsTheBatchInWhichARunWasComputed) {
+  FakeClock clock;
+  absl::Notification all_wait;
+  std::vector<std::shared_ptr<FakeOutput>> outputs;
+  // The first pass fails after 5 s; the last run then takes 2 s alone, and the others 3 s together.
+  BatchScheduler scheduler(
+      {},
+      [&](absl::Span<const BatchedRun> runs, BatchContext& context) {
+        all_wait.WaitForNotification();
+        if (runs.size() == 1) return context.Done(0, ExecutionReport{});
+        const size_t all[] = {0, 1, 2};
+        context.Begin(all);
+        clock.Advance(absl::Seconds(5));
+        const size_t last[] = {2};
+        context.Begin(last);
+        clock.Advance(absl::Seconds(2));
+        context.Done(2, ExecutionReport{});
+        const size_t others[] = {0, 1};
+        context.Begin(others);
+        clock.Advance(absl::Seconds(3));
+        context.Done(0, ExecutionReport{});
+        context.Done(1, absl::InternalError("broke"));
+      },
+      clock);
+  for (const uint64_t tokens : {100, 4, 5, 6}) {
+    outputs.push_back(std::make_shared<FakeOutput>());
+    auto run = MakeRun(std::to_string(tokens), "alice", tokens, outputs.back());
+    ASSERT_TRUE(scheduler.Enqueue(run).ok());
+    if (tokens == 100) outputs.back()->first_asked_for_room.WaitForNotification();
+  }
+  all_wait.Notify();
+  const RunOutcome& untroubled = outputs[0]->Wait();
+  EXPECT_EQ(untroubled.batch.runs, 1u);
+  EXPECT_EQ(untroubled.batch.tokens, 100u);
+  EXPECT_EQ(untroubled.repeats, 0u);
+  const RunOutcome& alone = outputs[3]->Wait();
+  EXPECT_EQ(alone.batch.runs, 1u);
+  EXPECT_EQ(alone.batch.sequences, 1u);
+  EXPECT_EQ(alone.batch.tokens, 6u);
+  EXPECT_EQ(alone.repeats, 1u);
+  EXPECT_EQ(alone.computed, absl::Seconds(2));
+  EXPECT_EQ(alone.queued, absl::ZeroDuration());
+  const RunOutcome& together = outputs[1]->Wait();
+  EXPECT_EQ(together.batch.runs, 2u);
+  EXPECT_EQ(together.batch.tokens, 9u);
+  EXPECT_EQ(together.repeats, 1u);
+  EXPECT_EQ(together.computed, absl::Seconds(3));
+  EXPECT_EQ(outputs[2]->Wait().batch.runs, 2u);
 }
 
 TEST_F(BatchSchedulerTest, WaitsForCompanyOnlyWhereTold) {
@@ -346,10 +397,10 @@ TEST_F(BatchSchedulerTest, ARunThatWaitedForTooLongIsEnded) {
   ASSERT_TRUE(Enqueue(1).ok());
   clock_.Advance(absl::Seconds(59));
   ASSERT_TRUE(Enqueue(2).ok());
-  EXPECT_EQ(scheduler_->EndOverdue(clock_.Now()), clock_.Now() + absl::Seconds(1));
+  EXPECT_EQ(scheduler_->LookAtWaiting(clock_.Now()), clock_.Now() + absl::Seconds(1));
   EXPECT_FALSE(outputs_[1]->completed());
   clock_.Advance(absl::Seconds(1));
-  EXPECT_EQ(scheduler_->EndOverdue(clock_.Now()), clock_.Now() + absl::Seconds(59));
+  EXPECT_EQ(scheduler_->LookAtWaiting(clock_.Now()), clock_.Now() + absl::Seconds(59));
   const absl::Status status = outputs_[1]->Wait().status;
   EXPECT_EQ(DetailsOf(status).reason, v1::ERROR_REASON_QUEUE_TIMEOUT);
   EXPECT_TRUE(absl::IsResourceExhausted(status)) << status;
@@ -377,20 +428,23 @@ TEST_F(BatchSchedulerTest, ItsEndCompletesEveryRun) {
   for (const auto& output : outputs_) EXPECT_TRUE(output->completed());
 }
 
-// Passes that touch their runs' sinks.
+// Passes that wait for their runs' clients.
 class WaitingPassTest : public testing::Test {
  protected:
-  static void Execute(absl::Span<const BatchedRun> runs, BatchObserver& observer) {
+  static void Execute(absl::Span<const BatchedRun> runs, BatchContext& context) {
     for (size_t i = 0; i < runs.size(); ++i) {
-      absl::Status status = runs[i].sink->Emit(0, 0, {});
+      Emitter emitter(*runs[i].plan, *runs[i].output, context, i);
+      absl::Status status = runs[i].output->Emit(0, 0, {}, [&context, i](bool waits) {
+        waits ? context.BeginWait(i, BatchContext::WaitFor::kReader) : context.EndWait(i);
+      });
       for (const OpPlan& op : runs[i].plan->ops) {
-        if (status.ok()) status = runs[i].sink->Await(op).status();
+        if (status.ok()) status = emitter.AwaitAnswer(op).status();
       }
-      if (status.ok()) status = runs[i].sink->Progress(1);
+      if (status.ok()) status = emitter.Progress(1);
       if (status.ok()) {
-        observer.Done(i, ExecutionReport{});
+        context.Done(i, ExecutionReport{});
       } else {
-        observer.Done(i, status);
+        context.Done(i, status);
       }
     }
   }
@@ -416,21 +470,31 @@ class WaitingPassTest : public testing::Test {
     EXPECT_TRUE(output->Wait().status.ok());
   }
 
+  WaitingPassTest()
+      : WaitingPassTest({.max_interactive = 2, .max_paced = 2, .hook_timeout = absl::Seconds(30)}) {
+  }
+  explicit WaitingPassTest(BatchScheduler::Options options)
+      : scheduler_(std::move(options), Execute, clock_) {}
+
   FakeClock clock_;
-  BatchScheduler scheduler_{
-      {.max_interactive = 2, .max_paced = 2, .hook_timeout = absl::Seconds(30)}, Execute, clock_};
+  BatchScheduler scheduler_;
 };
 
 TEST(BatchScheduler, TellsNowAndThenThatAPassWaitsForItsReader) {
   FakeClock clock;
   std::atomic<int> waits = 0;
   // Three pieces at once, and three more after a while.
-  const auto execute = [&clock](absl::Span<const BatchedRun> runs, BatchObserver& observer) {
+  const auto execute = [&clock](absl::Span<const BatchedRun> runs, BatchContext& context) {
     for (int round = 0; round < 2; ++round) {
-      for (int i = 0; i < 3; ++i) EXPECT_TRUE(runs[0].sink->Emit(0, 0, {}).ok());
+      for (int i = 0; i < 3; ++i) {
+        const auto waits = [&context](bool begin) {
+          begin ? context.BeginWait(0, BatchContext::WaitFor::kReader) : context.EndWait(0);
+        };
+        EXPECT_TRUE(runs[0].output->Emit(0, 0, {}, waits).ok());
+      }
       clock.Advance(absl::Milliseconds(20));
     }
-    observer.Done(0, ExecutionReport{});
+    context.Done(0, ExecutionReport{});
   };
   BatchScheduler scheduler(
       {.give_back = [&waits] { ++waits; }, .give_back_interval = absl::Milliseconds(20)}, execute,
@@ -450,8 +514,8 @@ TEST(BatchScheduler, TellsNowAndThenThatAPassWaitsForItsReader) {
 TEST(BatchScheduler, GivesMemoryBackOnceNothingHasRunForAWhile) {
   const FakeClock clock;
   std::atomic<int> given_back = 0;
-  const auto execute = [](absl::Span<const BatchedRun>, BatchObserver& observer) {
-    observer.Done(0, ExecutionReport{});
+  const auto execute = [](absl::Span<const BatchedRun>, BatchContext& context) {
+    context.Done(0, ExecutionReport{});
   };
   BatchScheduler scheduler(
       {.give_back = [&given_back] { ++given_back; }, .idle_time = absl::Milliseconds(1)}, execute,
@@ -543,6 +607,186 @@ TEST_F(WaitingPassTest, PlacesAreSharedAmongClients) {
   third->Wait();
 }
 
+TEST_F(WaitingPassTest, ARunThatFoundNoRoomForTooLongIsExecutedInAPacedSlot) {
+  auto output = std::make_shared<FakeOutput>();
+  output->has_room = false;
+  auto run = MakeRun("large", "alice", 1, output);
+  ASSERT_TRUE(scheduler_.Enqueue(run).ok());
+  output->first_asked_for_room.WaitForNotification();
+  clock_.Advance(absl::Milliseconds(999));
+  scheduler_.LookAtWaiting(clock_.Now());
+  ExpectOthersRun();
+  EXPECT_FALSE(output->completed());
+  clock_.Advance(absl::Milliseconds(1));
+  scheduler_.LookAtWaiting(clock_.Now());
+  EXPECT_TRUE(output->Wait().status.ok());
+  EXPECT_EQ(output->Wait().queued, absl::Seconds(1));
+}
+
+TEST_F(WaitingPassTest, ARunThatFoundNoRoomForTooLongClaimsIt) {
+  const auto one = StartPaced("a", "alice");
+  const auto two = StartPaced("b", "bob");
+  one->waits_for_reader.WaitForNotification();
+  two->waits_for_reader.WaitForNotification();
+  auto output = std::make_shared<FakeOutput>();
+  output->has_room = false;
+  auto run = MakeRun("large", "carol", 1, output);
+  ASSERT_TRUE(scheduler_.Enqueue(run).ok());
+  output->first_asked_for_room.WaitForNotification();
+  EXPECT_FALSE(output->claimed.HasBeenNotified());
+  clock_.Advance(absl::Seconds(1));
+  scheduler_.LookAtWaiting(clock_.Now());
+  output->claimed.WaitForNotification();
+  EXPECT_FALSE(output->completed());
+  output->has_room = true;
+  scheduler_.RoomCameFree();
+  EXPECT_TRUE(output->Wait().status.ok());
+  one->has_read.Notify();
+  two->has_read.Notify();
+}
+
+TEST_F(WaitingPassTest, AClientThatHoldsSlotsIsNotPassedOverForEver) {
+  // So that it is not her turn before alice's.
+  for (const char* id : {"x", "y"}) {
+    const auto earlier = StartInteractive(id, "carol");
+    earlier->answer.Notify();
+    earlier->Wait();
+  }
+  const auto first = StartInteractive("a", "alice");
+  const auto second = StartInteractive("b", "bob");
+  first->asked.WaitForNotification();
+  second->asked.WaitForNotification();
+  const auto third = StartInteractive("c", "alice");
+  clock_.Advance(absl::Milliseconds(1));
+  const auto carols = StartInteractive("d", "carol");
+  second->answer.Notify();
+  carols->asked.WaitForNotification();
+  EXPECT_FALSE(third->asked.HasBeenNotified()) << "passed over for a client without a slot";
+  const auto daves = StartInteractive("e", "dave");
+  clock_.Advance(absl::Seconds(1));
+  scheduler_.LookAtWaiting(clock_.Now());
+  carols->answer.Notify();
+  third->asked.WaitForNotification();
+  EXPECT_FALSE(daves->asked.HasBeenNotified()) << "not once more";
+  for (const auto& output : {first, third, daves}) output->answer.Notify();
+  EXPECT_TRUE(daves->Wait().status.ok());
+}
+
+// All passes together work with 10 bytes at most.
+class PassMemoryTest : public WaitingPassTest {
+ protected:
+  PassMemoryTest()
+      : WaitingPassTest({.max_activation_bytes = 10, .hook_timeout = absl::Seconds(30)}) {}
+
+  std::shared_ptr<FakeOutput> Start(const std::string& client, uint64_t bytes, bool paced = false) {
+    auto output = std::make_shared<FakeOutput>();
+    output->fits_buffer = !paced;
+    output->reads_slowly = paced;
+    return Enqueue(MakeRun(client, client, 1, output), bytes, output);
+  }
+  std::shared_ptr<FakeOutput> StartInteractive(const std::string& client, uint64_t bytes) {
+    auto output = std::make_shared<FakeOutput>();
+    return Enqueue(MakeInteractive(client, client, output), bytes, output);
+  }
+
+ private:
+  std::shared_ptr<FakeOutput> Enqueue(std::unique_ptr<QueuedRun> run, uint64_t bytes,
+                                      std::shared_ptr<FakeOutput> output) {
+    auto plan = std::make_shared<RunPlan>(*run->plan);
+    plan->activation_bytes = bytes;
+    run->plan = std::move(plan);
+    // Turns in the order of the calls.
+    clock_.Advance(absl::Milliseconds(1));
+    EXPECT_TRUE(scheduler_.Enqueue(run).ok());
+    return output;
+  }
+};
+
+TEST_F(PassMemoryTest, PassesOfAllLanesStayBelowTheLimitTogether) {
+  const auto paced = Start("paced", 5, /*paced=*/true);
+  paced->waits_for_reader.WaitForNotification();
+  const auto interactive = StartInteractive("interactive", 3);
+  interactive->asked.WaitForNotification();
+  const auto too_large = Start("large", 3);
+  const auto another = StartInteractive("another", 3);
+  const auto fits = Start("small", 2);
+  EXPECT_TRUE(fits->Wait().status.ok());
+  EXPECT_FALSE(too_large->completed());
+  EXPECT_FALSE(another->asked.HasBeenNotified());
+  another->answer.Notify();
+  interactive->answer.Notify();
+  EXPECT_TRUE(too_large->Wait().status.ok());
+  EXPECT_TRUE(another->Wait().status.ok());
+  paced->has_read.Notify();
+  EXPECT_TRUE(paced->Wait().status.ok());
+}
+
+TEST_F(PassMemoryTest, ALargeRunThatWasPassedOverForTooLongIsNotDelayedAnyMore) {
+  const auto paced = Start("paced", 3, /*paced=*/true);
+  paced->waits_for_reader.WaitForNotification();
+  const auto large = Start("large", 8);
+  // Each of these alone fits beside the pass that waits.
+  for (int i = 0; i < 3; ++i) EXPECT_TRUE(Start("small", 3)->Wait().status.ok());
+  EXPECT_FALSE(large->completed());
+  clock_.Advance(absl::Seconds(1));
+  scheduler_.LookAtWaiting(clock_.Now());
+  const auto would_delay = Start("would delay", 3);
+  const auto would_not = Start("would not", 2);
+  EXPECT_TRUE(would_not->Wait().status.ok());
+  EXPECT_FALSE(would_delay->completed());
+  paced->has_read.Notify();
+  EXPECT_TRUE(large->Wait().status.ok());
+  EXPECT_TRUE(would_delay->Wait().status.ok());
+}
+
+TEST_F(PassMemoryTest, RoomThatWasKeptForACancelledRunIsThereForOthers) {
+  const auto paced = Start("paced", 3, /*paced=*/true);
+  paced->waits_for_reader.WaitForNotification();
+  const auto large = Start("large", 8);
+  EXPECT_TRUE(Start("small", 3)->Wait().status.ok());
+  clock_.Advance(absl::Seconds(1));
+  scheduler_.LookAtWaiting(clock_.Now());
+  const auto next = Start("next", 7);
+  EXPECT_TRUE(scheduler_.Cancel("large"));
+  EXPECT_TRUE(next->Wait().status.ok());
+  paced->has_read.Notify();
+}
+
+TEST_F(PassMemoryTest, APassThatWaitsForItsClientGivesItsMemoryUpAfterTheTimeout) {
+  const auto waiting = StartInteractive("debugger", 6);
+  waiting->asked.WaitForNotification();
+  const auto large = Start("large", 8);
+  EXPECT_TRUE(Start("small", 3)->Wait().status.ok());
+  clock_.Advance(absl::Seconds(31));
+  scheduler_.LookAtWaiting(clock_.Now());
+  EXPECT_TRUE(large->Wait().status.ok());
+  const absl::Status ended = waiting->Wait().status;
+  EXPECT_EQ(DetailsOf(ended).reason, v1::ERROR_REASON_HOOK_TIMEOUT);
+  EXPECT_THAT(std::string(ended.message()), testing::HasSubstr("another run needs its memory"));
+}
+
+TEST_F(BatchSchedulerTest, WhatIsExecutedInTheMiddleOfALongPassCountsToo) {
+  gate_.steps = 1;
+  Start({.max_activation_bytes = 10});
+  const auto enqueue = [this](uint64_t tokens, const std::string& client, uint64_t bytes) {
+    auto run = Make(tokens, client);
+    auto plan = std::make_shared<RunPlan>(*run->plan);
+    plan->activation_bytes = bytes;
+    run->plan = std::move(plan);
+    ASSERT_TRUE(scheduler_->Enqueue(run).ok());
+  };
+  enqueue(4000, "long", 7);
+  gate_.WaitForStart(1);
+  enqueue(6, "too large", 4);
+  enqueue(7, "small", 3);
+  gate_.Let(2);
+  outputs_[2]->Wait();
+  gate_.WaitForStart(2);
+  EXPECT_THAT(gate_.started()[1], ElementsAre(7));
+  gate_.Let(1);
+  EXPECT_TRUE(outputs_[1]->Wait().status.ok());
+}
+
 TEST_F(WaitingPassTest, ADeadlineEndsARunBetweenLayers) {
   auto output = std::make_shared<FakeOutput>();
   auto run = MakeInteractive("a", "alice", output);
@@ -559,11 +803,11 @@ TEST(BatchScheduler, PassesOnAFailureAndGoesOn) {
   int calls = 0;
   BatchScheduler scheduler(
       {.max_batch_tokens = 1},
-      [&](absl::Span<const BatchedRun>, BatchObserver& observer) {
+      [&](absl::Span<const BatchedRun>, BatchContext& context) {
         if (++calls == 1) {
-          observer.Done(0, absl::InternalError("broke"));
+          context.Done(0, absl::InternalError("broke"));
         } else {
-          observer.Done(0, ExecutionReport{});
+          context.Done(0, ExecutionReport{});
         }
       },
       clock);
@@ -585,10 +829,10 @@ TEST(BatchScheduler, SetsUpItsThreadsBeforeTheirFirstRun) {
   const auto output = std::make_shared<FakeOutput>();
   BatchScheduler scheduler(
       {.on_worker_start = [] { set_up = true; }},
-      [&](absl::Span<const BatchedRun>, BatchObserver& observer) {
+      [&](absl::Span<const BatchedRun>, BatchContext& context) {
         ready = set_up;
         ran = std::this_thread::get_id();
-        observer.Done(0, ExecutionReport{});
+        context.Done(0, ExecutionReport{});
       },
       clock);
   auto run = MakeRun("a", "alice", 1, output);

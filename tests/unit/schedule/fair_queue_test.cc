@@ -24,9 +24,9 @@ class FairQueueTest : public testing::Test {
     run->priority = priority;
     run->weight = weight;
     time_ += absl::Seconds(1);
-    queue_.Push({std::move(run), time_});
+    queue_.Push({.run = std::move(run), .enqueued = time_});
   }
-  static bool Any(const QueuedRun&) { return true; }
+  static bool Any(const WaitingRun&) { return true; }
   std::string Pop() {
     const auto waiting = queue_.Pop(Any);
     return waiting ? waiting->run->id : "";
@@ -102,7 +102,7 @@ TEST_F(FairQueueTest, ARunThatDoesNotFitIsPassedOverAndKeepsItsTurn) {
   Push("large", "alice", 100);
   Push("small", "bob", 1);
   Push("small too", "bob", 1);
-  const auto small_ones = [](const QueuedRun& run) { return run.plan->total_tokens < 10; };
+  const auto small_ones = [](const WaitingRun& run) { return run.run->plan->total_tokens < 10; };
   EXPECT_EQ(queue_.Pop(small_ones)->run->id, "small");
   EXPECT_EQ(Pop(), "large");
   EXPECT_EQ(Pop(), "small too");
@@ -111,7 +111,7 @@ TEST_F(FairQueueTest, ARunThatDoesNotFitIsPassedOverAndKeepsItsTurn) {
 TEST_F(FairQueueTest, NobodyOvertakesHisOwnRunThatDoesNotFit) {
   Push("large", "alice", 100);
   Push("small", "alice", 1);
-  EXPECT_FALSE(queue_.Pop([](const QueuedRun& run) { return run.plan->total_tokens < 10; }));
+  EXPECT_FALSE(queue_.Pop([](const WaitingRun& run) { return run.run->plan->total_tokens < 10; }));
 }
 
 TEST_F(FairQueueTest, SendingOneByOneIsNoAdvantage) {

@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/synchronization/notification.h"
 #include "absl/time/time.h"
 #include "server/schedule/scheduler.h"
@@ -21,8 +22,9 @@ namespace hookwire::server {
 class FakeOutput final : public RunOutput {
  public:
   bool FitsBuffer() const override { return fits_buffer; }
-  bool Reserve() override {
-    ++asked_for_room;
+  bool Reserve(bool claim) override {
+    if (asked_for_room++ == 0) first_asked_for_room.Notify();
+    if (claim && !std::exchange(claims_, true)) claimed.Notify();
     return has_room;
   }
   absl::Status Emit(uint32_t, uint64_t, at::Tensor, absl::FunctionRef<void(bool)> waits) override {
@@ -36,6 +38,7 @@ class FakeOutput final : public RunOutput {
     return absl::OkStatus();
   }
   absl::Status Progress(int) override { return absl::OkStatus(); }
+  absl::Status status() const override { return absl::OkStatus(); }
   absl::StatusOr<std::vector<at::Tensor>> AwaitAnswer(
       const OpPlan&, absl::FunctionRef<absl::Status()> keep_waiting) override {
     asked.Notify();
@@ -59,6 +62,9 @@ class FakeOutput final : public RunOutput {
   bool fits_buffer = true;
   std::atomic<bool> has_room = true;
   std::atomic<int> asked_for_room = 0;
+  absl::Notification first_asked_for_room;
+  // Room that comes free was to be kept for it.
+  absl::Notification claimed;
   bool reads_slowly = false;
   // Each time, and for no time.
   bool waits_again = false;
@@ -66,6 +72,8 @@ class FakeOutput final : public RunOutput {
   absl::Notification asked, answer;
 
  private:
+  // Under the scheduler's mutex.
+  bool claims_ = false;
   RunOutcome outcome_;
   absl::Notification completed_;
 };

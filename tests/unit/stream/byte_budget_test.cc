@@ -3,8 +3,10 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <deque>
 #include <memory>
 #include <optional>
+#include <string>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -91,6 +93,81 @@ TEST(ByteBudget, SlowReadersLeaveRoomForThoseThatComeLater) {
   EXPECT_EQ(budget->held(), 200u + 100 + 50 + 25);
   EXPECT_TRUE(budget->Open(10, "late")->Reserve());
   EXPECT_FALSE(budget->Open(1, "a")->Reserve());
+}
+
+TEST(ByteBudget, WhatIsReservedAfterAClaimLeavesRoomForTheClaimant) {
+  const auto budget = ByteBudget::Create(400);
+  auto before = budget->Open(50, "before");
+  ASSERT_TRUE(before->Reserve());
+  const auto large = budget->Open(80, "large");
+  // It needs 80, and as much again for others, of 200.
+  EXPECT_FALSE(large->Reserve(/*claim=*/true));
+  const auto after = budget->Open(30, "after");
+  EXPECT_TRUE(after->Reserve()) << "30 + 2 * 80 fit";
+  const auto late = budget->Open(20, "late");
+  EXPECT_FALSE(late->Reserve()) << "30 + 20 + 2 * 80 do not";
+  EXPECT_TRUE(budget->Open(0, "nothing")->Reserve());
+  EXPECT_FALSE(large->Reserve(/*claim=*/true));
+  before.reset();
+  EXPECT_TRUE(large->Reserve(/*claim=*/true));
+  EXPECT_TRUE(late->Reserve());
+}
+
+TEST(ByteBudget, ALargeResultFindsRoomBesideASteadyFlowOfSmallOnes) {
+  constexpr uint64_t kMiB = 1 << 20;
+  const auto budget = ByteBudget::Create(256 * kMiB, 8);
+  const auto large = budget->Open(60 * kMiB, "large");
+  std::deque<std::shared_ptr<ByteBudget::Account>> small;
+  // Of 16 clients, one result after another: as the oldest has been read, a new one comes.
+  int number = 0;
+  const auto next = [&] {
+    auto account = budget->Open(2 * kMiB, std::to_string(number++ % 16));
+    if (account->Reserve()) small.push_back(std::move(account));
+  };
+  for (int i = 0; i < 16; ++i) next();
+  for (int i = 0; i < 100; ++i) {
+    EXPECT_FALSE(large->Reserve()) << "for ever";
+    small.pop_front();
+    next();
+  }
+  int steps = 0;
+  while (!large->Reserve(/*claim=*/true)) {
+    ASSERT_LT(++steps, 17) << "once all that was reserved before has been read";
+    small.pop_front();
+    next();
+  }
+  EXPECT_GT(steps, 0);
+}
+
+TEST(ByteBudget, AClaimEndsWithItsAccountOrWithoutFurtherInterest) {
+  const auto budget = ByteBudget::Create(400);
+  const auto before = budget->Open(50, "before");
+  ASSERT_TRUE(before->Reserve());
+  int calls = 0;
+  budget->NotifyRoom([&calls] { ++calls; });
+  const auto other = budget->Open(60, "other");
+  {
+    const auto large = budget->Open(80, "large");
+    EXPECT_FALSE(large->Reserve(/*claim=*/true));
+    EXPECT_FALSE(other->Reserve());
+    EXPECT_FALSE(large->Reserve()) << "it goes another way";
+    EXPECT_TRUE(other->Reserve());
+    other->EndReservation();
+    calls = 0;
+    EXPECT_FALSE(large->Reserve(/*claim=*/true));
+  }
+  EXPECT_EQ(calls, 1);
+  EXPECT_TRUE(budget->Open(60, "other")->Reserve());
+  budget->NotifyRoom(nullptr);
+}
+
+TEST(ByteBudget, WhoHoldsReservationsHasNoClaim) {
+  const auto budget = ByteBudget::Create(400);
+  const auto own = budget->Open(50, "slow reader");
+  ASSERT_TRUE(own->Reserve());
+  const auto more = budget->Open(90, "slow reader");
+  EXPECT_FALSE(more->Reserve(/*claim=*/true)) << "it waits for its own client";
+  EXPECT_TRUE(budget->Open(70, "other")->Reserve());
 }
 
 TEST(ByteBudget, TellsWhenAReservationShrinks) {

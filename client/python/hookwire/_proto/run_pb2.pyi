@@ -241,7 +241,7 @@ class PlannedTensor(_message.Message):
     def __init__(self, sequence: _Optional[int] = ..., shape: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class Receipt(_message.Message):
-    __slots__ = ("run_id", "weights_digest", "build", "device", "dtype", "numerics", "threads", "batch_sequences", "batch_tokens", "tensors", "bytes", "n_layers_run", "queue_us", "compute_us", "non_finite", "batch_runs", "stream_us")
+    __slots__ = ("run_id", "weights_digest", "build", "device", "dtype", "numerics", "threads", "batch_sequences", "batch_tokens", "tensors", "bytes", "n_layers_run", "queue_us", "compute_us", "non_finite", "batch_runs", "stream_us", "repeats")
     RUN_ID_FIELD_NUMBER: _ClassVar[int]
     WEIGHTS_DIGEST_FIELD_NUMBER: _ClassVar[int]
     BUILD_FIELD_NUMBER: _ClassVar[int]
@@ -259,6 +259,7 @@ class Receipt(_message.Message):
     NON_FINITE_FIELD_NUMBER: _ClassVar[int]
     BATCH_RUNS_FIELD_NUMBER: _ClassVar[int]
     STREAM_US_FIELD_NUMBER: _ClassVar[int]
+    REPEATS_FIELD_NUMBER: _ClassVar[int]
     run_id: str
     weights_digest: str
     build: str
@@ -276,7 +277,8 @@ class Receipt(_message.Message):
     non_finite: _containers.RepeatedCompositeFieldContainer[NonFinite]
     batch_runs: int
     stream_us: int
-    def __init__(self, run_id: _Optional[str] = ..., weights_digest: _Optional[str] = ..., build: _Optional[str] = ..., device: _Optional[str] = ..., dtype: _Optional[_Union[_tensor_pb2.Dtype, str]] = ..., numerics: _Optional[_Union[_model_pb2.Numerics, str]] = ..., threads: _Optional[int] = ..., batch_sequences: _Optional[int] = ..., batch_tokens: _Optional[int] = ..., tensors: _Optional[int] = ..., bytes: _Optional[int] = ..., n_layers_run: _Optional[int] = ..., queue_us: _Optional[int] = ..., compute_us: _Optional[int] = ..., non_finite: _Optional[_Iterable[_Union[NonFinite, _Mapping]]] = ..., batch_runs: _Optional[int] = ..., stream_us: _Optional[int] = ...) -> None: ...
+    repeats: int
+    def __init__(self, run_id: _Optional[str] = ..., weights_digest: _Optional[str] = ..., build: _Optional[str] = ..., device: _Optional[str] = ..., dtype: _Optional[_Union[_tensor_pb2.Dtype, str]] = ..., numerics: _Optional[_Union[_model_pb2.Numerics, str]] = ..., threads: _Optional[int] = ..., batch_sequences: _Optional[int] = ..., batch_tokens: _Optional[int] = ..., tensors: _Optional[int] = ..., bytes: _Optional[int] = ..., n_layers_run: _Optional[int] = ..., queue_us: _Optional[int] = ..., compute_us: _Optional[int] = ..., non_finite: _Optional[_Iterable[_Union[NonFinite, _Mapping]]] = ..., batch_runs: _Optional[int] = ..., stream_us: _Optional[int] = ..., repeats: _Optional[int] = ...) -> None: ...
 
 class NonFinite(_message.Message):
     __slots__ = ("hook", "sequence", "nan", "inf")

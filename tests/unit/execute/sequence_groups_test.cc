@@ -1,4 +1,4 @@
-#include "server/plan/pass.h"
+#include "server/plan/sequence_groups.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -10,7 +10,7 @@
 
 #include "model/numerics.h"
 #include "server/execute/executor.h"
-#include "tests/unit/execute/recording_sink.h"
+#include "tests/unit/execute/recording_output.h"
 #include "tests/unit/support/run_specs.h"
 #include "tests/unit/support/tiny_model.h"
 
@@ -40,7 +40,8 @@ void Copy(RunPlan& plan, int from, int to) {
 
 std::vector<std::vector<int>> Split(const RunPlan& plan, int64_t max_tokens) {
   std::vector<std::vector<int>> out;
-  for (const Pass& pass : SplitIntoPasses(plan, max_tokens)) out.push_back(pass.sequences);
+  for (const SequenceGroup& group : GroupSequences(plan, max_tokens))
+    out.push_back(group.sequences);
   return out;
 }
 
@@ -62,11 +63,12 @@ TEST(Passes, KeepTogetherWhatIsCopiedBetween) {
 TEST(Passes, KnowWhereEachSequenceIs) {
   RunPlan plan = Lengths({4, 4, 4});
   Copy(plan, 0, 2);
-  const std::vector<Pass> passes = SplitIntoPasses(plan, 4);
-  EXPECT_THAT(passes[0].places, ElementsAre(0, Pass::kElsewhere, 1));
-  EXPECT_THAT(passes[1].places, ElementsAre(Pass::kElsewhere, 0, Pass::kElsewhere));
-  EXPECT_EQ(passes[1].number, 1);
-  EXPECT_EQ(passes[1].count, 2);
+  const std::vector<SequenceGroup> groups = GroupSequences(plan, 4);
+  EXPECT_THAT(groups[0].indices, ElementsAre(0, SequenceGroup::kElsewhere, 1));
+  EXPECT_THAT(groups[1].indices,
+              ElementsAre(SequenceGroup::kElsewhere, 0, SequenceGroup::kElsewhere));
+  EXPECT_EQ(groups[1].number, 1);
+  EXPECT_EQ(groups[1].count, 2);
 }
 
 // Everything that a run can ask for, over four sequences, two of which are tied to each other.
@@ -103,8 +105,8 @@ TEST(Passes, GiveTheBitsOfOneInReference) {
   const Finished one = RunToEnd(FourSequences(), TinyModel(), options);
   options.max_batch_tokens = 1;
   const Finished several = RunToEnd(FourSequences(), TinyModel(), options);
-  ASSERT_EQ(several.sink.tensors.size(), one.sink.tensors.size());
-  for (const auto& [index, tensor] : one.sink.tensors) {
+  ASSERT_EQ(several.output.tensors.size(), one.output.tensors.size());
+  for (const auto& [index, tensor] : one.output.tensors) {
     EXPECT_TRUE(tensor.equal(several[index])) << index;
   }
   EXPECT_EQ(several.report.bytes, one.report.bytes);
@@ -113,7 +115,7 @@ TEST(Passes, GiveTheBitsOfOneInReference) {
 
 TEST(Passes, AddUpToTheProgressOfOne) {
   const Finished several = RunToEnd(FourSequences(), TinyModel(), {.max_batch_tokens = 1});
-  const std::vector<int>& progress = several.sink.progress;
+  const std::vector<int>& progress = several.output.progress;
   EXPECT_TRUE(std::is_sorted(progress.begin(), progress.end()));
   EXPECT_EQ(progress.size(), 3u * static_cast<size_t>(several.plan->n_layers_run));
   EXPECT_EQ(progress.back(), several.plan->n_layers_run);

@@ -1,4 +1,4 @@
-// Tensors that are made where the sink wants them are those that it would get otherwise.
+// Tensors that are written into the output's own buffers are those that it would get otherwise.
 #include <ATen/ops/arange.h>
 
 #include <cstdint>
@@ -9,7 +9,7 @@
 
 #include "gtest/gtest.h"
 #include "server/execute/emitter.h"
-#include "tests/unit/execute/recording_sink.h"
+#include "tests/unit/execute/recording_output.h"
 
 namespace hookwire::server {
 namespace {
@@ -22,20 +22,21 @@ using hookwire::testing::TinyModel;
 using hookwire::testing::TinyVariant;
 
 // Memory for each tensor of a plan, and what has been given.
-class PlacingSink final : public TensorSink {
+class BufferOutput final : public hookwire::testing::BareOutput {
  public:
-  explicit PlacingSink(const RunPlan& plan) {
+  explicit BufferOutput(const RunPlan& plan) {
     for (const CapturePlan& capture : plan.captures) Add(capture.tensors);
     for (const OutputPlan& output : plan.outputs) Add(output.tensors);
   }
 
-  uint8_t* Place(uint32_t index, uint64_t offset, uint64_t bytes) override {
+  uint8_t* Buffer(uint32_t index, uint64_t offset, uint64_t bytes) override {
     std::vector<uint8_t>& memory = memory_.at(index);
     EXPECT_LE(offset + bytes, memory.size());
     return memory.data() + offset;
   }
 
-  absl::Status Emit(uint32_t index, uint64_t offset, at::Tensor tensor) override {
+  absl::Status Emit(uint32_t index, uint64_t offset, at::Tensor tensor,
+                    absl::FunctionRef<void(bool)> /*waits*/) override {
     EXPECT_EQ(offset, given[index]) << "tensor " << index << " does not go on where it was";
     if (tensor.nbytes() != 0) {
       EXPECT_EQ(tensor.const_data_ptr(), memory_.at(index).data() + offset);
@@ -56,7 +57,7 @@ class PlacingSink final : public TensorSink {
   void Add(const std::vector<TensorPlan>& tensors) {
     for (const TensorPlan& tensor : tensors) {
       std::vector<uint8_t>& memory = memory_[tensor.index];
-      // A place that is not null, for a tensor of no bytes too.
+      // A buffer that is not null, for a tensor of no bytes too.
       memory.reserve(tensor.bytes + 1);
       memory.resize(tensor.bytes);
     }
@@ -69,8 +70,8 @@ void ExpectTheSame(const v1::RunSpec& spec, const model::TextModel& model,
                    const Executor::Options& options = {}) {
   const Finished expected = RunToEnd(spec, model, options);
   const auto plan = MustPlan(spec, model);
-  PlacingSink sink(*plan);
-  const auto report = Executor(model, options).Execute(*plan, sink);
+  BufferOutput output(*plan);
+  const auto report = Executor(model, options).Execute(*plan, output);
   ASSERT_TRUE(report.ok()) << report.status();
   EXPECT_EQ(report->tensors, expected.report.tensors);
   EXPECT_EQ(report->bytes, expected.report.bytes);
@@ -80,12 +81,12 @@ void ExpectTheSame(const v1::RunSpec& spec, const model::TextModel& model,
     EXPECT_EQ(report->non_finite[i].nan, expected.report.non_finite[i].nan);
     EXPECT_EQ(report->non_finite[i].inf, expected.report.non_finite[i].inf);
   }
-  ASSERT_EQ(sink.given.size(), expected.sink.tensors.size());
-  for (const auto& [index, tensor] : expected.sink.tensors) {
-    ASSERT_EQ(sink.given.at(index), tensor.nbytes());
+  ASSERT_EQ(output.given.size(), expected.output.tensors.size());
+  for (const auto& [index, tensor] : expected.output.tensors) {
+    ASSERT_EQ(output.given.at(index), tensor.nbytes());
     const auto* const bytes = static_cast<const uint8_t*>(tensor.const_data_ptr());
     const std::vector<uint8_t> want(bytes, bytes + tensor.nbytes());
-    EXPECT_EQ(sink.memory(index), want) << "tensor " << index;
+    EXPECT_EQ(output.memory(index), want) << "tensor " << index;
   }
 }
 
@@ -137,13 +138,14 @@ TEST(Place, LargeTensorsComeInParts) {
   plan.n_tensors = 1;
   plan.captures.emplace_back().tensors.push_back(tensor);
   for (const at::Tensor& source : {values, values.t().contiguous().t()}) {
-    PlacingSink sink(plan);
-    Emitter emitter(plan, sink);
+    BufferOutput output(plan);
+    hookwire::testing::BareContext context;
+    Emitter emitter(plan, output, context);
     emitter.StartPass();
     ASSERT_TRUE(emitter.Emit(tensor, at::kFloat, "hook", source).ok());
-    EXPECT_EQ(sink.pieces, 3);
-    EXPECT_EQ(sink.given[0], values.nbytes());
-    EXPECT_EQ(std::memcmp(sink.memory(0).data(), values.const_data_ptr(), values.nbytes()), 0);
+    EXPECT_EQ(output.pieces, 3);
+    EXPECT_EQ(output.given[0], values.nbytes());
+    EXPECT_EQ(std::memcmp(output.memory(0).data(), values.const_data_ptr(), values.nbytes()), 0);
   }
 }
 

@@ -1,6 +1,6 @@
-// A sink that keeps what a run emits, and can refuse.
-#ifndef HOOKWIRE_TESTS_UNIT_EXECUTE_RECORDING_SINK_H_
-#define HOOKWIRE_TESTS_UNIT_EXECUTE_RECORDING_SINK_H_
+// An output that keeps what a run emits, and can refuse.
+#ifndef HOOKWIRE_TESTS_UNIT_EXECUTE_RECORDING_OUTPUT_H_
+#define HOOKWIRE_TESTS_UNIT_EXECUTE_RECORDING_OUTPUT_H_
 
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/cat.h>
@@ -17,15 +17,16 @@
 
 #include "absl/status/status.h"
 #include "server/execute/executor.h"
-#include "server/execute/tensor_sink.h"
 #include "server/plan/run_plan.h"
+#include "tests/unit/support/bare_output.h"
 #include "tests/unit/support/run_specs.h"
 
 namespace hookwire::testing {
 
-class RecordingSink final : public server::TensorSink {
+class RecordingOutput final : public BareOutput {
  public:
-  absl::Status Emit(uint32_t index, uint64_t offset, at::Tensor tensor) override {
+  absl::Status Emit(uint32_t index, uint64_t offset, at::Tensor tensor,
+                    absl::FunctionRef<void(bool)> /*waits*/) override {
     order.push_back(index);
     if (on_emit) {
       if (absl::Status status = on_emit(index); !status.ok()) return status;
@@ -43,6 +44,8 @@ class RecordingSink final : public server::TensorSink {
     return on_progress ? on_progress(layers_done) : absl::OkStatus();
   }
 
+  absl::Status status() const override { return on_status ? on_status() : absl::OkStatus(); }
+
   std::map<uint32_t, at::Tensor> tensors;
   // As they were when they came.
   std::map<uint32_t, at::Tensor> copies;
@@ -50,15 +53,16 @@ class RecordingSink final : public server::TensorSink {
   std::vector<int> progress;
   std::function<absl::Status(uint32_t)> on_emit;
   std::function<absl::Status(int)> on_progress;
+  std::function<absl::Status()> on_status;
 };
 
 // A run that has ended well.
 struct Finished {
   std::shared_ptr<const server::RunPlan> plan;
-  RecordingSink sink;
+  RecordingOutput output;
   server::ExecutionReport report;
 
-  const at::Tensor& operator[](uint32_t index) const { return sink.tensors.at(index); }
+  const at::Tensor& operator[](uint32_t index) const { return output.tensors.at(index); }
   // The tensor of capture `capture` of the request for sequence `sequence`.
   const at::Tensor& Captured(uint32_t capture, int sequence) const {
     for (const server::CapturePlan& group : plan->captures) {
@@ -77,7 +81,7 @@ inline Finished RunToEnd(const v1::RunSpec& spec, const model::TextModel& model 
                          const server::Executor::Options& options = {}) {
   Finished run;
   run.plan = MustPlan(spec, model);
-  auto report = server::Executor(model, options).Execute(*run.plan, run.sink);
+  auto report = server::Executor(model, options).Execute(*run.plan, run.output);
   if (!report.ok()) throw std::runtime_error(report.status().ToString());
   run.report = *std::move(report);
   return run;
@@ -85,4 +89,4 @@ inline Finished RunToEnd(const v1::RunSpec& spec, const model::TextModel& model 
 
 }  // namespace hookwire::testing
 
-#endif  // HOOKWIRE_TESTS_UNIT_EXECUTE_RECORDING_SINK_H_
+#endif  // HOOKWIRE_TESTS_UNIT_EXECUTE_RECORDING_OUTPUT_H_

@@ -1,18 +1,17 @@
-// Places for runs that may stand still in the middle of their pass, because their client has to
-// answer or to read first.
-#ifndef HOOKWIRE_SERVER_SCHEDULE_PLACES_H_
-#define HOOKWIRE_SERVER_SCHEDULE_PLACES_H_
+// Slots for runs whose pass may stand still, because their client has to answer or to read first.
+#ifndef HOOKWIRE_SERVER_SCHEDULE_SLOTS_H_
+#define HOOKWIRE_SERVER_SCHEDULE_SLOTS_H_
 
 #include <map>
 #include <string>
 
 namespace hookwire::server {
 
-// Who holds how many of a fixed number of places. Not thread-safe.
-class Places {
+// Which client holds how many of a fixed number of slots. Not thread-safe.
+class Slots {
  public:
   // `count` is at least 1.
-  explicit Places(int count) : count_(count) {}
+  explicit Slots(int count) : count_(count) {}
 
   int count() const { return count_; }
   // Held by one client.
@@ -26,7 +25,7 @@ class Places {
     ++held_;
     ++by_client_[client];
   }
-  // `leaving`: the holder had been told to give the place up (ShouldLeave).
+  // `leaving`: the holder had been told to give the slot up (MustLeave).
   void Return(const std::string& client, bool leaving) {
     --held_;
     if (leaving) --leaving_;
@@ -34,13 +33,13 @@ class Places {
     if (--it->second == 0) by_client_.erase(it);
   }
 
-  // Whether a holder of `client` is to give up its place, where `wanted` runs wait for one: nobody
-  // has been told so for that run yet, and no client holds more places than this one. From then on
+  // Whether a holder of `client` has to give up its slot, where `wanted` runs wait for one: nobody
+  // has been told so for that run yet, and no client holds more slots than this one. From then on
   // the holder counts as leaving.
-  bool ShouldLeave(const std::string& client, int wanted) {
+  bool MustLeave(const std::string& client, int wanted) {
     if (wanted <= count_ - held_ + leaving_) return false;
-    for (const auto& [other, places] : by_client_) {
-      if (places > held(client)) return false;
+    for (const auto& [other, slots] : by_client_) {
+      if (slots > held(client)) return false;
     }
     ++leaving_;
     return true;
@@ -55,4 +54,4 @@ class Places {
 
 }  // namespace hookwire::server
 
-#endif  // HOOKWIRE_SERVER_SCHEDULE_PLACES_H_
+#endif  // HOOKWIRE_SERVER_SCHEDULE_SLOTS_H_
