@@ -47,7 +47,8 @@ class Daemon {
   void Drain();
   // Waits until no run is left and all results have been read; false after `timeout`.
   bool WaitUntilIdle(absl::Duration timeout) const;
-  // Cancels what is left and closes all connections.
+  // Cancels the runs that are left, waits until they have ended and closes all connections. A run
+  // ends before the next step of its pass. Whoever needs a limit ends the process (main.cc).
   void Stop();
 
  private:

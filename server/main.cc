@@ -8,11 +8,16 @@
 #include <cstdio>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/synchronization/notification.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "server/daemon.h"
 #include "server/memory/block_cache.h"
 #include "server/observe/logging.h"
@@ -27,18 +32,44 @@ int Fail(const absl::Status& status) {
   return 2;
 }
 
-// Ends what runs: cleanly, or at once after the grace period or a second signal.
-void ShutDown(Daemon& daemon, const Signals& signals, absl::Duration grace_period,
+// How long cancelled runs and open connections may take to end. A run ends before the next step of
+// its pass, a matter of milliseconds; but a step may be long, and what is in the way may be a fault.
+constexpr absl::Duration kStopTime = absl::Seconds(2);
+
+// Ends the process after kStopTime, or at the next signal, unless `ended` comes first.
+void EndAtTheLatest(const Signals& signals, const absl::Notification& ended,
+                    spdlog::logger& logger) {
+  const absl::Time deadline = absl::Now() + kStopTime;
+  std::optional<int> signal = 0;
+  while (signal == 0) {
+    if (ended.HasBeenNotified()) return;
+    signal = signals.WaitFor(deadline - absl::Now());
+  }
+  LogEvent(logger, spdlog::level::warn, "stopped before everything had ended",
+           {{"cause", signal.has_value() ? "another signal" : "it took too long"}});
+  logger.flush();
+  _exit(0);
+}
+
+// Lets runs end by themselves for the grace period, or until a second signal; then cancels them. It
+// returns within kStopTime of that, or the process ends.
+void ShutDown(std::unique_ptr<Daemon> daemon, const Signals& signals, absl::Duration grace_period,
               spdlog::logger& logger) {
-  daemon.Drain();
+  daemon->Drain();
   std::thread idle([&] {
-    daemon.WaitUntilIdle(grace_period);
+    daemon->WaitUntilIdle(grace_period);
     signals.Wake();
   });
   const bool hurry = signals.Wait() != 0;
   if (hurry) LogEvent(logger, spdlog::level::info, "second signal: cancelling what runs", {});
-  daemon.Stop();
+  absl::Notification ended;
+  std::thread limit([&] { EndAtTheLatest(signals, ended, logger); });
+  daemon->Stop();
   idle.join();
+  daemon = nullptr;
+  ended.Notify();
+  signals.Wake();
+  limit.join();
 }
 
 int Main(const std::vector<std::string>& arguments) {
@@ -60,7 +91,7 @@ int Main(const std::vector<std::string>& arguments) {
   std::thread ends_loading([&signals] {
     if (signals->Wait() != 0) _exit(0);
   });
-  const absl::StatusOr<std::unique_ptr<Daemon>> daemon = Daemon::Start(*options, logger);
+  absl::StatusOr<std::unique_ptr<Daemon>> daemon = Daemon::Start(*options, logger);
   signals->Wake();
   ends_loading.join();
   if (!daemon.ok()) return Fail(daemon.status());
@@ -71,7 +102,7 @@ int Main(const std::vector<std::string>& arguments) {
   LogEvent(*logger, spdlog::level::info, "shutting down",
            {{"signal", signal_number == SIGINT ? "SIGINT" : "SIGTERM"},
             {"grace_s", absl::ToDoubleSeconds(options->grace_period)}});
-  ShutDown(**daemon, *signals, options->grace_period, *logger);
+  ShutDown(*std::move(daemon), *signals, options->grace_period, *logger);
   LogEvent(*logger, spdlog::level::info, "stopped", {});
   return 0;
 }

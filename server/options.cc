@@ -236,7 +236,8 @@ constexpr std::array kFlags = {
            return SetSeconds(value, options.stall_timeout);
          }},
     Flag{"grace-period", "SECONDS",
-         "how long running work may take to end at shutdown (default 30)",
+         "how long runs may go on after SIGTERM or SIGINT before they are cancelled; a second signal "
+         "cancels them at once (default 30)",
          [](const std::string& value, Options& options) {
            return SetSeconds(value, options.grace_period);
          }},

@@ -5,9 +5,12 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <utility>
+
+#include "absl/time/clock.h"
 
 namespace hookwire::server {
 
@@ -37,10 +40,21 @@ Signals::~Signals() {
   if (wake_ >= 0) close(wake_);
 }
 
-int Signals::Wait() const {
+std::optional<int> Signals::WaitFor(absl::Duration timeout) const {
+  const absl::Time deadline = absl::Now() + timeout;
   while (true) {
     pollfd ready[] = {{signals_, POLLIN, 0}, {wake_, POLLIN, 0}};
-    if (poll(ready, 2, -1) < 0) continue;
+    // One call waits for an hour at most.
+    const absl::Duration left =
+        std::clamp(deadline - absl::Now(), absl::ZeroDuration(), absl::Hours(1));
+    const int n = poll(ready, 2,
+                       static_cast<int>(absl::ToInt64Milliseconds(
+                           absl::Ceil(left, absl::Milliseconds(1)))));
+    if (n < 0) continue;
+    if (n == 0) {
+      if (absl::Now() >= deadline) return std::nullopt;
+      continue;
+    }
     signalfd_siginfo info = {};
     if ((ready[0].revents & POLLIN) != 0 && read(signals_, &info, sizeof(info)) == sizeof(info)) {
       return static_cast<int>(info.ssi_signo);

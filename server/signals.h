@@ -2,7 +2,10 @@
 #ifndef HOOKWIRE_SERVER_SIGNALS_H_
 #define HOOKWIRE_SERVER_SIGNALS_H_
 
+#include <optional>
+
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 
 namespace hookwire::server {
 
@@ -18,8 +21,10 @@ class Signals {
   Signals& operator=(Signals&&) = delete;
 
   // Waits for a signal and returns its number, or 0 after Wake.
-  int Wait() const;
-  // Lets Wait return 0, once.
+  int Wait() const { return *WaitFor(absl::InfiniteDuration()); }
+  // The same for at most `timeout`: nothing after that.
+  std::optional<int> WaitFor(absl::Duration timeout) const;
+  // Lets one of the waiting calls return 0, once.
   void Wake() const;
 
  private:

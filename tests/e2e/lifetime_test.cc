@@ -289,6 +289,37 @@ TEST_P(Shutdown, WaitsForAReaderThatStandsStillNoLongerThanTheGracePeriod) {
   EXPECT_EQ(exit_code, 0) << daemon->process().Errors();
 }
 
+TEST_P(Shutdown, ASecondSignalEndsItAtOnce) {
+  // Neither run would end by itself: one reader stands still, the other reads slowly.
+  const auto daemon = Daemon::Start({"--grace-period", "3600", "--stall-timeout", "3600"});
+  const auto still = daemon->Connect();
+  const auto slow = daemon->Connect();
+  absl::Notification started;
+  absl::Notification over;
+  std::thread reader([&] {
+    const auto receipt = slow->Run(LargeSpec(60), [&](const Tensor&) {
+      if (!started.HasBeenNotified()) started.Notify();
+      over.WaitForNotificationWithTimeout(absl::Milliseconds(20));
+      return absl::OkStatus();
+    });
+    EXPECT_FALSE(receipt.ok());
+  });
+  started.WaitForNotification();
+  std::optional<int> exit_code;
+  const auto receipt = still->Run(LargeSpec(60), [&](const Tensor&) {
+    if (exit_code) return absl::OkStatus();
+    daemon->process().Signal(GetParam());
+    // The other one: two of the same could become one.
+    daemon->process().Signal(GetParam() == SIGTERM ? SIGINT : SIGTERM);
+    exit_code = daemon->process().Wait(absl::Seconds(60)).value_or(-1);
+    return absl::OkStatus();
+  });
+  over.Notify();
+  reader.join();
+  EXPECT_FALSE(receipt.ok());
+  EXPECT_EQ(exit_code, 0) << daemon->process().Errors();
+}
+
 INSTANTIATE_TEST_SUITE_P(On, Shutdown, ::testing::Values(SIGTERM, SIGINT), [](const auto& info) {
   return info.param == SIGTERM ? "SIGTERM" : "SIGINT";
 });
