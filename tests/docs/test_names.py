@@ -22,7 +22,7 @@ COMMENT = {".cc": "//", ".h": "//", ".proto": "//", ".py": "#", ".cmake": "#", "
 # Names of other projects, which our code does not contain.
 FOREIGN = frozenset(
     """
-    sh TransformerLens TransformerBridge RemoteBridge GoogleTest GoogleMock OpenMP LevelDB
+    sh LoRA TransformerLens TransformerBridge RemoteBridge GoogleTest GoogleMock OpenMP LevelDB
     AddressSanitizer UndefinedBehaviorSanitizer ThreadSanitizer LeakSanitizer
     PermissionDenied HealthCheckRequest HealthCheckResponse ServerReflectionRequest
     """.split()  # noqa: SIM905
@@ -78,7 +78,8 @@ def is_path(text: str, guide: str) -> bool:
     if text.startswith("build/"):
         return True
     folder = Path(guide).parent
-    places = (Path(), folder, *folder.parents, Path("server"), Path("tests"))
+    rooms = (Path("server"), Path("tests"), Path("client/python/hookwire"))
+    places = (Path(), folder, *folder.parents, *rooms)
     ends = ("", ".h", ".cc", ".py")
     return any(f"{(place / text).as_posix()}{end}" in tracked() for place in places for end in ends)
 
