@@ -10,8 +10,8 @@
 namespace hookwire::server {
 namespace {
 
-// A number enters as PyTorch's numbers do: `tensor * 0.1` in bfloat16 multiplies by 0.1, not by 0.1
-// rounded to bfloat16.
+// A number is used as PyTorch uses Python's numbers: `tensor * 0.1` in bfloat16 multiplies by 0.1,
+// not by 0.1 rounded to bfloat16.
 void ChangeByNumber(OpKind kind, double number, at::Tensor& part) {
   switch (kind) {
     case OpKind::kSet:
@@ -21,7 +21,7 @@ void ChangeByNumber(OpKind kind, double number, at::Tensor& part) {
       part.add_(at::Scalar(number));
       return;
     case OpKind::kScale:
-      // Not mul_(Scalar), which puts the number first, where it is rounded to the tensor's dtype.
+      // Not mul_(Scalar), which rounds the number to the tensor's dtype.
       part.mul_(at::native::wrapped_scalar_tensor(number));
       return;
     case OpKind::kZero:
@@ -55,7 +55,7 @@ void ApplyOp(const OpPlan& op, const SequenceGroup& group, absl::Span<const at::
   const auto at = [&](const Slice& slice) -> const at::Tensor& {
     return values[static_cast<size_t>(group.index(slice))];
   };
-  // The plan holds the value in the hook point's dtype; some are shown in a wider one.
+  // The plan has the value in the hook point's dtype; the pass computes some in a wider one.
   at::Tensor value;
   for (size_t i = 0; i < op.targets.size(); ++i) {
     const Slice& target = op.targets[i];

@@ -130,8 +130,8 @@ class BatchPass {
     return absl::OkStatus();
   }
 
-  // The residual stream where the pass ends, if the run wants it; its first sequence is number
-  // `first` of the pass.
+  // Emits the residual stream at the end of the run's pass, if the run wants it; the run's first
+  // sequence is number `first` of the pass.
   absl::Status EmitResidual(Active& run, int first) {
     const OutputPlan* const plan = FindOutput(*run.member->plan, v1::TensorGroup::SOURCE_RESIDUAL);
     if (!run.status.ok() || plan == nullptr) return absl::OkStatus();

@@ -26,9 +26,9 @@ struct PassMember {
   Emitter* emitter;
 };
 
-// `left` is called when a run has left the pass: with everything emitted that this pass computes of
-// it, or with what failed in its own hooks or its output. An error that is returned is the pass's
-// own, and concerns all members that have not left. May throw as the model's operators do.
+// `left` is called when a run leaves the pass: with OK when everything that this pass computes of
+// it has been emitted, or with the error of its own hooks or its output. An error that is returned
+// is the pass's own: it concerns all members that have not left. May throw what libtorch throws.
 absl::Status RunPass(const model::TextModel& model, model::Numerics numerics,
                      absl::Span<const PassMember> members, BatchContext& context,
                      absl::FunctionRef<void(size_t run, absl::Status status)> left);

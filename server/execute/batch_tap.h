@@ -1,4 +1,4 @@
-// The taps of several runs that share a pass, as one.
+// Combines the taps of several runs that share a pass into one.
 #ifndef HOOKWIRE_SERVER_EXECUTE_BATCH_TAP_H_
 #define HOOKWIRE_SERVER_EXECUTE_BATCH_TAP_H_
 
@@ -30,9 +30,9 @@ absl::Status DoOwn(absl::Status& own, F&& work) {
   return absl::OkStatus();
 }
 
-// Sequences of the pass are those of the first run, then those of the second, and so on. A run that
-// fails, at a hook point or because nobody waits for it, takes no further part, and the others go
-// on: the pass ends early only where all runs have failed, or memory has run out.
+// The sequences of the pass are those of the first run, then those of the second, and so on. A run
+// that fails at a hook point, or whose client no longer waits for it, is skipped from then on, and
+// the others continue. The pass ends early only if all runs have failed, or memory has run out.
 class BatchTap final : public model::Tap {
  public:
   // One run: its tap, its number of sequences, and its status.
@@ -55,13 +55,13 @@ class BatchTap final : public model::Tap {
   bool any_left() const;
 
  private:
-  // A sequence's run, and its number there.
+  // The run of a sequence, and the sequence's number in it.
   struct Source {
     const RunTap* tap;
     int sequence;
   };
 
-  // Cancelled where no run is left.
+  // CANCELLED if no run is left.
   absl::Status EndIfEmpty() const;
 
   const std::vector<Member> members_;

@@ -11,7 +11,7 @@
 
 namespace hookwire::server {
 
-// Used by the thread that runs the pass.
+// Used on the thread that runs the pass.
 class DeviceCopy {
  public:
   // Starts the copy. `source` is contiguous, on a device other than the CPU, and is not written to
@@ -19,16 +19,17 @@ class DeviceCopy {
   explicit DeviceCopy(at::Tensor source);
   DeviceCopy(DeviceCopy&&) = default;
   DeviceCopy& operator=(DeviceCopy&&) = delete;
-  // Waits: memory that a device still reads or writes is not given back.
+  // Waits for the copy: memory that a device still reads or writes must not be freed.
   ~DeviceCopy();
 
   bool HasArrived() const { return arrived_.query(); }
-  // Once: blocks until it has arrived. On the CPU, contiguous, pinned, alone in its storage.
+  // The copy: on the CPU, contiguous, pinned, alone in its storage. Blocks until it is done. May be
+  // called once.
   at::Tensor Take();
 
  private:
   c10::Event arrived_;
-  // Held until it has been read.
+  // Kept until the device has read it.
   at::Tensor source_;
   at::Tensor host_;
 };

@@ -14,10 +14,11 @@
 namespace hookwire::server {
 namespace {
 
-// A large tensor leaves in parts, so that the reader of the first need not wait for the last.
+// A large tensor is emitted in parts of this size, so that the reader can begin before the last
+// part is copied.
 constexpr int64_t kPartBytes = 4 << 20;
-// On their way from devices, of one batch. Enough for the copies to go on while a layer is
-// computed.
+// The most bytes of one batch that are being copied from devices. Enough to keep the copies busy
+// while a layer is computed.
 constexpr uint64_t kMaxOnTheWay = 128 << 20;
 
 absl::Status Internal(const std::string& message) {
@@ -37,8 +38,8 @@ at::Tensor Detach(const at::Tensor& selected, at::ScalarType dtype) {
   return own;
 }
 
-// Calls `give` with the rows of the tensor, kPartBytes in `dtype` of them at a time, and with the
-// number of the first; once where there are none.
+// Calls `give` with the rows of the tensor, kPartBytes of them (in `dtype`) at a time, and with the
+// number of the first one; once if there are none.
 template <typename F>
 absl::Status InParts(const at::Tensor& tensor, at::ScalarType dtype, F&& give) {
   const at::Tensor rows = tensor.dim() == 0 ? tensor.unsqueeze(0) : tensor;
@@ -233,7 +234,7 @@ absl::StatusOr<std::vector<at::Tensor>> Emitter::AwaitAnswer(const OpPlan& op) {
 void Emitter::Report(uint32_t sequence, const std::string& hook, int64_t first,
                      const NonFiniteElements& found) {
   std::vector<NonFiniteCount>& counts = report_.non_finite;
-  // Another piece of the tensor that was reported last.
+  // More rows of the tensor that was reported last.
   if (first > 0 && !counts.empty() && counts.back().hook == hook &&
       counts.back().sequence == sequence) {
     counts.back().nan += found.nan;

@@ -44,14 +44,14 @@ class Emitter {
   Emitter(const Emitter&) = delete;
   Emitter& operator=(const Emitter&) = delete;
 
-  // A pass begins. What an earlier one has given to the output is not given again: a pass that
-  // failed may be run once more.
+  // A pass begins. Tensors that an earlier pass has given to the output are not given again: a pass
+  // that failed may be repeated.
   void StartPass() { ++pass_; }
 
-  // Gives `selected`, the slice that `tensor` plans, to the output in `dtype`. It may be a view
-  // into anything, and is copied unless it is alone in its storage; nobody may write to it any
-  // more. `n_masked`, 0-d, is the number of its elements that are −inf because attention is masked
-  // there: they do not count as non-finite; undefined: none. `hook` is the name in the report.
+  // Gives `selected`, the slice that `tensor` plans, to the output in `dtype`. It may be a view,
+  // and is copied unless it is alone in its storage; it must not be written to afterwards.
+  // `n_masked`, 0-d, is the number of its elements that are −inf because attention is masked there,
+  // which do not count as non-finite; undefined means none. `hook` is the name in the report.
   absl::Status Emit(const TensorPlan& tensor, at::ScalarType dtype, const std::string& hook,
                     const at::Tensor& selected, const at::Tensor& n_masked = {});
 
@@ -62,7 +62,7 @@ class Emitter {
 
   absl::Status Progress(int layers_done);
 
-  // An error once nobody waits for the run, or it has no time left.
+  // An error when the client no longer waits for the run, or the run's deadline has passed.
   absl::Status CheckWanted();
 
   absl::StatusOr<std::vector<at::Tensor>> AwaitAnswer(const OpPlan& op);
@@ -70,10 +70,10 @@ class Emitter {
   // Blocks until the output has everything that was emitted.
   absl::Status Flush() { return Deliver(/*in_all=*/0); }
 
-  // The error with which the output (or the batch's context) ended the run; OK where none did.
+  // The error with which the output (or the batch's context) ended the run; else OK.
   const absl::Status& output_status() const { return output_status_; }
 
-  // After Flush. Internal error where a tensor of the plan was not emitted.
+  // After Flush. Internal error if a tensor of the plan was not emitted.
   absl::StatusOr<ExecutionReport> Finish() &&;
 
  private:
@@ -81,11 +81,11 @@ class Emitter {
   struct Emitted {
     int64_t rows = 0;
     bool whole = false;
-    // In which it was given last.
+    // The pass in which it was emitted last.
     int pass = 0;
   };
 
-  // Some rows of a tensor on their way from a device.
+  // Some rows of a tensor that are being copied from a device.
   struct OnTheWay {
     uint32_t tensor;  // its number
     uint32_t sequence;
@@ -94,21 +94,24 @@ class Emitter {
     uint64_t offset;
     uint64_t bytes;
     DeviceCopy rows;
-    // With the first rows that were emitted together: of them all (CountNonFiniteThere).
+    // With the first of the rows that were emitted together: the counts of all of them
+    // (CountNonFiniteThere).
     std::optional<DeviceCopy> counts;
   };
 
   absl::Status GiveToOutput(uint32_t index, uint64_t offset, at::Tensor tensor);
-  // Keeps an error that is not the pass's.
+  // Keeps the error of the output or of the context.
   absl::Status FromOutput(absl::Status status);
-  // `selected`, which fits, begins at row `first`.
+  // Emits `selected`, whose first row is row `first` of the tensor. REQUIRES: its shape was
+  // checked.
   absl::Status Give(const TensorPlan& tensor, at::ScalarType dtype, const std::string& hook,
                     int64_t first, const at::Tensor& selected, const at::Tensor& n_masked);
   // The same for a tensor that is not on the CPU.
   absl::Status Send(const TensorPlan& tensor, const std::string& hook, int64_t first,
                     uint64_t offset, const at::Tensor& selected, const at::Tensor& n_masked);
-  // Gives the output what has arrived from devices, and waits for more while more than `in_all`
-  // bytes are on their way, its own and others'; nothing of its own remains where that is 0.
+  // Gives the output what has arrived from devices. Waits for further copies of this emitter while
+  // more than `in_all` bytes are being copied for all emitters; with 0, until none of its own are
+  // left.
   absl::Status Deliver(uint64_t in_all);
   absl::Status DeliverFirst();
   // Copies `selected`, which begins at byte `offset` of its tensor, into `buffer`, and gives the

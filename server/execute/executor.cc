@@ -154,13 +154,13 @@ class Batch {
   const Executor::Options& options_;
   const absl::Span<const BatchedRun> runs_;
   BatchContext& context_;
-  // From devices, of all runs.
+  // Bytes that are being copied from devices, for all runs.
   uint64_t bytes_on_the_way_ = 0;
   // Null once the run has ended.
   std::vector<std::unique_ptr<Emitter>> emitters_;
 };
 
-// Keeps the one report.
+// For a single run: keeps its report.
 class OneRun final : public BatchContext {
  public:
   void Done(size_t, absl::StatusOr<ExecutionReport> report) override {

@@ -30,17 +30,17 @@ class Executor {
   Executor(const model::TextModel& model, const Options& options)
       : model_(model), options_(options) {}
 
-  // Runs that come together share a pass. A run leaves it as soon as nothing of it is left to
-  // compute. A run that fails, or for which nobody waits any more (RunOutput::status,
-  // BatchContext::CheckTime), leaves it at the end of the layer, or before the next step where no
-  // other run is left in the pass; neither stops the others.
+  // The runs share a pass. A run leaves it as soon as nothing of it is left to compute. A run that
+  // fails, or whose client no longer waits for it (RunOutput::status, BatchContext::CheckTime),
+  // leaves at the end of the layer, or before the next step if no other run is left in the pass.
+  // Neither stops the other runs.
   //
   // A run ends with the error of its output or of `context`, with OUT_OF_MEMORY or an Internal
   // error where the pass failed, and with an Internal error where an intervention of its plan did
-  // not run or a tensor was not emitted. Where the pass of several runs fails, the cause may be one
-  // of them: out of memory, the largest ends and the others are executed again together; else each
-  // is executed again alone. Either way `context` is told which runs are now executed together.
-  // What a run had emitted by then is not emitted again.
+  // not run or a tensor was not emitted. If the pass of several runs fails, one of them may be the
+  // cause: if memory ran out, the largest run ends and the others are executed again together;
+  // otherwise each is executed again alone. `context` is told which runs are executed together.
+  // Tensors that a run has emitted are not emitted again.
   void Execute(absl::Span<const BatchedRun> runs, BatchContext& context) const;
 
   // One run.

@@ -20,8 +20,7 @@ absl::StatusOr<at::Tensor> TargetLogProbs(const at::Tensor& logits,
   float* out = result.mutable_data_ptr<float>();
   if (rows.empty()) return result;
 
-  // In the order of the rows, so that a row's log_softmax is computed once however many targets it
-  // has.
+  // Targets sorted by row, so that the log_softmax of a row is computed once.
   std::vector<size_t> order(rows.size());
   std::iota(order.begin(), order.end(), size_t{0});
   std::sort(order.begin(), order.end(), [&](size_t a, size_t b) { return rows[a] < rows[b]; });
@@ -31,7 +30,7 @@ absl::StatusOr<at::Tensor> TargetLogProbs(const at::Tensor& logits,
   for (size_t i = 0; i < order.size();) {
     HOOKWIRE_RETURN_IF_ERROR(between_blocks());
     std::vector<int64_t> chunk;
-    // Of the chunk's log-probabilities, row after row.
+    // Indices into the chunk's log-probabilities, flattened.
     std::vector<int64_t> flat;
     const size_t first = i;
     for (; i < order.size(); ++i) {

@@ -16,7 +16,7 @@ namespace hookwire::server {
 // log_softmax(float32(logits[rows[i]]))[tokens[i]] for each i: float32, on the CPU, [rows.size()].
 // `logits` is [n, d_vocab]; rows may repeat. At most `max_bytes` of float32 logits exist at once,
 // or one row.
-// `between_blocks` is called before each block of so many; its error is returned.
+// `between_blocks` is called before each block of that size; its error is returned.
 absl::StatusOr<at::Tensor> TargetLogProbs(const at::Tensor& logits,
                                           const std::vector<int64_t>& rows,
                                           const std::vector<int64_t>& tokens,

@@ -21,8 +21,8 @@ class LogitsOutputs {
   // All must outlive this.
   LogitsOutputs(const RunPlan& plan, const SequenceGroup& group, Emitter& emitter);
 
-  // By sequence of the pass: the positions whose logits are needed. Those that are sent come first,
-  // in the order in which they are sent.
+  // By sequence of the pass: the positions whose logits are needed. First those whose logits are
+  // sent, in the order in which they are sent.
   const std::vector<std::vector<int64_t>>& rows() const { return rows_; }
 
   // A block of logits, as model::TextModel::LogitsSink gets it.

@@ -17,7 +17,7 @@
 
 namespace hookwire::server {
 
-// Non-finite elements that left at one hook point (or output) of one sequence.
+// Non-finite elements that were emitted of one hook point (or output) and sequence.
 struct NonFiniteCount {
   std::string hook;
   uint32_t sequence = 0;
@@ -25,7 +25,7 @@ struct NonFiniteCount {
   uint64_t inf = 0;
 };
 
-// What a run that has ended well has emitted.
+// What a successful run has emitted.
 struct ExecutionReport {
   uint64_t tensors = 0;
   uint64_t bytes = 0;
@@ -39,10 +39,10 @@ struct BatchSize {
   uint64_t tokens = 0;
 };
 
-// How a run came out.
+// How a run ended.
 struct RunOutcome {
   absl::Status status;
-  // Where the status is OK.
+  // If the status is OK.
   ExecutionReport report;
   // From the moment the run was enqueued until its first pass began.
   absl::Duration queued;
@@ -50,7 +50,7 @@ struct RunOutcome {
   absl::Duration computed;
   // The batch of the last execution. All zero where the run never started.
   BatchSize batch;
-  // How many times the run was executed once more, because the pass of its batch had failed.
+  // How many times the run was executed again, because the pass of its batch had failed.
   // Tensors that had been emitted by then were not emitted again.
   uint32_t repeats = 0;
 };
@@ -88,14 +88,14 @@ class RunOutput {
   // `layers_done` layers have run. An error ends the run.
   virtual absl::Status Progress(int layers_done) = 0;
 
-  // An error once nobody waits for the result any more: the run was cancelled, its client is gone
-  // or reads nothing. It ends the run. Asked before every step of a pass: it has to be fast.
+  // An error when the client no longer waits for the result: it has cancelled the run, is gone, or
+  // reads nothing. It ends the run. Called before every step of a pass, so it has to be fast.
   virtual absl::Status status() const = 0;
 
-  // What the client makes of the tensors of callback `op`, which have been emitted: one for each,
-  // in the dtype and shape of the plan, on the CPU, contiguous; undefined where the client leaves a
-  // tensor as it is. Blocks until the client has answered them all, and asks `keep_waiting` several
-  // times a second: an error ends the wait, and is returned. An error ends the run.
+  // The client's answers to the tensors of callback `op`, which have been emitted: one for each, in
+  // the dtype and shape of the plan, on the CPU, contiguous; undefined if the client leaves the
+  // tensor unchanged. Blocks until the client has answered them all, and asks `keep_waiting`
+  // several times a second: an error ends the wait, and is returned. An error ends the run.
   virtual absl::StatusOr<std::vector<at::Tensor>> AwaitAnswer(
       const OpPlan& op, absl::FunctionRef<absl::Status()> /*keep_waiting*/) {
     return absl::InternalError(

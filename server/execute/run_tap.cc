@@ -24,12 +24,12 @@ absl::Status Internal(const std::string& message) {
   return MakeError(message, {v1::ERROR_REASON_INTERNAL, "", {}});
 }
 
-// The first position that a pick names.
+// The first selected position.
 int64_t First(const AxisPick& pick) {
   return pick.IsRange() ? pick.start : pick.indices.min().item<int64_t>();
 }
 
-// The axis that counts positions, if there is one.
+// The axis of positions, if there is one.
 std::optional<size_t> PositionAxis(const model::HookPoint& point) {
   const auto at = std::find_if(point.axes.begin(), point.axes.end(), [](const model::Axis& axis) {
     return axis.kind == model::AxisKind::kPosition;
@@ -40,7 +40,7 @@ std::optional<size_t> PositionAxis(const model::HookPoint& point) {
 
 constexpr double kMasked = -std::numeric_limits<double>::infinity();
 
-// How many elements of a slice are masked, 0-d; undefined where nothing is, and `masks` is empty.
+// How many elements of a slice are masked, 0-d; undefined if `masks` is empty: nothing is masked.
 at::Tensor CountMasked(const std::vector<at::Tensor>& masks, size_t s, const Slice& slice) {
   if (masks.empty()) return {};
   return ReadSlice(masks[s], slice.picks).sum();
@@ -266,7 +266,7 @@ absl::Status RunTap::Apply(const model::HookPoint& point, const Work& work,
 absl::StatusOr<std::vector<at::Tensor>> RunTap::Ask(const model::HookPoint& point, const OpPlan& op,
                                                     const std::vector<at::Tensor>& masks,
                                                     absl::Span<const at::Tensor> values) {
-  // Targets of a callback are never spread over several passes.
+  // The targets of a callback are all in one pass.
   std::vector<at::Tensor> shown;
   for (const TensorPlan& tensor : op.tensors) {
     const auto s = static_cast<size_t>(group_.index(tensor.slice));

@@ -1,4 +1,4 @@
-// What one run does at the hook points of its pass: reads, changes, reads again.
+// What one run does at the hook points of its pass: captures, interventions, captures.
 #ifndef HOOKWIRE_SERVER_EXECUTE_RUN_TAP_H_
 #define HOOKWIRE_SERVER_EXECUTE_RUN_TAP_H_
 
@@ -35,14 +35,14 @@ class RunTap final : public model::Tap {
            work_[static_cast<size_t>(work)].wanted[static_cast<size_t>(sequence)];
   }
 
-  // Emits what is read before the interventions, applies them in the order of the request, and
-  // emits what is read after them. Masked attention scores take no part: they are −inf again after
-  // each change. Where the first rows of a sequence have left the pass (TextModel::DropUnread),
-  // nothing is read there.
+  // Emits the captures before the interventions, applies the interventions in the order of the
+  // request, and emits the captures after them. Masked attention scores cannot be changed: they are
+  // set to −inf again after each intervention. Rows that the pass has dropped
+  // (TextModel::DropUnread) are not read.
   absl::Status Visit(model::HookId hook, absl::Span<at::Tensor> values) override;
 
-  // By sequence of the pass: the first position that is read or changed at a hook point which lies
-  // behind the first `layers` layers; the largest number there is where none is.
+  // By sequence of the pass: the first position that is read or changed at a hook point after the
+  // first `layers` layers; the largest int64 if there is none.
   std::vector<int64_t> FirstRead(int layers) const;
 
   absl::Status BetweenSteps() override { return emitter_.CheckWanted(); }
@@ -52,7 +52,7 @@ class RunTap final : public model::Tap {
     return emitter_.Progress((group_.number * plan_.n_layers_run + layer + 1) / group_.count);
   }
 
-  // Internal error where the pass did not come to an intervention.
+  // Internal error if the pass did not reach an intervention.
   absl::Status CheckComplete() const;
 
  private:
@@ -75,8 +75,8 @@ class RunTap final : public model::Tap {
   };
 
   Work& WorkAt(model::HookId hook);
-  // By sequence of the pass: how many of its first rows have left it. Internal error where a value
-  // has not the axes that the catalogue gives, or something that has left is to be read.
+  // By sequence of the pass: how many of its first rows have been dropped. Internal error if a
+  // value does not have the axes that the catalogue gives, or if a dropped row is to be read.
   absl::StatusOr<std::vector<int64_t>> CheckValues(const model::HookPoint& point, const Work& work,
                                                    absl::Span<const at::Tensor> values) const;
   // Lowers `first` to the first position that is read or changed at this hook point, by sequence.
@@ -91,8 +91,8 @@ class RunTap final : public model::Tap {
                             const std::vector<at::Tensor>& masks);
   absl::Status Apply(const model::HookPoint& point, const Work& work,
                      const std::vector<at::Tensor>& masks, absl::Span<at::Tensor> values);
-  // Shows a callback's selection to the client; the answers, one a target, undefined where nothing
-  // changes.
+  // Shows a callback's selection to the client, and returns the answers: one for each target,
+  // undefined if it does not change.
   absl::StatusOr<std::vector<at::Tensor>> Ask(const model::HookPoint& point, const OpPlan& op,
                                               const std::vector<at::Tensor>& masks,
                                               absl::Span<const at::Tensor> values);
@@ -101,7 +101,7 @@ class RunTap final : public model::Tap {
   const SequenceGroup& group_;
   const model::Catalogue& catalogue_;
   Emitter& emitter_;
-  // By hook point: the place in work_.
+  // By hook point: its index in work_.
   std::vector<int32_t> work_of_;
   std::vector<Work> work_;
 };

@@ -8,7 +8,7 @@
 namespace hookwire::server {
 namespace {
 
-// The ranges among the picks, as a view; the axes of lists stay whole.
+// Selects the ranges among the picks, as a view; axes with lists stay whole.
 at::Tensor RangeView(at::Tensor tensor, const std::vector<AxisPick>& picks) {
   for (size_t axis = 0; axis < picks.size(); ++axis) {
     const AxisPick& pick = picks[axis];
@@ -20,7 +20,7 @@ at::Tensor RangeView(at::Tensor tensor, const std::vector<AxisPick>& picks) {
   return tensor;
 }
 
-// The lists among the picks from axis `first` on, as a copy.
+// Selects the lists among the picks from axis `first` on, as a copy.
 at::Tensor Gather(at::Tensor view, const std::vector<AxisPick>& picks, size_t first) {
   for (size_t axis = first; axis < picks.size(); ++axis) {
     if (picks[axis].IsRange()) continue;
@@ -37,7 +37,7 @@ void Scatter(const at::Tensor& view, const std::vector<AxisPick>& picks, size_t 
     view.copy_(part);
     return;
   }
-  // Along the first list, the rest of the rows that it names; within them, the other lists.
+  // Takes the rows of the first list, scatters the other lists into them, and writes the rows back.
   const auto dim = static_cast<int64_t>(first);
   const at::Tensor indices = picks[first].indices.to(view.device());
   at::Tensor rows = view.index_select(dim, indices);

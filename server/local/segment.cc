@@ -43,16 +43,15 @@ absl::StatusOr<std::unique_ptr<Segment>> Segment::Create(uint64_t bytes) {
   }
   void* const data = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, writer.get(), 0);
   if (data == MAP_FAILED) return Failed("map");
-  // Where the system gives memory files huge pages when asked.
+  // Asks for huge pages, which some systems give to memory files.
   madvise(data, size, MADV_HUGEPAGE);
-  // Another description of the same file, which was never open for writing: mappings of it cannot
-  // be made writable.
+  // A second open file description, for reading only: mappings of it cannot be made writable.
   Descriptor reader(
       open(absl::StrCat("/proc/self/fd/", writer.get()).c_str(), O_RDONLY | O_CLOEXEC));
   std::unique_ptr<Segment> segment(
       new Segment(std::move(reader), static_cast<uint8_t*>(data), blocks));
   if (!segment->reader_.valid()) return Failed("open");
-  // A file that shrinks would kill whoever reads what is no longer there.
+  // If the file could shrink, a reader of its end would be killed by SIGBUS.
   constexpr int kSeals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
   if (fcntl(writer.get(), F_ADD_SEALS, kSeals) != 0) return Failed("seal");
   return segment;
@@ -65,7 +64,7 @@ uint8_t* Segment::Reserve(uint64_t offset, uint64_t bytes) {
   const uint64_t end = (offset + bytes + kBlock - 1) / kBlock;
   for (uint64_t block = offset / kBlock; block < end; ++block) {
     if (blocks_[block]) continue;
-    // So that a system without memory says so here, and does not end the process when it writes.
+    // Allocates the block now: without memory this fails here, and a write would end the process.
     int error = 0;
     do {
       error = madvise(data_ + block * kBlock, kBlock, MADV_POPULATE_WRITE);

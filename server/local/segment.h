@@ -1,4 +1,4 @@
-// Memory that this process writes and another one reads.
+// Memory that this process writes and another process reads.
 #ifndef HOOKWIRE_SERVER_LOCAL_SEGMENT_H_
 #define HOOKWIRE_SERVER_LOCAL_SEGMENT_H_
 
@@ -12,14 +12,14 @@
 
 namespace hookwire::server {
 
-// A memfd, sealed against every change of its size. The system gives it memory block by block, when
-// it is first written. Thread-compatible.
+// A memfd, sealed against changes of its size. The system allocates its memory block by block, in
+// Reserve. Thread-compatible.
 class Segment {
  public:
   // Memory is asked of the system in blocks of this size.
   static constexpr uint64_t kBlock = uint64_t{2} << 20;
 
-  // Of `bytes`, rounded up to blocks, none of which has memory yet.
+  // A segment of `bytes`, rounded up to whole blocks, of which none has memory yet.
   static absl::StatusOr<std::unique_ptr<Segment>> Create(uint64_t bytes);
   ~Segment();
   Segment(const Segment&) = delete;
@@ -27,19 +27,19 @@ class Segment {
 
   uint64_t bytes() const { return blocks_.size() * kBlock; }
   const uint8_t* data() const { return data_; }
-  // Through it the memory can be read and mapped, not written.
+  // A descriptor through which the memory can be read and mapped, not written.
   int reader() const { return reader_.get(); }
-  // Once the reader has it, the segment need not.
+  // Closes that descriptor, once it has been sent to the reader.
   void CloseReader() { reader_ = Descriptor(); }
 
-  // `bytes` from `offset` on, to be written; null where they end behind the segment, or the system
-  // has no memory left for them.
+  // Memory for `bytes` from `offset` on, to be written; null if they end after the segment's end,
+  // or if the system has no memory left.
   uint8_t* Reserve(uint64_t offset, uint64_t bytes);
 
   // Whether the system has given it memory for its first `bytes`: Reserve then cannot fail there.
   bool HasMemory(uint64_t bytes) const;
 
-  // Gives all memory back to the system. Readers see zeros.
+  // Returns all memory to the system. Readers then read zeros.
   void Discard();
 
  private:
@@ -48,7 +48,7 @@ class Segment {
 
   Descriptor reader_;
   uint8_t* const data_;
-  // Whether each has memory.
+  // By block: whether it has memory.
   std::vector<bool> blocks_;
 };
 

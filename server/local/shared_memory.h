@@ -1,14 +1,14 @@
-// Results through memory that clients on this host read, in place of messages that carry them.
+// Sends results to clients on this host through memory that they also map, in place of messages.
 //
-// A client connects to a Unix socket, and where it is the daemon's user or root it gets a token and
-// the descriptor of a segment of its own. It names the token in the runs that it starts. A run that
-// fits, while no other has the segment, leaves its tensors there, and messages say where. When the
-// client has read them all, it says so with a byte, and the next run may have the segment. Whatever
-// does not fit goes in messages as ever.
+// A client connects to a Unix socket. If it is the daemon's user or root, it receives a token and
+// the descriptor of a segment of its own. It names the token in its runs. A run whose result fits,
+// while no other run uses the segment, writes its tensors there, and its messages only say where.
+// When the client has read them all, it sends one byte, and the next run may use the segment. All
+// other results go in messages.
 //
-// The memory of a segment is kept for the next run: memory that was used before costs nothing, new
-// memory some microseconds a page. It is given back when the client goes, when it has not been used
-// for a while, and when another client's run needs it.
+// The memory of a segment is kept for the next run, because new memory costs some microseconds a
+// page. It is returned to the system when the client disconnects, when it has not been used for a
+// while, and when another client's run needs it.
 #ifndef HOOKWIRE_SERVER_LOCAL_SHARED_MEMORY_H_
 #define HOOKWIRE_SERVER_LOCAL_SHARED_MEMORY_H_
 
@@ -41,12 +41,12 @@ class SharedResult;
 class SharedMemory {
  public:
   struct Options {
-    // Of all segments together: at most so much memory.
+    // The most memory of all segments together.
     uint64_t max_bytes = uint64_t{1} << 30;
     // Smaller results go in messages, which takes no longer.
     uint64_t min_result_bytes = 256u << 10;
     size_t max_clients = 256;
-    // Memory that no run has used for so long is given back.
+    // Memory that no run has used for so long is returned to the system.
     absl::Duration idle_time = absl::Seconds(10);
   };
 
@@ -59,12 +59,12 @@ class SharedMemory {
   // The name of its socket, of type SOCK_SEQPACKET, in the abstract namespace.
   const std::string& socket() const { return socket_; }
 
-  // The segment of the client that has this token, for the tensors of one run. Null where they must
-  // go in messages: no client has the token, it has not read the run before, the result is small or
+  // The segment of the client with this token, for the tensors of one run. Null if they must go in
+  // messages: no client has the token, it has not read the result before, the result is small or
   // does not fit, or the plan has callbacks.
   std::unique_ptr<SharedResult> Lend(std::string_view token, const RunPlan& plan);
 
-  // Memory that is set aside.
+  // Bytes of memory that all segments have.
   uint64_t held() const;
   size_t clients() const;
 
@@ -78,7 +78,7 @@ class SharedMemory {
   // A client.
   struct Session {
     enum State {
-      // No run has the segment, and the client has read what was there.
+      // No run uses the segment, and the client has read the last result.
       kFree,
       kWriting,
       // The run has ended; the client still reads.
@@ -90,7 +90,7 @@ class SharedMemory {
     std::unique_ptr<Segment> segment;
     State state = kFree;
     absl::Time free_since;
-    // Of the limit.
+    // Its part of `max_bytes`.
     uint64_t held = 0;
     bool gone = false;
   };
@@ -102,7 +102,8 @@ class SharedMemory {
   void Watch();
   // Reads the client's messages. Where it has hung up, the session ends.
   void Receive(Session& session) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // Takes memory from others that do not use it. False where that is not enough.
+  // Gives the session `bytes` of the limit, and takes them from idle sessions if necessary. False
+  // if that is not enough.
   bool SetAside(Session& session, uint64_t bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Discard(Session& session) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Release(Session& session);
@@ -118,11 +119,11 @@ class SharedMemory {
   uint64_t held_ ABSL_GUARDED_BY(mutex_) = 0;
   bool stop_ ABSL_GUARDED_BY(mutex_) = false;
   std::thread thread_;
-  // Last, so that it ends first.
+  // Declared last, so that it ends first.
   std::unique_ptr<UnixServer> server_;
 };
 
-// A segment while one run writes to it: until the end of this object. Thread-compatible.
+// A segment while one run writes to it; destroying this ends that. Thread-compatible.
 class SharedResult {
  public:
   SharedResult(SharedMemory& memory, std::shared_ptr<SharedMemory::Session> session,

@@ -1,4 +1,4 @@
-// What the passes of a run work with.
+// Checks the memory that the passes of a run need.
 #include <algorithm>
 #include <cstdint>
 #include <string>
@@ -13,8 +13,7 @@
 namespace hookwire::server {
 namespace {
 
-// The greatest length to which the pass's sequences could be cut so that it fits; 0 where none
-// fits.
+// The greatest length to which the sequences could be cut so that the pass fits; 0 if none fits.
 int64_t LongestThatFits(const Planning& planning, const std::vector<int>& sequences) {
   int64_t fits = 0;
   int64_t too_long = 0;

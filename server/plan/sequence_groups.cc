@@ -7,7 +7,7 @@
 namespace hookwire::server {
 namespace {
 
-// By sequence, the first of those that must share its pass.
+// By sequence: the first of the sequences that must be in the same pass.
 std::vector<int> FirstCompanions(const RunPlan& plan) {
   std::vector<int> first(plan.sequences.size());
   std::iota(first.begin(), first.end(), 0);
@@ -34,7 +34,7 @@ std::vector<int> FirstCompanions(const RunPlan& plan) {
 std::vector<SequenceGroup> GroupSequences(const RunPlan& plan, int64_t max_tokens) {
   const size_t n = plan.sequences.size();
   const std::vector<int> first = FirstCompanions(plan);
-  // By their first sequence: those that stay together, and their tokens.
+  // Sequences that must stay together, by the first of them, and their tokens.
   std::vector<std::vector<int>> companions(n);
   std::vector<int64_t> tokens(n, 0);
   for (size_t s = 0; s < n; ++s) {

@@ -1,5 +1,5 @@
 // Which sequences of a run go through the layers together: a run of many tokens takes several
-// passes, so that what a pass works with is bounded by configuration, not by the request.
+// passes, so that the memory of a pass is limited by configuration, not by the request.
 #ifndef HOOKWIRE_SERVER_PLAN_SEQUENCE_GROUPS_H_
 #define HOOKWIRE_SERVER_PLAN_SEQUENCE_GROUPS_H_
 

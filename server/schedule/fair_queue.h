@@ -1,4 +1,4 @@
-// The order in which runs that wait come to their turn, fair by client.
+// The queue of waiting runs, in an order that is fair by client.
 #ifndef HOOKWIRE_SERVER_SCHEDULE_FAIR_QUEUE_H_
 #define HOOKWIRE_SERVER_SCHEDULE_FAIR_QUEUE_H_
 
@@ -46,8 +46,8 @@ class FairQueue {
  public:
   void Push(WaitingRun run);
 
-  // Takes the run that is next among the clients' next runs that `fits` accepts; nothing where
-  // there is none. `fits` is asked in the order of the turns, and no more once it has accepted one.
+  // Removes and returns the first run, in the order of turns, that `fits` accepts among the
+  // clients' next runs; nothing if it accepts none.
   std::optional<WaitingRun> Pop(absl::FunctionRef<bool(WaitingRun&)> fits);
 
   // Whether Pop would find one.
@@ -75,7 +75,7 @@ class FairQueue {
   struct Client {
     // The virtual time at which its next run starts: the tokens that it has had, divided by weight.
     double start = 0;
-    // In order: highest priority first, then as they came.
+    // Highest priority first, then in the order of arrival.
     std::list<WaitingRun> waiting;
   };
 
@@ -83,8 +83,8 @@ class FairQueue {
   // Forgets clients without waiting runs whose start is not in the future.
   void Forget();
 
-  // A client with no waiting run stays as long as its start lies in the future, so that one that
-  // sends its runs one by one is served as one that sends them all at once.
+  // A client without waiting runs is kept while its start is in the future, so that sending runs
+  // one by one gives it no larger share than sending them all at once.
   std::map<std::string, Client> clients_;
   // The start of the run that was taken last.
   double now_ = 0;

@@ -1,4 +1,4 @@
-// How runs end that never start.
+// Errors of runs that never start.
 #ifndef HOOKWIRE_SERVER_SCHEDULE_QUEUE_ERRORS_H_
 #define HOOKWIRE_SERVER_SCHEDULE_QUEUE_ERRORS_H_
 

@@ -1,5 +1,5 @@
-// A batch that is being executed: it lends its runs the device, and tells their outputs how they
-// came out.
+// A batch that is being executed: gives its runs the device, and tells their outputs how they
+// ended.
 #ifndef HOOKWIRE_SERVER_SCHEDULE_RUNNING_BATCH_H_
 #define HOOKWIRE_SERVER_SCHEDULE_RUNNING_BATCH_H_
 

@@ -1,8 +1,7 @@
 // Decides when a checked run has its turn.
 //
 // In: runs that plan/ has checked, from any thread. Out: each run's output gets exactly one
-// Complete, whatever happens. The implementation decides what lies between: one run at a time, or
-// batches across clients.
+// Complete, whatever happens.
 #ifndef HOOKWIRE_SERVER_SCHEDULE_SCHEDULER_H_
 #define HOOKWIRE_SERVER_SCHEDULE_SCHEDULER_H_
 

@@ -1,4 +1,4 @@
-// Slots for runs whose pass may stand still, because their client has to answer or to read first.
+// Slots for runs whose pass may have to wait for its client to answer or to read.
 #ifndef HOOKWIRE_SERVER_SCHEDULE_SLOTS_H_
 #define HOOKWIRE_SERVER_SCHEDULE_SLOTS_H_
 

@@ -1,8 +1,8 @@
-// Tensors as protobuf bytes, without copying them.
+// Encodes tensors as protobuf without copying them.
 //
-// A RunResponse with the `tensors` event is written by hand: its headers into a small buffer of
-// their own, its bulk bytes as slices over the tensors' memory. The result is ordinary protobuf:
-// any client parses it with the generated code.
+// A RunResponse with the `tensors` event is encoded by hand: tags, lengths and numbers in a small
+// buffer, the tensors' bytes as slices of their memory. The result is ordinary protobuf, which any
+// client parses with the generated code.
 #ifndef HOOKWIRE_SERVER_STREAM_ENCODING_H_
 #define HOOKWIRE_SERVER_STREAM_ENCODING_H_
 
@@ -19,13 +19,13 @@
 
 namespace hookwire::server {
 
-// A tensor of the plan, or some of its rows, that waits for its reader, and the bytes of the budget
-// that it holds. On the CPU, contiguous, never written again.
+// A tensor of the plan, or some of its rows, that waits for its reader, with the bytes of the
+// budget that it holds. On the CPU, contiguous, not written to any more.
 struct HeldTensor {
-  // Before `tensor`, so that the bytes are given back after the memory.
+  // Declared before `tensor`, so that the bytes are released after the memory.
   ByteBudget::Lease lease;
   at::Tensor tensor;
-  // Where it begins in the tensor of the plan, in bytes.
+  // The byte of the plan's tensor at which it begins.
   uint64_t offset = 0;
 };
 
@@ -34,16 +34,17 @@ struct Piece {
   uint32_t index = 0;
   uint64_t offset = 0;
   uint64_t size = 0;
-  // Null: the bytes lie in the memory that the client shares, from its byte `shared_offset` on, and
-  // the message only says so.
+  // Null if the bytes are in the client's shared memory, from its byte `shared_offset` on: the
+  // message then only says where.
   std::shared_ptr<const HeldTensor> held;
   uint64_t shared_offset = 0;
 };
 
-// Pieces up to this size are copied behind their header: cheaper than a slice of their own.
+// Pieces up to this size are copied into the buffer after their header, which is cheaper than a
+// slice.
 inline constexpr size_t kCopiedPieceBytes = 2048;
 
-// Collects the pieces of one message and keeps it within a size. Thread-compatible.
+// Collects the pieces of one message of limited size. Thread-compatible.
 class TensorMessage {
  public:
   // `max_bytes` is at least kMinMessageBytes.
@@ -51,8 +52,8 @@ class TensorMessage {
 
   static constexpr size_t kMinMessageBytes = 64;
 
-  // How many of the piece's bytes fit beside what is there. `fits` is false where not even the
-  // piece's header does (or, for a piece with bytes in the message, not one of them).
+  // How many of the piece's bytes still fit into the message. `fits` is false if not even its
+  // header does, or, for a piece whose bytes go into the message, not one of them.
   struct Room {
     bool fits = false;
     uint64_t bytes = 0;
@@ -76,7 +77,7 @@ class TensorMessage {
   std::vector<Piece> pieces_;
 };
 
-// Any message, by the generated code.
+// Encodes any message with the generated code.
 grpc::ByteBuffer EncodeMessage(const google::protobuf::MessageLite& message);
 
 }  // namespace hookwire::server
