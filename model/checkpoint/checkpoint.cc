@@ -73,7 +73,8 @@ absl::StatusOr<std::vector<std::string>> FindWeightFiles(const fs::path& directo
 
 }  // namespace
 
-absl::StatusOr<std::shared_ptr<const Checkpoint>> Checkpoint::Open(const std::string& directory) {
+absl::StatusOr<std::shared_ptr<const Checkpoint>> Checkpoint::Open(const std::string& directory,
+                                                                   os::System& system) {
   std::error_code error;
   if (!fs::is_directory(directory, error)) {
     return absl::NotFoundError(absl::StrCat(directory, " is not a directory"));
@@ -92,11 +93,11 @@ absl::StatusOr<std::shared_ptr<const Checkpoint>> Checkpoint::Open(const std::st
   auto paths = FindWeightFiles(directory);
   if (!paths.ok()) return paths.status();
 
-  std::shared_ptr<Checkpoint> checkpoint(new Checkpoint());
+  std::shared_ptr<Checkpoint> checkpoint(new Checkpoint(system));
   checkpoint->directory_ = directory;
   checkpoint->config_ = *std::move(config);
   for (const std::string& path : *paths) {
-    auto file = SafetensorsFile::Open(path);
+    auto file = SafetensorsFile::Open(path, system);
     if (!file.ok()) return file.status();
     for (std::string& name : (*file)->names()) {
       if (!checkpoint->tensors_.emplace(name, file->get()).second) {
@@ -150,7 +151,7 @@ std::optional<FileChange> Checkpoint::Change() const {
   if (!watch_.written()) return std::nullopt;
   // It was written to, and its modification time was then reset.
   for (const auto& file : files_) {
-    const absl::StatusOr<FileStamp> now = FileStamp::Of(file->mapped()->fd());
+    const absl::StatusOr<FileStamp> now = FileStamp::Of(file->mapped()->fd(), system_);
     if (!now.ok() || now->changed != file->mapped()->stamp().changed) {
       return FileChange{file->path(), "it was written to"};
     }

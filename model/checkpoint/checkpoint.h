@@ -33,7 +33,8 @@ class Checkpoint {
  public:
   // NotFound or InvalidArgument with the path and the cause, where the directory is missing, is no
   // Gemma 4, or a weight file is truncated, overlapping or missing.
-  static absl::StatusOr<std::shared_ptr<const Checkpoint>> Open(const std::string& directory);
+  static absl::StatusOr<std::shared_ptr<const Checkpoint>> Open(
+      const std::string& directory, os::System& system = os::RealSystem());
 
   const Config& config() const { return config_; }
   const std::string& directory() const { return directory_; }
@@ -55,8 +56,9 @@ class Checkpoint {
   std::optional<FileChange> Change() const;
 
  private:
-  Checkpoint() = default;
+  explicit Checkpoint(os::System& system) : system_(system), watch_(system) {}
 
+  os::System& system_;
   std::string directory_;
   Config config_;
   // Sorted by name.

@@ -3,13 +3,11 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
 #include <utility>
 
-#include "absl/cleanup/cleanup.h"
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 
@@ -26,34 +24,35 @@ FileStamp StampOf(const struct stat& info) {
 
 }  // namespace
 
-absl::StatusOr<FileStamp> FileStamp::Of(int fd) {
+absl::StatusOr<FileStamp> FileStamp::Of(int fd, os::System& system) {
   struct stat info {};
-  if (fstat(fd, &info) != 0) return absl::ErrnoToStatus(errno, "cannot look at the file");
+  if (system.Fstat(fd, &info) != 0) return absl::ErrnoToStatus(errno, "cannot look at the file");
   return StampOf(info);
 }
 
-absl::StatusOr<std::shared_ptr<const MappedFile>> MappedFile::Open(const std::string& path) {
-  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return absl::NotFoundError(absl::StrCat(path, ": ", std::strerror(errno)));
-  absl::Cleanup close_file = [fd] { close(fd); };
+absl::StatusOr<std::shared_ptr<const MappedFile>> MappedFile::Open(const std::string& path,
+                                                                   os::System& system) {
+  os::Descriptor fd(system.Open(path.c_str(), O_RDONLY | O_CLOEXEC), system);
+  if (!fd.valid()) return absl::NotFoundError(absl::StrCat(path, ": ", std::strerror(errno)));
   struct stat info {};
-  if (fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) {
+  if (system.Fstat(fd.get(), &info) != 0 || !S_ISREG(info.st_mode)) {
     return absl::InvalidArgumentError(absl::StrCat(path, " is not a regular file"));
   }
   const FileStamp stamp = StampOf(info);
   if (stamp.size == 0) return absl::InvalidArgumentError(absl::StrCat(path, " is empty"));
-  void* const data = mmap(nullptr, stamp.size, PROT_READ, MAP_PRIVATE, fd, 0);
+  void* const data = system.Mmap(stamp.size, PROT_READ, MAP_PRIVATE, fd.get());
   if (data == MAP_FAILED) {
     return absl::InternalError(absl::StrCat("cannot map ", path, ": ", std::strerror(errno)));
   }
-  std::move(close_file).Cancel();
   return std::shared_ptr<const MappedFile>(
-      new MappedFile(path, fd, stamp, static_cast<const std::byte*>(data)));
+      new MappedFile(path, std::move(fd), stamp, static_cast<const std::byte*>(data), system));
 }
 
-MappedFile::MappedFile(std::string path, int fd, const FileStamp& stamp, const std::byte* data)
+MappedFile::MappedFile(std::string path, os::Descriptor fd, const FileStamp& stamp,
+                       const std::byte* data, os::System& system)
     : path_(std::move(path)),
-      fd_(fd),
+      system_(system),
+      fd_(std::move(fd)),
       stamp_(stamp),
       data_(data),
       size_(stamp.size),
@@ -62,12 +61,11 @@ MappedFile::MappedFile(std::string path, int fd, const FileStamp& stamp, const s
 MappedFile::~MappedFile() {
   // Before munmap, after which another mapping may get these addresses.
   guard_.reset();
-  munmap(const_cast<std::byte*>(data_), size_);
-  close(fd_);
+  system_.Munmap(const_cast<std::byte*>(data_), size_);
 }
 
 std::optional<std::string> MappedFile::Change() const {
-  const absl::StatusOr<FileStamp> now = FileStamp::Of(fd_);
+  const absl::StatusOr<FileStamp> now = FileStamp::Of(fd_.get(), system_);
   if (!now.ok()) return std::string(now.status().message());
   if (now->size != stamp_.size)
     return absl::StrCat("size ", stamp_.size, " → ", now->size, " bytes");

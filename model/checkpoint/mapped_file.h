@@ -15,6 +15,8 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "model/checkpoint/sigbus_guard.h"
+#include "os/descriptor.h"
+#include "os/system.h"
 
 namespace hookwire::model {
 
@@ -30,7 +32,7 @@ struct FileStamp {
   absl::Time changed = absl::UnixEpoch();
 
   // The stamp of an open file. The error does not name the file.
-  static absl::StatusOr<FileStamp> Of(int fd);
+  static absl::StatusOr<FileStamp> Of(int fd, os::System& system = os::RealSystem());
   friend bool operator==(const FileStamp&, const FileStamp&) = default;
 };
 
@@ -38,8 +40,9 @@ struct FileStamp {
 // Thread-safe.
 class MappedFile {
  public:
-  // NotFound or InvalidArgument with the path and the cause.
-  static absl::StatusOr<std::shared_ptr<const MappedFile>> Open(const std::string& path);
+  // NotFound or InvalidArgument with the path and the cause. `system` must outlive the file.
+  static absl::StatusOr<std::shared_ptr<const MappedFile>> Open(
+      const std::string& path, os::System& system = os::RealSystem());
   ~MappedFile();
   MappedFile(const MappedFile&) = delete;
   MappedFile& operator=(const MappedFile&) = delete;
@@ -48,7 +51,7 @@ class MappedFile {
   size_t size() const { return size_; }
   const std::string& path() const { return path_; }
   // For reading: the mapped file, even if its name has been removed or given to another file.
-  int fd() const { return fd_; }
+  int fd() const { return fd_.get(); }
   // Of the time when it was mapped.
   const FileStamp& stamp() const { return stamp_; }
 
@@ -58,10 +61,12 @@ class MappedFile {
   std::optional<std::string> Change() const;
 
  private:
-  MappedFile(std::string path, int fd, const FileStamp& stamp, const std::byte* data);
+  MappedFile(std::string path, os::Descriptor fd, const FileStamp& stamp, const std::byte* data,
+             os::System& system);
 
   const std::string path_;
-  const int fd_;
+  os::System& system_;
+  const os::Descriptor fd_;
   const FileStamp stamp_;
   const std::byte* const data_;
   const size_t size_;

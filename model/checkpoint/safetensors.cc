@@ -34,8 +34,8 @@ std::optional<at::ScalarType> DtypeOf(absl::string_view name) {
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<const SafetensorsFile>> SafetensorsFile::Open(
-    const std::string& path) {
-  auto mapped = MappedFile::Open(path);
+    const std::string& path, os::System& system) {
+  auto mapped = MappedFile::Open(path, system);
   if (!mapped.ok()) return mapped.status();
   std::shared_ptr<SafetensorsFile> file(new SafetensorsFile());
   file->file_ = *std::move(mapped);

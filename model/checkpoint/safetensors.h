@@ -25,7 +25,8 @@ namespace hookwire::model {
 class SafetensorsFile {
  public:
   // NotFound or InvalidArgument with the path and the cause.
-  static absl::StatusOr<std::shared_ptr<const SafetensorsFile>> Open(const std::string& path);
+  static absl::StatusOr<std::shared_ptr<const SafetensorsFile>> Open(
+      const std::string& path, os::System& system = os::RealSystem());
 
   bool Has(absl::string_view name) const { return entries_.contains(name); }
   // A tensor that is a view of the mapped bytes, and keeps them mapped. Its memory is read-only:

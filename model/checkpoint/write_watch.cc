@@ -2,29 +2,26 @@
 
 #include <poll.h>
 #include <sys/inotify.h>
-#include <unistd.h>
 
 #include "absl/strings/str_cat.h"
 
 namespace hookwire::model {
 
-WriteWatch::WriteWatch() : inotify_(inotify_init1(IN_NONBLOCK | IN_CLOEXEC)) {}
-
-WriteWatch::~WriteWatch() {
-  if (inotify_ >= 0) close(inotify_);
-}
+WriteWatch::WriteWatch(os::System& system)
+    : system_(system), inotify_(system.InotifyInit(IN_NONBLOCK | IN_CLOEXEC), system) {}
 
 void WriteWatch::Add(int fd) {
-  if (inotify_ < 0) return;
+  if (!inotify_.valid()) return;
   // At most one event for each file, so that the queue stays short.
-  inotify_add_watch(inotify_, absl::StrCat("/proc/self/fd/", fd).c_str(), IN_MODIFY | IN_ONESHOT);
+  system_.InotifyAddWatch(inotify_.get(), absl::StrCat("/proc/self/fd/", fd).c_str(),
+                          IN_MODIFY | IN_ONESHOT);
 }
 
 bool WriteWatch::written() const {
-  if (inotify_ < 0) return false;
+  if (!inotify_.valid()) return false;
   // The events are not read: once there is one, the answer stays true.
-  pollfd events = {.fd = inotify_, .events = POLLIN, .revents = 0};
-  return poll(&events, 1, 0) == 1;
+  pollfd events = {.fd = inotify_.get(), .events = POLLIN, .revents = 0};
+  return system_.Poll(&events, 1, 0) == 1;
 }
 
 }  // namespace hookwire::model

@@ -4,6 +4,9 @@
 #ifndef HOOKWIRE_MODEL_CHECKPOINT_WRITE_WATCH_H_
 #define HOOKWIRE_MODEL_CHECKPOINT_WRITE_WATCH_H_
 
+#include "os/descriptor.h"
+#include "os/system.h"
+
 namespace hookwire::model {
 
 // Thread-safe after the last Add. Uses one inotify instance, of which a user has few (128 by
@@ -11,8 +14,7 @@ namespace hookwire::model {
 // mapping, or those of another machine on a network file system; these change the file's times.
 class WriteWatch {
  public:
-  WriteWatch();
-  ~WriteWatch();
+  explicit WriteWatch(os::System& system);
   WriteWatch(const WriteWatch&) = delete;
   WriteWatch& operator=(const WriteWatch&) = delete;
 
@@ -23,7 +25,8 @@ class WriteWatch {
   bool written() const;
 
  private:
-  int inotify_;
+  os::System& system_;
+  const os::Descriptor inotify_;
 };
 
 }  // namespace hookwire::model

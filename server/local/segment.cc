@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <linux/memfd.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -21,10 +20,12 @@
 namespace hookwire::server {
 namespace {
 
-Descriptor MakeMemfd() {
+Descriptor MakeMemfd(os::System& system) {
   constexpr unsigned kFlags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
-  Descriptor memfd(memfd_create("hookwire", kFlags | MFD_NOEXEC_SEAL));
-  if (!memfd.valid() && errno == EINVAL) memfd = Descriptor(memfd_create("hookwire", kFlags));
+  Descriptor memfd(system.MemfdCreate("hookwire", kFlags | MFD_NOEXEC_SEAL), system);
+  if (!memfd.valid() && errno == EINVAL) {
+    memfd = Descriptor(system.MemfdCreate("hookwire", kFlags), system);
+  }
   return memfd;
 }
 
@@ -34,30 +35,31 @@ absl::Status Failed(const char* what) {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Segment>> Segment::Create(uint64_t bytes) {
+absl::StatusOr<std::unique_ptr<Segment>> Segment::Create(uint64_t bytes, os::System& system) {
   const uint64_t blocks = std::max<uint64_t>(1, (bytes + kBlock - 1) / kBlock);
   const uint64_t size = blocks * kBlock;
-  const Descriptor writer = MakeMemfd();
-  if (!writer.valid() || ftruncate(writer.get(), static_cast<off_t>(size)) != 0) {
+  const Descriptor writer = MakeMemfd(system);
+  if (!writer.valid() || system.Ftruncate(writer.get(), static_cast<off_t>(size)) != 0) {
     return Failed("create");
   }
-  void* const data = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, writer.get(), 0);
+  void* const data = system.Mmap(size, PROT_READ | PROT_WRITE, MAP_SHARED, writer.get());
   if (data == MAP_FAILED) return Failed("map");
   // Asks for huge pages, which some systems give to memory files.
-  madvise(data, size, MADV_HUGEPAGE);
+  system.Madvise(data, size, MADV_HUGEPAGE);
   // A second open file description, for reading only: mappings of it cannot be made writable.
   Descriptor reader(
-      open(absl::StrCat("/proc/self/fd/", writer.get()).c_str(), O_RDONLY | O_CLOEXEC));
+      system.Open(absl::StrCat("/proc/self/fd/", writer.get()).c_str(), O_RDONLY | O_CLOEXEC),
+      system);
   std::unique_ptr<Segment> segment(
-      new Segment(std::move(reader), static_cast<uint8_t*>(data), blocks));
+      new Segment(system, std::move(reader), static_cast<uint8_t*>(data), blocks));
   if (!segment->reader_.valid()) return Failed("open");
   // If the file could shrink, a reader of its end would be killed by SIGBUS.
   constexpr int kSeals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
-  if (fcntl(writer.get(), F_ADD_SEALS, kSeals) != 0) return Failed("seal");
+  if (system.AddSeals(writer.get(), kSeals) != 0) return Failed("seal");
   return segment;
 }
 
-Segment::~Segment() { munmap(data_, bytes()); }
+Segment::~Segment() { system_.Munmap(data_, bytes()); }
 
 uint8_t* Segment::Reserve(uint64_t offset, uint64_t bytes) {
   if (offset > this->bytes() || bytes > this->bytes() - offset) return nullptr;
@@ -67,7 +69,7 @@ uint8_t* Segment::Reserve(uint64_t offset, uint64_t bytes) {
     // Allocates the block now: without memory this fails here, and a write would end the process.
     int error = 0;
     do {
-      error = madvise(data_ + block * kBlock, kBlock, MADV_POPULATE_WRITE);
+      error = system_.Madvise(data_ + block * kBlock, kBlock, MADV_POPULATE_WRITE);
     } while (error != 0 && (errno == EINTR || errno == EAGAIN));
     if (error != 0) return nullptr;
     blocks_[block] = true;
@@ -83,7 +85,7 @@ bool Segment::HasMemory(uint64_t bytes) const {
 }
 
 void Segment::Discard() {
-  if (madvise(data_, bytes(), MADV_REMOVE) != 0) return;
+  if (system_.Madvise(data_, bytes(), MADV_REMOVE) != 0) return;
   std::fill(blocks_.begin(), blocks_.end(), false);
 }
 

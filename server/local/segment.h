@@ -8,9 +8,12 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "server/local/descriptor.h"
+#include "os/descriptor.h"
+#include "os/system.h"
 
 namespace hookwire::server {
+
+using os::Descriptor;
 
 // A memfd, sealed against changes of its size. The system allocates its memory block by block, in
 // Reserve. Thread-compatible.
@@ -19,8 +22,10 @@ class Segment {
   // Memory is asked of the system in blocks of this size.
   static constexpr uint64_t kBlock = uint64_t{2} << 20;
 
-  // A segment of `bytes`, rounded up to whole blocks, of which none has memory yet.
-  static absl::StatusOr<std::unique_ptr<Segment>> Create(uint64_t bytes);
+  // A segment of `bytes`, rounded up to whole blocks, of which none has memory yet. `system` must
+  // outlive it.
+  static absl::StatusOr<std::unique_ptr<Segment>> Create(uint64_t bytes,
+                                                         os::System& system = os::RealSystem());
   ~Segment();
   Segment(const Segment&) = delete;
   Segment& operator=(const Segment&) = delete;
@@ -43,9 +48,10 @@ class Segment {
   void Discard();
 
  private:
-  Segment(Descriptor reader, uint8_t* data, uint64_t blocks)
-      : reader_(std::move(reader)), data_(data), blocks_(blocks) {}
+  Segment(os::System& system, Descriptor reader, uint8_t* data, uint64_t blocks)
+      : system_(system), reader_(std::move(reader)), data_(data), blocks_(blocks) {}
 
+  os::System& system_;
   Descriptor reader_;
   uint8_t* const data_;
   // By block: whether it has memory.

@@ -2,7 +2,6 @@
 
 #include <poll.h>
 #include <sys/eventfd.h>
-#include <sys/random.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -23,11 +22,11 @@ constexpr size_t kTokenBytes = 16;
 constexpr uint64_t kAlignment = 64;
 
 // Random bytes that nobody can guess.
-std::string MakeToken() {
+std::string MakeToken(os::System& system) {
   std::string token(kTokenBytes, '\0');
   size_t filled = 0;
   while (filled < token.size()) {
-    const ssize_t got = getrandom(token.data() + filled, token.size() - filled, 0);
+    const ssize_t got = system.Getrandom(token.data() + filled, token.size() - filled);
     if (got > 0) filled += static_cast<size_t>(got);
   }
   return token;
@@ -36,7 +35,7 @@ std::string MakeToken() {
 uint64_t RoundUp(uint64_t value, uint64_t to) { return (value + to - 1) / to * to; }
 
 // One message with a token and a descriptor.
-bool Send(int connection, const std::string& token, int descriptor) {
+bool Send(os::System& system, int connection, const std::string& token, int descriptor) {
   iovec bytes = {const_cast<char*>(token.data()), token.size()};
   alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control = {};
   msghdr message = {};
@@ -49,7 +48,7 @@ bool Send(int connection, const std::string& token, int descriptor) {
   header->cmsg_type = SCM_RIGHTS;
   header->cmsg_len = CMSG_LEN(sizeof(int));
   std::memcpy(CMSG_DATA(header), &descriptor, sizeof(int));
-  return sendmsg(connection, &message, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0;
+  return system.Sendmsg(connection, &message, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0;
 }
 
 bool HasCallbacks(const RunPlan& plan) {
@@ -77,21 +76,23 @@ std::vector<uint64_t> LayOut(const RunPlan& plan) {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<SharedMemory>> SharedMemory::Create(const Options& options,
-                                                                   const Clock& clock) {
+                                                                   const Clock& clock,
+                                                                   os::System& system) {
   // Tries once whether the system supports it.
-  HOOKWIRE_ASSIGN_OR_RETURN(const std::unique_ptr<Segment> probe, Segment::Create(1));
+  HOOKWIRE_ASSIGN_OR_RETURN(const std::unique_ptr<Segment> probe, Segment::Create(1, system));
   if (probe->Reserve(0, 1) == nullptr) {
     return absl::FailedPreconditionError("cannot set shared memory aside");
   }
-  Descriptor wake(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  Descriptor wake(system.Eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), system);
   if (!wake.valid()) return absl::ErrnoToStatus(errno, "cannot wait for clients");
-  std::unique_ptr<SharedMemory> memory(new SharedMemory(options, clock, std::move(wake)));
-  memory->socket_ = absl::StrCat("hookwire-", absl::BytesToHexString(MakeToken()));
-  HOOKWIRE_ASSIGN_OR_RETURN(memory->server_,
-                            UnixServer::Start({memory->socket_, true}, SOCK_SEQPACKET,
-                                              [out = memory.get()](Descriptor connection) {
-                                                out->Welcome(std::move(connection));
-                                              }));
+  std::unique_ptr<SharedMemory> memory(new SharedMemory(options, clock, system, std::move(wake)));
+  memory->socket_ = absl::StrCat("hookwire-", absl::BytesToHexString(MakeToken(system)));
+  HOOKWIRE_ASSIGN_OR_RETURN(memory->server_, UnixServer::Start(
+                                                 {memory->socket_, true}, SOCK_SEQPACKET,
+                                                 [out = memory.get()](Descriptor connection) {
+                                                   out->Welcome(std::move(connection));
+                                                 },
+                                                 system));
   memory->thread_ = std::thread([out = memory.get()] { out->Watch(); });
   return memory;
 }
@@ -102,31 +103,32 @@ SharedMemory::~SharedMemory() {
     absl::MutexLock lock(&mutex_);
     stop_ = true;
   }
-  eventfd_write(wake_.get(), 1);
+  system_.EventfdWrite(wake_.get(), 1);
   if (thread_.joinable()) thread_.join();
 }
 
 void SharedMemory::Welcome(Descriptor connection) {
-  const std::optional<uid_t> user = PeerUser(connection.get());
+  const std::optional<uid_t> user = PeerUser(connection.get(), system_);
   if (!user.has_value() || !MayHave(*user, geteuid())) return;
   {
     absl::MutexLock lock(&mutex_);
     if (sessions_.size() >= options_.max_clients) return;
   }
   auto session = std::make_shared<Session>();
-  absl::StatusOr<std::unique_ptr<Segment>> segment = Segment::Create(options_.max_bytes);
+  absl::StatusOr<std::unique_ptr<Segment>> segment = Segment::Create(options_.max_bytes, system_);
   if (!segment.ok()) return;
   session->segment = *std::move(segment);
-  session->token = MakeToken();
+  session->token = MakeToken(system_);
   session->connection = std::move(connection);
   {
     // Sends under the mutex, so that a client that has its token is in sessions_.
     absl::MutexLock lock(&mutex_);
-    if (!Send(session->connection.get(), session->token, session->segment->reader())) return;
+    if (!Send(system_, session->connection.get(), session->token, session->segment->reader()))
+      return;
     session->segment->CloseReader();
     sessions_.emplace(session->token, session);
   }
-  eventfd_write(wake_.get(), 1);
+  system_.EventfdWrite(wake_.get(), 1);
 }
 
 std::unique_ptr<SharedResult> SharedMemory::Lend(std::string_view token, const RunPlan& plan) {
@@ -183,7 +185,7 @@ void SharedMemory::Release(Session& session) {
 void SharedMemory::Receive(Session& session) {
   while (true) {
     char said = 0;
-    const ssize_t size = recv(session.connection.get(), &said, sizeof(said), MSG_DONTWAIT);
+    const ssize_t size = system_.Recv(session.connection.get(), &said, sizeof(said), MSG_DONTWAIT);
     if (size > 0) {
       if (session.state != Session::kReading) continue;
       session.state = Session::kFree;
@@ -229,9 +231,9 @@ void SharedMemory::Watch() {
     const absl::Time now = clock_.Now();
     const absl::Duration pause = std::min(FreeIdle(now) - now, absl::Hours(1));
     const auto milliseconds = absl::ToInt64Milliseconds(absl::Ceil(pause, absl::Milliseconds(1)));
-    if (poll(ready.data(), ready.size(), static_cast<int>(milliseconds)) <= 0) continue;
+    if (system_.Poll(ready.data(), ready.size(), static_cast<int>(milliseconds)) <= 0) continue;
     eventfd_t wakes = 0;
-    eventfd_read(wake_.get(), &wakes);
+    system_.EventfdRead(wake_.get(), &wakes);
     for (size_t i = 0; i < sessions.size(); ++i) {
       if (ready[i + 1].revents == 0) continue;
       absl::MutexLock lock(&mutex_);

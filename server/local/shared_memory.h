@@ -27,7 +27,8 @@
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
-#include "server/local/descriptor.h"
+#include "os/descriptor.h"
+#include "os/system.h"
 #include "server/local/segment.h"
 #include "server/local/unix_server.h"
 #include "server/observe/clock.h"
@@ -50,9 +51,9 @@ class SharedMemory {
     absl::Duration idle_time = absl::Seconds(10);
   };
 
-  // The error says what the system lacks. `clock` must outlive it.
-  static absl::StatusOr<std::unique_ptr<SharedMemory>> Create(const Options& options,
-                                                              const Clock& clock);
+  // The error says what the system lacks. `clock` and `system` must outlive it.
+  static absl::StatusOr<std::unique_ptr<SharedMemory>> Create(
+      const Options& options, const Clock& clock, os::System& system = os::RealSystem());
   // REQUIRES: no SharedResult is left.
   ~SharedMemory();
 
@@ -95,8 +96,8 @@ class SharedMemory {
     bool gone = false;
   };
 
-  SharedMemory(const Options& options, const Clock& clock, Descriptor wake)
-      : options_(options), clock_(clock), wake_(std::move(wake)) {}
+  SharedMemory(const Options& options, const Clock& clock, os::System& system, Descriptor wake)
+      : options_(options), clock_(clock), system_(system), wake_(std::move(wake)) {}
 
   void Welcome(Descriptor connection);
   void Watch();
@@ -110,6 +111,7 @@ class SharedMemory {
 
   const Options options_;
   const Clock& clock_;
+  os::System& system_;
   // Wakes the watching thread.
   const Descriptor wake_;
   std::string socket_;

@@ -8,7 +8,8 @@
 #include <utility>
 
 #include "absl/status/statusor.h"
-#include "server/local/descriptor.h"
+#include "os/descriptor.h"
+#include "os/system.h"
 #include "server/local/unix_socket.h"
 
 namespace hookwire::server {
@@ -19,20 +20,23 @@ class UnixServer {
   // Called with a non-blocking connection.
   using OnConnection = std::function<void(Descriptor connection)>;
 
-  // As UnixSocket::Listen.
+  // As UnixSocket::Listen. `system` must outlive the server.
   static absl::StatusOr<std::unique_ptr<UnixServer>> Start(const UnixAddress& address, int type,
-                                                           OnConnection on_connection);
+                                                           OnConnection on_connection,
+                                                           os::System& system = os::RealSystem());
   ~UnixServer();
 
  private:
-  UnixServer(UnixSocket socket, Descriptor stop, OnConnection on_connection)
-      : socket_(std::move(socket)),
+  UnixServer(os::System& system, UnixSocket socket, Descriptor stop, OnConnection on_connection)
+      : system_(system),
+        socket_(std::move(socket)),
         stop_(std::move(stop)),
         on_connection_(std::move(on_connection)),
         thread_([this] { Run(); }) {}
 
   void Run();
 
+  os::System& system_;
   const UnixSocket socket_;
   const Descriptor stop_;
   const OnConnection on_connection_;

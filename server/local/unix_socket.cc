@@ -47,19 +47,19 @@ absl::Status InUse(const UnixAddress& address) {
 }
 
 // Removes a socket file that nobody listens at.
-absl::Status RemoveStale(const UnixAddress& address, int type) {
+absl::Status RemoveStale(const UnixAddress& address, int type, os::System& system) {
   struct stat file = {};
-  if (lstat(address.name.c_str(), &file) != 0) return absl::OkStatus();
+  if (system.Lstat(address.name.c_str(), &file) != 0) return absl::OkStatus();
   if (!S_ISSOCK(file.st_mode)) {
     return CannotListen(address, "there is a file of that name, and it is no socket");
   }
-  const Descriptor probe(socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  const Descriptor probe(system.Socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), system);
   const SocketAddress where(address);
-  if (connect(probe.get(), where.get(), where.size()) == 0) return InUse(address);
+  if (system.Connect(probe.get(), where.get(), where.size()) == 0) return InUse(address);
   // EAGAIN: more connections wait than are let wait. EPROTOTYPE: a socket of another type.
   if (errno == EAGAIN || errno == EPROTOTYPE) return InUse(address);
   if (errno != ECONNREFUSED) return CannotListen(address, std::strerror(errno));
-  if (unlink(address.name.c_str()) != 0) return CannotListen(address, std::strerror(errno));
+  if (system.Unlink(address.name.c_str()) != 0) return CannotListen(address, std::strerror(errno));
   return absl::OkStatus();
 }
 
@@ -69,29 +69,33 @@ std::string UnixAddress::ToString() const {
   return absl::StrCat(is_abstract ? "unix-abstract:" : "unix:", name);
 }
 
-absl::StatusOr<UnixSocket> UnixSocket::Listen(const UnixAddress& address, int type) {
+absl::StatusOr<UnixSocket> UnixSocket::Listen(const UnixAddress& address, int type,
+                                              os::System& system) {
   if (address.name.empty() || address.name.size() > kMaxUnixName) {
     return CannotListen(address, "a name has 1 to 107 bytes");
   }
-  UnixSocket out(Descriptor(socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)));
+  UnixSocket out(
+      system, Descriptor(system.Socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), system));
   if (!out.fd_.valid()) return CannotListen(address, std::strerror(errno));
   Descriptor directory;
   if (!address.is_abstract) {
     const std::string parent = std::filesystem::path(address.name).parent_path();
-    directory = Descriptor(open(parent.empty() ? "." : parent.c_str(), O_DIRECTORY | O_CLOEXEC));
+    directory = Descriptor(
+        system.Open(parent.empty() ? "." : parent.c_str(), O_DIRECTORY | O_CLOEXEC), system);
     // Another server that starts at the same time must not take our socket for one that nobody
     // listens at.
-    if (!directory.valid() || flock(directory.get(), LOCK_EX) != 0) {
+    if (!directory.valid() || system.Flock(directory.get(), LOCK_EX) != 0) {
       return CannotListen(address, std::strerror(errno));
     }
-    HOOKWIRE_RETURN_IF_ERROR(RemoveStale(address, type));
+    HOOKWIRE_RETURN_IF_ERROR(RemoveStale(address, type, system));
   }
   const SocketAddress where(address);
-  if (bind(out.fd(), where.get(), where.size()) != 0 || listen(out.fd(), SOMAXCONN) != 0) {
+  if (system.Bind(out.fd(), where.get(), where.size()) != 0 ||
+      system.Listen(out.fd(), SOMAXCONN) != 0) {
     return errno == EADDRINUSE ? InUse(address) : CannotListen(address, std::strerror(errno));
   }
   struct stat file = {};
-  if (!address.is_abstract && lstat(address.name.c_str(), &file) == 0) {
+  if (!address.is_abstract && system.Lstat(address.name.c_str(), &file) == 0) {
     out.path_ = std::filesystem::absolute(address.name);
     out.inode_ = file.st_ino;
   }
@@ -100,14 +104,15 @@ absl::StatusOr<UnixSocket> UnixSocket::Listen(const UnixAddress& address, int ty
 
 UnixSocket::~UnixSocket() {
   struct stat file = {};
-  if (!fd_.valid() || path_.empty() || lstat(path_.c_str(), &file) != 0) return;
-  if (file.st_ino == inode_) unlink(path_.c_str());
+  if (!fd_.valid() || path_.empty() || system_->Lstat(path_.c_str(), &file) != 0) return;
+  if (file.st_ino == inode_) system_->Unlink(path_.c_str());
 }
 
-std::optional<uid_t> PeerUser(int connection) {
+std::optional<uid_t> PeerUser(int connection, os::System& system) {
   ucred peer = {};
   socklen_t size = sizeof(peer);
-  if (getsockopt(connection, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) return std::nullopt;
+  if (system.Getsockopt(connection, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0)
+    return std::nullopt;
   return peer.uid;
 }
 

@@ -11,9 +11,12 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "server/local/descriptor.h"
+#include "os/descriptor.h"
+#include "os/system.h"
 
 namespace hookwire::server {
+
+using os::Descriptor;
 
 // The most bytes of a path or a name.
 inline constexpr size_t kMaxUnixName = 107;
@@ -32,16 +35,18 @@ class UnixSocket {
  public:
   // `type` is SOCK_STREAM or SOCK_SEQPACKET. A socket file that nobody listens at is replaced.
   // AlreadyExists where somebody does, FailedPrecondition where there can be none: each with the
-  // address and the cause.
-  static absl::StatusOr<UnixSocket> Listen(const UnixAddress& address, int type);
+  // address and the cause. `system` must outlive the socket.
+  static absl::StatusOr<UnixSocket> Listen(const UnixAddress& address, int type,
+                                           os::System& system = os::RealSystem());
   ~UnixSocket();
   UnixSocket(UnixSocket&&) = default;
 
   int fd() const { return fd_.get(); }
 
  private:
-  explicit UnixSocket(Descriptor fd) : fd_(std::move(fd)) {}
+  UnixSocket(os::System& system, Descriptor fd) : system_(&system), fd_(std::move(fd)) {}
 
+  os::System* system_;
   Descriptor fd_;
   // Of the file; empty where there is none. Whoever replaces it keeps theirs.
   std::string path_;
@@ -49,7 +54,7 @@ class UnixSocket {
 };
 
 // The user at the other end of a connection; nothing where the system does not say.
-std::optional<uid_t> PeerUser(int connection);
+std::optional<uid_t> PeerUser(int connection, os::System& system = os::RealSystem());
 
 // Whether that user may have what belongs to the user `own`: the same one, or root, who may read
 // this process's memory anyway.

@@ -13,7 +13,7 @@
 #include <cstring>
 #include <string>
 
-#include "server/local/descriptor.h"
+#include "os/descriptor.h"
 #include "server/local/shared_memory.h"
 
 namespace hookwire::server {
