@@ -162,6 +162,11 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(const Options& options,
   absl::StatusOr<std::shared_ptr<const model::Checkpoint>> checkpoint =
       model::Checkpoint::Open(options.model);
   if (!checkpoint.ok()) return checkpoint.status();
+  if (const absl::Status& watch = (*checkpoint)->watch_status(); !watch.ok()) {
+    LogEvent(*logger, spdlog::level::warn,
+             "a write to a weight file goes unseen if the writer resets the file's time",
+             {{"cause", std::string(watch.message())}});
+  }
   const absl::StatusOr<std::vector<at::Device>> devices = OpenDevices(options.devices);
   if (!devices.ok()) return devices.status();
   std::vector<model::DeviceRoom> room;

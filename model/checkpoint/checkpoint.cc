@@ -1,17 +1,18 @@
 #include "model/checkpoint/checkpoint.h"
 
+#include <sys/stat.h>
+
 #include <algorithm>
+#include <cerrno>
 #include <filesystem>
-#include <fstream>
 #include <nlohmann/json.hpp>
 #include <set>
-#include <sstream>
 #include <utility>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "model/adapter/nearest.h"
-#include "model/checkpoint/misplaced_text.h"
+#include "model/checkpoint/text_file.h"
 
 namespace hookwire::model {
 namespace {
@@ -19,39 +20,33 @@ namespace {
 using Json = nlohmann::json;
 namespace fs = std::filesystem;
 
-// The largest config.json or shard index that is read: real ones are far smaller.
-constexpr std::uintmax_t kMaxJsonBytes = 64u << 20;
-
-absl::StatusOr<std::string> ReadText(const fs::path& path) {
-  std::error_code error;
-  const std::uintmax_t size = fs::file_size(path, error);
-  if (error) return absl::NotFoundError(absl::StrCat(path.string(), ": ", error.message()));
-  if (size > kMaxJsonBytes)
-    return absl::InvalidArgumentError(absl::StrCat(path.string(), " is too large"));
-  std::ifstream in(path, std::ios::binary);
-  std::ostringstream text;
-  text << in.rdbuf();
-  if (!in) return absl::InvalidArgumentError(absl::StrCat("cannot read ", path.string()));
-  std::string content = std::move(text).str();
-  if (const std::string pointer = LfsPointer(content); !pointer.empty()) {
-    return absl::InvalidArgumentError(absl::StrCat(path.string(), " is ", pointer));
+// The kind of file that `path` leads to, as S_IFREG or S_IFDIR; 0 where there is none.
+absl::StatusOr<mode_t> KindOf(const fs::path& path, os::System& system) {
+  struct stat info {};
+  if (os::Uninterrupted([&] { return system.Stat(path.c_str(), &info); }) == 0) {
+    return static_cast<mode_t>(info.st_mode & S_IFMT);
   }
-  return content;
+  if (errno == ENOENT || errno == ENOTDIR) return mode_t{0};
+  return absl::ErrnoToStatus(errno, path.string());
 }
 
 // The weight files that the directory's index names, sorted, or its single file.
-absl::StatusOr<std::vector<std::string>> FindWeightFiles(const fs::path& directory) {
+absl::StatusOr<std::vector<std::string>> FindWeightFiles(const fs::path& directory,
+                                                         os::System& system) {
   const fs::path single = directory / "model.safetensors";
   const fs::path index = directory / "model.safetensors.index.json";
-  std::error_code error;
-  if (!fs::exists(index, error)) {
-    if (!fs::exists(single, error)) {
+  const auto index_kind = KindOf(index, system);
+  if (!index_kind.ok()) return index_kind.status();
+  if (*index_kind == 0) {
+    const auto single_kind = KindOf(single, system);
+    if (!single_kind.ok()) return single_kind.status();
+    if (*single_kind == 0) {
       return absl::NotFoundError(absl::StrCat(
           directory.string(), " has neither model.safetensors nor model.safetensors.index.json"));
     }
     return std::vector<std::string>{single.string()};
   }
-  auto text = ReadText(index);
+  auto text = ReadText(index.string(), system);
   if (!text.ok()) return text.status();
   const Json json = Json::parse(*text, nullptr, /*allow_exceptions=*/false);
   if (!json.is_object() || !json.contains("weight_map") || !json["weight_map"].is_object()) {
@@ -75,22 +70,25 @@ absl::StatusOr<std::vector<std::string>> FindWeightFiles(const fs::path& directo
 
 absl::StatusOr<std::shared_ptr<const Checkpoint>> Checkpoint::Open(const std::string& directory,
                                                                    os::System& system) {
-  std::error_code error;
-  if (!fs::is_directory(directory, error)) {
+  const auto directory_kind = KindOf(directory, system);
+  if (!directory_kind.ok()) return directory_kind.status();
+  if (*directory_kind != S_IFDIR) {
     return absl::NotFoundError(absl::StrCat(directory, " is not a directory"));
   }
   const fs::path config_path = fs::path(directory) / "config.json";
-  if (!fs::exists(config_path, error)) {
+  const auto config_kind = KindOf(config_path, system);
+  if (!config_kind.ok()) return config_kind.status();
+  if (*config_kind == 0) {
     return absl::NotFoundError(absl::StrCat(directory, " is no checkpoint: it has no config.json"));
   }
-  auto text = ReadText(config_path);
+  auto text = ReadText(config_path.string(), system);
   if (!text.ok()) return text.status();
   auto config = ParseConfig(*text);
   if (!config.ok()) {
     return absl::Status(config.status().code(),
                         absl::StrCat(directory, ": ", config.status().message()));
   }
-  auto paths = FindWeightFiles(directory);
+  auto paths = FindWeightFiles(directory, system);
   if (!paths.ok()) return paths.status();
 
   std::shared_ptr<Checkpoint> checkpoint(new Checkpoint(system));
@@ -148,7 +146,11 @@ std::optional<FileChange> Checkpoint::Change() const {
       return FileChange{file->path(), *std::move(what)};
     }
   }
-  if (!watch_.written()) return std::nullopt;
+  const absl::StatusOr<bool> written = watch_.written();
+  if (!written.ok()) {
+    return FileChange{files_.front()->path(), std::string(written.status().message())};
+  }
+  if (!*written) return std::nullopt;
   // It was written to, and its modification time was then reset.
   for (const auto& file : files_) {
     const absl::StatusOr<FileStamp> now = FileStamp::Of(file->mapped()->fd(), system_);

@@ -32,7 +32,8 @@ struct FileChange {
 class Checkpoint {
  public:
   // NotFound or InvalidArgument with the path and the cause, where the directory is missing, is no
-  // Gemma 4, or a weight file is truncated, overlapping or missing.
+  // Gemma 4, or a weight file is truncated, overlapping or missing. The system's error, with the
+  // path, where it cannot read or map a file. `system` must outlive the checkpoint.
   static absl::StatusOr<std::shared_ptr<const Checkpoint>> Open(
       const std::string& directory, os::System& system = os::RealSystem());
 
@@ -54,6 +55,8 @@ class Checkpoint {
   // change, all results that were computed since the last call that found none may be wrong. Makes
   // one system call for each file, and one more.
   std::optional<FileChange> Change() const;
+  // OK, or why Change does not see a write after which the writer resets the modification time.
+  const absl::Status& watch_status() const { return watch_.status(); }
 
  private:
   explicit Checkpoint(os::System& system) : system_(system), watch_(system) {}

@@ -5,7 +5,6 @@
 #include <sys/stat.h>
 
 #include <cerrno>
-#include <cstring>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -32,17 +31,24 @@ absl::StatusOr<FileStamp> FileStamp::Of(int fd, os::System& system) {
 
 absl::StatusOr<std::shared_ptr<const MappedFile>> MappedFile::Open(const std::string& path,
                                                                    os::System& system) {
-  os::Descriptor fd(system.Open(path.c_str(), O_RDONLY | O_CLOEXEC), system);
-  if (!fd.valid()) return absl::NotFoundError(absl::StrCat(path, ": ", std::strerror(errno)));
+  // O_NONBLOCK: opening a pipe would otherwise wait for a writer.
+  os::Descriptor fd(os::Uninterrupted([&] {
+                      return system.Open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+                    }),
+                    system);
+  if (!fd.valid()) return absl::ErrnoToStatus(errno, path);
   struct stat info {};
-  if (system.Fstat(fd.get(), &info) != 0 || !S_ISREG(info.st_mode)) {
+  if (system.Fstat(fd.get(), &info) != 0) {
+    return absl::ErrnoToStatus(errno, absl::StrCat("cannot look at ", path));
+  }
+  if (!S_ISREG(info.st_mode)) {
     return absl::InvalidArgumentError(absl::StrCat(path, " is not a regular file"));
   }
   const FileStamp stamp = StampOf(info);
   if (stamp.size == 0) return absl::InvalidArgumentError(absl::StrCat(path, " is empty"));
   void* const data = system.Mmap(stamp.size, PROT_READ, MAP_PRIVATE, fd.get());
   if (data == MAP_FAILED) {
-    return absl::InternalError(absl::StrCat("cannot map ", path, ": ", std::strerror(errno)));
+    return absl::ErrnoToStatus(errno, absl::StrCat("cannot map ", path));
   }
   return std::shared_ptr<const MappedFile>(
       new MappedFile(path, std::move(fd), stamp, static_cast<const std::byte*>(data), system));

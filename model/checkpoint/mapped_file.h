@@ -40,7 +40,8 @@ struct FileStamp {
 // Thread-safe.
 class MappedFile {
  public:
-  // NotFound or InvalidArgument with the path and the cause. `system` must outlive the file.
+  // InvalidArgument, or the system's error (NotFound, PermissionDenied, ResourceExhausted, …), with
+  // the path and the cause. `system` must outlive the file.
   static absl::StatusOr<std::shared_ptr<const MappedFile>> Open(
       const std::string& path, os::System& system = os::RealSystem());
   ~MappedFile();

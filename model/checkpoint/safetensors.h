@@ -24,7 +24,7 @@ namespace hookwire::model {
 
 class SafetensorsFile {
  public:
-  // NotFound or InvalidArgument with the path and the cause.
+  // As MappedFile::Open; InvalidArgument where it is not a whole safetensors file.
   static absl::StatusOr<std::shared_ptr<const SafetensorsFile>> Open(
       const std::string& path, os::System& system = os::RealSystem());
 

@@ -4,14 +4,17 @@
 #ifndef HOOKWIRE_MODEL_CHECKPOINT_WRITE_WATCH_H_
 #define HOOKWIRE_MODEL_CHECKPOINT_WRITE_WATCH_H_
 
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "os/descriptor.h"
 #include "os/system.h"
 
 namespace hookwire::model {
 
 // Thread-safe after the last Add. Uses one inotify instance, of which a user has few (128 by
-// default); if there is none left, it sees no writes. It never sees writes through a shared
-// mapping, or those of another machine on a network file system; these change the file's times.
+// default); if there is none left, it sees no writes, and status() says so. It never sees writes
+// through a shared mapping, or those of another machine on a network file system; these change the
+// file's times.
 class WriteWatch {
  public:
   explicit WriteWatch(os::System& system);
@@ -21,12 +24,17 @@ class WriteWatch {
   // Watches the open file itself, even if it is renamed.
   void Add(int fd);
 
-  // Whether a file has been written to or truncated since it was added.
-  bool written() const;
+  // Why it does not watch all files that were added; OK if it does.
+  const absl::Status& status() const { return status_; }
+
+  // Whether a file has been written to or truncated since it was added. The error is the
+  // system's.
+  absl::StatusOr<bool> written() const;
 
  private:
   os::System& system_;
   const os::Descriptor inotify_;
+  absl::Status status_;
 };
 
 }  // namespace hookwire::model
