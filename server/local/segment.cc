@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <string>
 
 #include "absl/strings/str_cat.h"
 
@@ -39,39 +40,44 @@ absl::StatusOr<std::unique_ptr<Segment>> Segment::Create(uint64_t bytes, os::Sys
   const uint64_t blocks = std::max<uint64_t>(1, (bytes + kBlock - 1) / kBlock);
   const uint64_t size = blocks * kBlock;
   const Descriptor writer = MakeMemfd(system);
-  if (!writer.valid() || system.Ftruncate(writer.get(), static_cast<off_t>(size)) != 0) {
+  if (!writer.valid() || os::Uninterrupted([&] {
+                           return system.Ftruncate(writer.get(), static_cast<off_t>(size));
+                         }) != 0) {
     return Failed("create");
   }
+  // If the file could shrink, a reader of its end would be killed by SIGBUS.
+  constexpr int kSeals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
+  if (system.AddSeals(writer.get(), kSeals) != 0) return Failed("seal");
+  // A second open file description, for reading only: mappings of it cannot be made writable.
+  const std::string path = absl::StrCat("/proc/self/fd/", writer.get());
+  Descriptor reader(
+      os::Uninterrupted([&] { return system.Open(path.c_str(), O_RDONLY | O_CLOEXEC); }), system);
+  if (!reader.valid()) return Failed("open");
   void* const data = system.Mmap(size, PROT_READ | PROT_WRITE, MAP_SHARED, writer.get());
   if (data == MAP_FAILED) return Failed("map");
   // Asks for huge pages, which some systems give to memory files.
   system.Madvise(data, size, MADV_HUGEPAGE);
-  // A second open file description, for reading only: mappings of it cannot be made writable.
-  Descriptor reader(
-      system.Open(absl::StrCat("/proc/self/fd/", writer.get()).c_str(), O_RDONLY | O_CLOEXEC),
-      system);
-  std::unique_ptr<Segment> segment(
+  return std::unique_ptr<Segment>(
       new Segment(system, std::move(reader), static_cast<uint8_t*>(data), blocks));
-  if (!segment->reader_.valid()) return Failed("open");
-  // If the file could shrink, a reader of its end would be killed by SIGBUS.
-  constexpr int kSeals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
-  if (system.AddSeals(writer.get(), kSeals) != 0) return Failed("seal");
-  return segment;
 }
 
 Segment::~Segment() { system_.Munmap(data_, bytes()); }
 
 uint8_t* Segment::Reserve(uint64_t offset, uint64_t bytes) {
-  if (offset > this->bytes() || bytes > this->bytes() - offset) return nullptr;
+  if (offset > this->bytes() || bytes > this->bytes() - offset) {
+    errno = ERANGE;
+    return nullptr;
+  }
   const uint64_t end = (offset + bytes + kBlock - 1) / kBlock;
   for (uint64_t block = offset / kBlock; block < end; ++block) {
     if (blocks_[block]) continue;
     // Allocates the block now: without memory this fails here, and a write would end the process.
-    int error = 0;
-    do {
-      error = system_.Madvise(data_ + block * kBlock, kBlock, MADV_POPULATE_WRITE);
-    } while (error != 0 && (errno == EINTR || errno == EAGAIN));
-    if (error != 0) return nullptr;
+    // It tries again after a signal only: to wait for memory would hold up the pass.
+    if (os::Uninterrupted([&] {
+          return system_.Madvise(data_ + block * kBlock, kBlock, MADV_POPULATE_WRITE);
+        }) != 0) {
+      return nullptr;
+    }
     blocks_[block] = true;
   }
   return data_ + offset;
@@ -84,9 +90,12 @@ bool Segment::HasMemory(uint64_t bytes) const {
                      [](bool has_memory) { return has_memory; });
 }
 
-void Segment::Discard() {
-  if (system_.Madvise(data_, bytes(), MADV_REMOVE) != 0) return;
+bool Segment::Discard() {
+  if (os::Uninterrupted([&] { return system_.Madvise(data_, bytes(), MADV_REMOVE); }) != 0) {
+    return false;
+  }
   std::fill(blocks_.begin(), blocks_.end(), false);
+  return true;
 }
 
 }  // namespace hookwire::server

@@ -38,14 +38,15 @@ class Segment {
   void CloseReader() { reader_ = Descriptor(); }
 
   // Memory for `bytes` from `offset` on, to be written; null if they end after the segment's end,
-  // or if the system has no memory left.
+  // or if the system has no memory left; errno then says why.
   uint8_t* Reserve(uint64_t offset, uint64_t bytes);
 
   // Whether the system has given it memory for its first `bytes`: Reserve then cannot fail there.
   bool HasMemory(uint64_t bytes) const;
 
-  // Returns all memory to the system. Readers then read zeros.
-  void Discard();
+  // Returns all memory to the system. Readers then read zeros. False if the system does not take
+  // it: the memory is then in use as before.
+  bool Discard();
 
  private:
   Segment(os::System& system, Descriptor reader, uint8_t* data, uint64_t blocks)

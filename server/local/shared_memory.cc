@@ -20,14 +20,18 @@ namespace {
 constexpr size_t kTokenBytes = 16;
 // The alignment of a tensor, for vector instructions.
 constexpr uint64_t kAlignment = 64;
+// How long to wait before waiting for clients again where the system does not let it.
+constexpr absl::Duration kPause = absl::Milliseconds(100);
 
 // Random bytes that nobody can guess.
-std::string MakeToken(os::System& system) {
+absl::StatusOr<std::string> MakeToken(os::System& system) {
   std::string token(kTokenBytes, '\0');
   size_t filled = 0;
   while (filled < token.size()) {
-    const ssize_t got = system.Getrandom(token.data() + filled, token.size() - filled);
-    if (got > 0) filled += static_cast<size_t>(got);
+    const ssize_t got = os::Uninterrupted(
+        [&] { return system.Getrandom(token.data() + filled, token.size() - filled); });
+    if (got <= 0) return absl::ErrnoToStatus(errno, "cannot get random bytes");
+    filled += static_cast<size_t>(got);
   }
   return token;
 }
@@ -48,7 +52,9 @@ bool Send(os::System& system, int connection, const std::string& token, int desc
   header->cmsg_type = SCM_RIGHTS;
   header->cmsg_len = CMSG_LEN(sizeof(int));
   std::memcpy(CMSG_DATA(header), &descriptor, sizeof(int));
-  return system.Sendmsg(connection, &message, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0;
+  return os::Uninterrupted([&] {
+           return system.Sendmsg(connection, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+         }) >= 0;
 }
 
 bool HasCallbacks(const RunPlan& plan) {
@@ -81,12 +87,15 @@ absl::StatusOr<std::unique_ptr<SharedMemory>> SharedMemory::Create(const Options
   // Tries once whether the system supports it.
   HOOKWIRE_ASSIGN_OR_RETURN(const std::unique_ptr<Segment> probe, Segment::Create(1, system));
   if (probe->Reserve(0, 1) == nullptr) {
-    return absl::FailedPreconditionError("cannot set shared memory aside");
+    return absl::ErrnoToStatus(
+        errno, errno == EINVAL ? "cannot reserve shared memory (Linux 5.14 or later is needed)"
+                               : "cannot reserve shared memory");
   }
   Descriptor wake(system.Eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), system);
   if (!wake.valid()) return absl::ErrnoToStatus(errno, "cannot wait for clients");
   std::unique_ptr<SharedMemory> memory(new SharedMemory(options, clock, system, std::move(wake)));
-  memory->socket_ = absl::StrCat("hookwire-", absl::BytesToHexString(MakeToken(system)));
+  HOOKWIRE_ASSIGN_OR_RETURN(const std::string name, MakeToken(system));
+  memory->socket_ = absl::StrCat("hookwire-", absl::BytesToHexString(name));
   HOOKWIRE_ASSIGN_OR_RETURN(memory->server_, UnixServer::Start(
                                                  {memory->socket_, true}, SOCK_SEQPACKET,
                                                  [out = memory.get()](Descriptor connection) {
@@ -116,9 +125,11 @@ void SharedMemory::Welcome(Descriptor connection) {
   }
   auto session = std::make_shared<Session>();
   absl::StatusOr<std::unique_ptr<Segment>> segment = Segment::Create(options_.max_bytes, system_);
-  if (!segment.ok()) return;
+  absl::StatusOr<std::string> token = MakeToken(system_);
+  // Without a segment the client gets its results in messages.
+  if (!segment.ok() || !token.ok()) return;
   session->segment = *std::move(segment);
-  session->token = MakeToken(system_);
+  session->token = *std::move(token);
   session->connection = std::move(connection);
   {
     // Sends under the mutex, so that a client that has its token is in sessions_.
@@ -166,14 +177,15 @@ bool SharedMemory::SetAside(Session& session, uint64_t bytes) {
     if (held_ + more <= options_.max_bytes) break;
     Discard(*other);
   }
+  // The system did not take all of it back.
+  if (held_ + more > options_.max_bytes) return false;
   session.held = bytes;
   held_ += more;
   return true;
 }
 
 void SharedMemory::Discard(Session& session) {
-  session.segment->Discard();
-  held_ -= std::exchange(session.held, 0);
+  if (session.segment->Discard()) held_ -= std::exchange(session.held, 0);
 }
 
 void SharedMemory::Release(Session& session) {
@@ -231,7 +243,12 @@ void SharedMemory::Watch() {
     const absl::Time now = clock_.Now();
     const absl::Duration pause = std::min(FreeIdle(now) - now, absl::Hours(1));
     const auto milliseconds = absl::ToInt64Milliseconds(absl::Ceil(pause, absl::Milliseconds(1)));
-    if (system_.Poll(ready.data(), ready.size(), static_cast<int>(milliseconds)) <= 0) continue;
+    const int n = system_.Poll(ready.data(), ready.size(), static_cast<int>(milliseconds));
+    if (n < 0 && errno != EINTR) {
+      absl::MutexLock lock(&mutex_);
+      mutex_.AwaitWithTimeout(absl::Condition(&stop_), kPause);
+    }
+    if (n <= 0) continue;
     eventfd_t wakes = 0;
     system_.EventfdRead(wake_.get(), &wakes);
     for (size_t i = 0; i < sessions.size(); ++i) {

@@ -6,13 +6,20 @@
 
 #include <cerrno>
 
+#include "absl/time/time.h"
 #include "server/errors/status_macros.h"
 
 namespace hookwire::server {
 namespace {
 
-// How long to wait before accepting again when the process has no descriptors left.
-constexpr int kPauseMilliseconds = 100;
+// How long to wait before trying again what the system refuses, as when the process has no
+// descriptors left.
+constexpr absl::Duration kPause = absl::Milliseconds(100);
+
+// Errors of accept4 that concern one connection, or none: the next one may be accepted at once.
+bool IsOfOneConnection(int error) {
+  return error == EINTR || error == EAGAIN || error == ECONNABORTED || error == EPROTO;
+}
 
 }  // namespace
 
@@ -27,22 +34,29 @@ absl::StatusOr<std::unique_ptr<UnixServer>> UnixServer::Start(const UnixAddress&
 }
 
 UnixServer::~UnixServer() {
+  stopping_.Notify();
   system_.EventfdWrite(stop_.get(), 1);
   thread_.join();
 }
 
 void UnixServer::Run() {
   pollfd ready[] = {{stop_.get(), POLLIN, 0}, {socket_.fd(), POLLIN, 0}};
-  while (true) {
-    if (system_.Poll(ready, 2, -1) < 0) continue;
-    if (ready[0].revents != 0) return;
+  while (!stopping_.HasBeenNotified()) {
+    if (system_.Poll(ready, 2, -1) < 0) {
+      if (errno != EINTR) Pause();
+      continue;
+    }
+    if (ready[1].revents == 0) continue;
     Descriptor connection(system_.Accept(socket_.fd(), SOCK_CLOEXEC | SOCK_NONBLOCK), system_);
     if (connection.valid()) {
       on_connection_(std::move(connection));
-    } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-      system_.Poll(ready, 1, kPauseMilliseconds);
+    } else if (!IsOfOneConnection(errno)) {
+      Pause();
     }
   }
 }
+
+// Not by Poll, which may be what fails.
+void UnixServer::Pause() { stopping_.WaitForNotificationWithTimeout(kPause); }
 
 }  // namespace hookwire::server

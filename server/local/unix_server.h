@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "absl/status/statusor.h"
+#include "absl/synchronization/notification.h"
 #include "os/descriptor.h"
 #include "os/system.h"
 #include "server/local/unix_socket.h"
@@ -35,9 +36,13 @@ class UnixServer {
         thread_([this] { Run(); }) {}
 
   void Run();
+  // Waits a while, or until the server is destroyed.
+  void Pause();
 
   os::System& system_;
   const UnixSocket socket_;
+  absl::Notification stopping_;
+  // Wakes the thread once stopping_ is set.
   const Descriptor stop_;
   const OnConnection on_connection_;
   std::thread thread_;

@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
+#include <system_error>
 
 #include "absl/strings/str_cat.h"
 #include "server/errors/status_macros.h"
@@ -49,13 +50,19 @@ absl::Status InUse(const UnixAddress& address) {
 // Removes a socket file that nobody listens at.
 absl::Status RemoveStale(const UnixAddress& address, int type, os::System& system) {
   struct stat file = {};
-  if (system.Lstat(address.name.c_str(), &file) != 0) return absl::OkStatus();
+  if (system.Lstat(address.name.c_str(), &file) != 0) {
+    return errno == ENOENT ? absl::OkStatus() : CannotListen(address, std::strerror(errno));
+  }
   if (!S_ISSOCK(file.st_mode)) {
     return CannotListen(address, "there is a file of that name, and it is no socket");
   }
   const Descriptor probe(system.Socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), system);
+  if (!probe.valid()) return CannotListen(address, std::strerror(errno));
   const SocketAddress where(address);
-  if (system.Connect(probe.get(), where.get(), where.size()) == 0) return InUse(address);
+  if (os::Uninterrupted([&] { return system.Connect(probe.get(), where.get(), where.size()); }) ==
+      0) {
+    return InUse(address);
+  }
   // EAGAIN: more connections wait than are let wait. EPROTOTYPE: a socket of another type.
   if (errno == EAGAIN || errno == EPROTOTYPE) return InUse(address);
   if (errno != ECONNREFUSED) return CannotListen(address, std::strerror(errno));
@@ -80,25 +87,37 @@ absl::StatusOr<UnixSocket> UnixSocket::Listen(const UnixAddress& address, int ty
   Descriptor directory;
   if (!address.is_abstract) {
     const std::string parent = std::filesystem::path(address.name).parent_path();
+    const char* const path = parent.empty() ? "." : parent.c_str();
     directory = Descriptor(
-        system.Open(parent.empty() ? "." : parent.c_str(), O_DIRECTORY | O_CLOEXEC), system);
+        os::Uninterrupted([&] { return system.Open(path, O_DIRECTORY | O_CLOEXEC); }), system);
     // Another server that starts at the same time must not take our socket for one that nobody
     // listens at.
-    if (!directory.valid() || system.Flock(directory.get(), LOCK_EX) != 0) {
+    if (!directory.valid() ||
+        os::Uninterrupted([&] { return system.Flock(directory.get(), LOCK_EX); }) != 0) {
       return CannotListen(address, std::strerror(errno));
     }
     HOOKWIRE_RETURN_IF_ERROR(RemoveStale(address, type, system));
   }
   const SocketAddress where(address);
-  if (system.Bind(out.fd(), where.get(), where.size()) != 0 ||
-      system.Listen(out.fd(), SOMAXCONN) != 0) {
+  const auto failed = [&address] {
     return errno == EADDRINUSE ? InUse(address) : CannotListen(address, std::strerror(errno));
-  }
-  struct stat file = {};
-  if (!address.is_abstract && system.Lstat(address.name.c_str(), &file) == 0) {
-    out.path_ = std::filesystem::absolute(address.name);
+  };
+  if (system.Bind(out.fd(), where.get(), where.size()) != 0) return failed();
+  if (!address.is_abstract) {
+    struct stat file = {};
+    if (system.Lstat(address.name.c_str(), &file) != 0) {
+      // The file is ours, since the directory is locked.
+      absl::Status status = failed();
+      system.Unlink(address.name.c_str());
+      return status;
+    }
+    // From here on `out` removes the file.
+    std::error_code error;
+    out.path_ = std::filesystem::absolute(address.name, error);
+    if (error) out.path_ = address.name;
     out.inode_ = file.st_ino;
   }
+  if (system.Listen(out.fd(), SOMAXCONN) != 0) return failed();
   return out;
 }
 

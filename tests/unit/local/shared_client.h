@@ -5,16 +5,15 @@
 #include <gtest/gtest.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <array>
-#include <cstddef>
 #include <cstring>
 #include <string>
 
 #include "os/descriptor.h"
 #include "server/local/shared_memory.h"
+#include "tests/unit/local/connect.h"
 
 namespace hookwire::server {
 
@@ -22,13 +21,8 @@ namespace hookwire::server {
 class SharedClient {
  public:
   explicit SharedClient(const SharedMemory& memory)
-      : connection_(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0)) {
-    sockaddr_un where = {};
-    where.sun_family = AF_UNIX;
-    const std::string& name = memory.socket();
-    std::memcpy(where.sun_path + 1, name.data(), name.size());
-    const auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + name.size());
-    EXPECT_EQ(connect(connection_.get(), reinterpret_cast<sockaddr*>(&where), size), 0);
+      : connection_(ConnectTo({memory.socket(), true}, SOCK_SEQPACKET)) {
+    EXPECT_TRUE(connection_.valid());
     Receive();
   }
   ~SharedClient() {

@@ -7,14 +7,14 @@
 #include <unistd.h>
 
 #include <cstring>
-#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
 #include <utility>
 
-#include "absl/time/clock.h"
+#include "tests/unit/local/eventually.h"
 #include "tests/unit/local/memory_files.h"
+#include "tests/unit/local/plan_of.h"
 #include "tests/unit/local/shared_client.h"
 #include "tests/unit/support/fake_clock.h"
 
@@ -22,28 +22,6 @@ namespace hookwire::server {
 namespace {
 
 constexpr uint64_t kBlock = Segment::kBlock;
-
-// Whether it becomes true: what the threads do is seen a little later.
-bool Eventually(const std::function<bool()>& condition) {
-  const absl::Time deadline = absl::Now() + absl::Seconds(30);
-  while (!condition()) {
-    if (absl::Now() > deadline) return false;
-    absl::SleepFor(absl::Milliseconds(1));
-  }
-  return true;
-}
-
-// A run with one tensor of each of these sizes.
-RunPlan PlanOf(const std::vector<uint64_t>& sizes) {
-  RunPlan plan;
-  CapturePlan capture;
-  for (const uint64_t bytes : sizes) {
-    capture.tensors.push_back({plan.n_tensors++, {}, {}, bytes});
-    plan.total_bytes += bytes;
-  }
-  plan.captures.push_back(std::move(capture));
-  return plan;
-}
 
 class SharedMemoryTest : public ::testing::Test {
  protected:

@@ -5,10 +5,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
-#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <optional>
@@ -18,6 +16,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/notification.h"
 #include "server/local/unix_server.h"
+#include "tests/unit/local/connect.h"
 #include "tests/unit/support/temp_directory.h"
 
 namespace hookwire::server {
@@ -44,17 +43,7 @@ class UnixSocketTest : public ::testing::Test {
     return UnixSocket::Listen(address, SOCK_STREAM).status();
   }
 
-  static Descriptor Connect(const UnixAddress& address) {
-    Descriptor connection(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    sockaddr_un where = {};
-    where.sun_family = AF_UNIX;
-    std::memcpy(where.sun_path + (address.is_abstract ? 1 : 0), address.name.data(),
-                address.name.size());
-    const auto size =
-        static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + address.name.size());
-    if (connect(connection.get(), reinterpret_cast<sockaddr*>(&where), size) != 0) return {};
-    return connection;
-  }
+  static Descriptor Connect(const UnixAddress& address) { return ConnectTo(address, SOCK_STREAM); }
 
   // The file of a server that was killed.
   void LeaveStale(const UnixAddress& address) const {
