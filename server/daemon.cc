@@ -224,7 +224,11 @@ Daemon::Daemon(const Options& options, std::shared_ptr<spdlog::logger> logger,
                 {.numerics = options.numerics, .max_batch_tokens = limits_.max_batch_tokens}),
       budget_(ByteBudget::Create(options.result_buffer_mb * kMiB,
                                  options.max_paced + options.max_interactive)),
+      request_memory_(RequestMemory::Create(RequestMemoryMb(options) * kMiB)),
       streams_(options.stall_timeout, clock_),
+      requests_(options.stall_timeout, clock_),
+      peers_(clock_),
+      call_limit_(MaxCalls(options)),
       shared_memory_(OpenSharedMemory(options, clock_, *logger_)),
       scheduler_(
           {.max_queue = options.max_queue,
@@ -250,6 +254,11 @@ Daemon::Daemon(const Options& options, std::shared_ptr<spdlog::logger> logger,
                .scheduler = scheduler_,
                .budget = *budget_,
                .streams = streams_,
+               .requests = requests_,
+               .request_memory = *request_memory_,
+               .planning_threads = planning_threads_,
+               .peers = peers_,
+               .call_limit = call_limit_,
                .clock = clock_,
                .logger = *logger_,
                .model = DescribeModel(model_->config(), FactsOf(*checkpoint_, *model_)),
@@ -284,6 +293,8 @@ std::string Daemon::address() const { return rpc_->address().ToString(); }
 void Daemon::Drain() {
   rpc_->SetServing(false);
   scheduler_.Drain();
+  requests_.AbandonAll(MakeError("the server is shutting down and takes no more runs",
+                                 {v1::ERROR_REASON_SHUTTING_DOWN, "", {}}));
 }
 
 bool Daemon::WaitUntilIdle(absl::Duration timeout) const {
@@ -292,8 +303,10 @@ bool Daemon::WaitUntilIdle(absl::Duration timeout) const {
 
 void Daemon::Stop() {
   scheduler_.Drain();
-  streams_.AbandonAll(MakeError("the server is shutting down and has ended the run",
-                                {v1::ERROR_REASON_SHUTTING_DOWN, "", {}}));
+  const absl::Status ended = MakeError("the server is shutting down and has ended the run",
+                                       {v1::ERROR_REASON_SHUTTING_DOWN, "", {}});
+  requests_.AbandonAll(ended);
+  streams_.AbandonAll(ended);
   if (rpc_ == nullptr) return;
   streams_.WaitUntilEmpty(absl::InfiniteFuture());
   // It speaks to a server that is there.

@@ -69,10 +69,15 @@ class Daemon {
   const Planner planner_;
   const Executor executor_;
   const std::shared_ptr<ByteBudget> budget_;
+  const std::shared_ptr<RequestMemory> request_memory_;
   StreamRegistry streams_;
+  StreamRegistry requests_;
+  Peers peers_;
+  CallLimit call_limit_;
   // Null where there is none.
   const std::unique_ptr<SharedMemory> shared_memory_;
   BatchScheduler scheduler_;
+  PlanningThreads planning_threads_;
   const Backend backend_;
   // Ends before what it calls.
   std::unique_ptr<RpcServer> rpc_;

@@ -195,6 +195,26 @@ constexpr std::array kFlags = {
          [](const std::string& value, Options& options) {
            return SetNumber(value, 0, kMaxMegabytes, options.max_upload_mb);
          }},
+    Flag{"request-memory-mb", "N",
+         "most memory that requests hold before and while they run (uploads, plans, 1 KiB a "
+         "tensor), "
+         "in MiB; a client may have half of what others leave (default: 256 + 4 times "
+         "--max-upload-mb)",
+         [](const std::string& value, Options& options) {
+           uint64_t megabytes = 0;
+           absl::Status status = SetNumber(value, 1, kMaxMegabytes, megabytes);
+           if (status.ok()) options.request_memory_mb = megabytes;
+           return status;
+         }},
+    Flag{
+        "max-calls", "N",
+        "most calls that one client has open at a time (default: twice --max-queue, at least 1024)",
+        [](const std::string& value, Options& options) {
+          size_t calls = 0;
+          absl::Status status = SetNumber(value, 1, 1'000'000, calls);
+          if (status.ok()) options.max_calls = calls;
+          return status;
+        }},
     Flag{"max-interactive", "N",
          "most passes that wait for their clients' functions at once (default 4)",
          [](const std::string& value, Options& options) {
@@ -231,7 +251,8 @@ constexpr std::array kFlags = {
            return SetNumber(value, 0, uint64_t{1} << 24, options.shared_memory_mb);
          }},
     Flag{"stall-timeout", "SECONDS",
-         "end a run whose reader reads nothing for so long (default 60)",
+         "end a run whose client reads nothing, or sends nothing of its request, for so long "
+         "(default 60)",
          [](const std::string& value, Options& options) {
            return SetSeconds(value, options.stall_timeout);
          }},
@@ -404,6 +425,14 @@ absl::StatusOr<Options> ParseOptions(const std::vector<std::string>& arguments) 
     return absl::InvalidArgumentError("--model DIR is missing: the checkpoint directory to serve");
   }
   return options;
+}
+
+uint64_t RequestMemoryMb(const Options& options) {
+  return options.request_memory_mb.value_or(256 + 4 * options.max_upload_mb);
+}
+
+size_t MaxCalls(const Options& options) {
+  return options.max_calls.value_or(std::max<size_t>(1024, 2 * options.max_queue));
 }
 
 std::string HelpText() {

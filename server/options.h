@@ -49,6 +49,10 @@ struct Options {
   absl::Duration max_batch_delay = absl::ZeroDuration();
   // Of the uploaded values of one run.
   uint64_t max_upload_mb = 1024;
+  // What requests hold before and while they run (RequestMemory); absent: RequestMemoryMb.
+  std::optional<uint64_t> request_memory_mb;
+  // Calls of one client that are open; absent: MaxCalls.
+  std::optional<size_t> max_calls;
   // Runs that have started and may wait for their clients' functions.
   int max_interactive = 4;
   // Runs that have started and may wait for their readers, because their results outgrow the
@@ -79,6 +83,14 @@ struct Options {
   bool help = false;
   bool version = false;
 };
+
+// What requests may hold, in MiB. Where no option says it: room for a run with as many uploads as
+// there may be, and for their copy in the run's dtype, in the half that one client may have.
+uint64_t RequestMemoryMb(const Options& options);
+
+// How many calls one client may have open. Where no option says it: more than the queue takes, so
+// that a client meets the limit of the queue first.
+size_t MaxCalls(const Options& options);
 
 // `arguments` without the program's name: "--name value" or "--name=value". Flags win over the TOML
 // file that --config names. InvalidArgument with one line that says what is wrong and what would be

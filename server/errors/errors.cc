@@ -15,9 +15,11 @@ namespace {
 
 constexpr absl::string_view kReasonPrefix = "ERROR_REASON_";
 constexpr absl::string_view kFieldPayload = "hookwire/field";
+constexpr absl::string_view kRetryPayload = "hookwire/retry";
 constexpr absl::string_view kMetaPrefix = "hookwire/meta/";
 constexpr absl::string_view kEllipsis = "…";
 constexpr size_t kMaxQuotedName = 120;
+constexpr size_t kMaxFailure = 300;
 
 std::string ReasonPayload() { return std::string(model::kErrorReasonPayload); }
 
@@ -105,6 +107,7 @@ absl::Status MakeError(absl::StatusCode code, std::string_view message,
     status.SetPayload(absl::StrCat(kMetaPrefix, key),
                       absl::Cord(Shorten(value, kMaxErrorMetadata)));
   }
+  if (details.retry) status.SetPayload(kRetryPayload, absl::Cord("1"));
   return details.field.empty() ? status : WithField(std::move(status), details.field);
 }
 
@@ -123,6 +126,8 @@ ErrorDetails DetailsOf(const absl::Status& status) {
       }
     } else if (type == kFieldPayload) {
       details.field = std::string(payload);
+    } else if (type == kRetryPayload) {
+      details.retry = true;
     } else if (absl::ConsumePrefix(&type, kMetaPrefix)) {
       details.metadata.emplace_back(std::string(type), std::string(payload));
     }
@@ -130,6 +135,21 @@ ErrorDetails DetailsOf(const absl::Status& status) {
   // The order in which a status gives its payloads is not specified.
   std::sort(details.metadata.begin(), details.metadata.end());
   return details;
+}
+
+absl::Status ExplainFailure(const absl::Status& status) {
+  if (status.ok() || HasReason(status)) return status;
+  const std::string what = Shorten(std::string(status.message()), kMaxFailure);
+  if (status.code() == absl::StatusCode::kResourceExhausted) {
+    return MakeError(absl::StrCat("the server ran out of memory over this request: send a smaller "
+                                  "one, or the same again later (",
+                                  what, ")"),
+                     {v1::ERROR_REASON_OUT_OF_MEMORY, "", {}});
+  }
+  if (status.code() != absl::StatusCode::kInternal) return status;
+  return MakeError(
+      absl::StrCat("the request failed in the server, which is a fault of the server's: ", what),
+      {v1::ERROR_REASON_INTERNAL, "", {}});
 }
 
 bool HasReason(const absl::Status& status) {

@@ -30,6 +30,9 @@ struct ErrorDetails {
   std::string field;
   // For ErrorInfo.metadata: "hook", "suggestion", "bytes", "limit", …
   std::vector<std::pair<std::string, std::string>> metadata;
+  // Whether the same request may succeed later (google.rpc.RetryInfo). Set it where the reason
+  // alone does not say so.
+  bool retry = false;
 };
 
 // The gRPC code that goes with a reason: the one table of them (errors.cc).
@@ -49,6 +52,10 @@ absl::Status MakeError(std::string_view message, const ErrorDetails& details);
 // "hookwire/meta/…"), with the metadata sorted by key. Statuses that were made elsewhere give
 // ERROR_REASON_INTERNAL and no metadata.
 ErrorDetails DetailsOf(const absl::Status& status);
+
+// What model::Guarded made of an exception, with a sentence for the client: OUT_OF_MEMORY where
+// memory ran out, INTERNAL otherwise. OK, and statuses that have a reason, stay as they are.
+absl::Status ExplainFailure(const absl::Status& status);
 
 // Whether the status says itself why it failed (MakeError or a model::Catalogue made it).
 bool HasReason(const absl::Status& status);

@@ -127,12 +127,18 @@ UnixSocket::~UnixSocket() {
   if (file.st_ino == inode_) system_->Unlink(path_.c_str());
 }
 
-std::optional<uid_t> PeerUser(int connection, os::System& system) {
+std::optional<UnixPeer> PeerProcess(int connection, os::System& system) {
   ucred peer = {};
   socklen_t size = sizeof(peer);
-  if (system.Getsockopt(connection, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0)
+  if (system.Getsockopt(connection, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) {
     return std::nullopt;
-  return peer.uid;
+  }
+  return UnixPeer{peer.pid, peer.uid};
+}
+
+std::optional<uid_t> PeerUser(int connection, os::System& system) {
+  const std::optional<UnixPeer> peer = PeerProcess(connection, system);
+  return peer ? std::optional(peer->user) : std::nullopt;
 }
 
 }  // namespace hookwire::server

@@ -53,6 +53,15 @@ class UnixSocket {
   ino_t inode_ = 0;
 };
 
+// Who connected. Process 0 is one of a namespace that cannot be seen from here.
+struct UnixPeer {
+  pid_t process = 0;
+  uid_t user = 0;
+};
+
+// The process at the other end of a connection; nothing where the system does not say.
+std::optional<UnixPeer> PeerProcess(int connection, os::System& system = os::RealSystem());
+
 // The user at the other end of a connection; nothing where the system does not say.
 std::optional<uid_t> PeerUser(int connection, os::System& system = os::RealSystem());
 

@@ -14,7 +14,7 @@ namespace hookwire::server {
 
 struct RunRecord {
   std::string id;
-  // gRPC's address of the client, for example "ipv4:127.0.0.1:40312"; "fd:17" at a Unix socket.
+  // Who asked for it (Principal::name), for example "process:4711 ipv4:127.0.0.1:40312".
   std::string peer;
   uint64_t sequences = 0;
   uint64_t tokens = 0;

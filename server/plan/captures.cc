@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -97,9 +98,12 @@ class CapturePlanner {
     const FieldPath root("spec");
     const FieldPath path(root, "captures", index);
     const FieldPath hook(path, "hook");
-    auto matches = MatchNames(planning_.catalogue(), capture.hook(), hook);
+    HOOKWIRE_RETURN_IF_ERROR(planning_.keep_going());
+    const std::shared_ptr<const NameMatcher::Matches> found = planning_.names.Match(capture.hook());
+    const NameMatcher::Matches& matches = *found;
     if (!matches.ok()) {
-      if (!MayBeSkipped(capture, matches.status())) return WithCorrectedList(matches.status());
+      const absl::Status error = BlameOn(hook, matches.status());
+      if (!MayBeSkipped(capture, error)) return WithCorrectedList(error);
       if (skipped_.insert(capture.hook()).second) {
         planning_.plan.skipped.push_back(capture.hook());
       }
@@ -123,6 +127,7 @@ class CapturePlanner {
           if (is_glob) continue;
           return BehindStop(point, *planning_.stop, hook);
         }
+        HOOKWIRE_RETURN_IF_ERROR(planning_.keep_going());
         HOOKWIRE_ASSIGN_OR_RETURN(CapturePlan plan,
                                   MakePlan(capture, point, sequences, slicer, path));
         last_plan = Merge(std::move(plan));
@@ -190,16 +195,16 @@ class CapturePlanner {
   absl::Status WithCorrectedList(const absl::Status& error) const {
     const v1::RunSpec& spec = planning_.spec;
     if (spec.captures_size() < 2 || spec.captures_size() > kMaxCorrectedNames) return error;
-    const FieldPath root("spec");
     std::vector<std::string> names;
     for (const v1::Capture& capture : spec.captures()) {
-      auto matches = MatchNames(planning_.catalogue(), capture.hook(), root);
-      if (matches.ok()) {
+      const std::shared_ptr<const NameMatcher::Matches> matches =
+          planning_.names.Match(capture.hook());
+      if (matches->ok()) {
         AddOnce(names, capture.hook());
         continue;
       }
-      if (MayBeSkipped(capture, matches.status())) continue;
-      const ErrorDetails details = DetailsOf(matches.status());
+      if (MayBeSkipped(capture, matches->status())) continue;
+      const ErrorDetails details = DetailsOf(matches->status());
       const auto suggestion =
           std::find_if(details.metadata.begin(), details.metadata.end(),
                        [](const auto& item) { return item.first == "suggestion"; });

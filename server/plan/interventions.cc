@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -142,8 +143,10 @@ class InterventionPlanner {
     const FieldPath root("spec");
     const FieldPath path(root, "interventions", index);
     const FieldPath hook_path(path, "hook");
-    HOOKWIRE_ASSIGN_OR_RETURN(const auto matches,
-                              MatchNames(planning_.catalogue(), intervention.hook(), hook_path));
+    HOOKWIRE_RETURN_IF_ERROR(planning_.keep_going());
+    const std::shared_ptr<const NameMatcher::Matches> matches =
+        planning_.names.Match(intervention.hook());
+    if (!matches->ok()) return BlameOn(hook_path, matches->status());
     HOOKWIRE_ASSIGN_OR_RETURN(std::vector<int> targets,
                               PickSequences(intervention.sequences(), planning_.n_sequences(),
                                             FieldPath(path, "sequences")));
@@ -163,10 +166,11 @@ class InterventionPlanner {
 
     HookSlicer slicer(intervention, path);
     model::HookId last_hook = model::kNoHook;
-    for (const model::NameMatch& match : matches) {
+    for (const model::NameMatch& match : **matches) {
       // A hook point's names follow one another; it is changed once.
       if (match.id == last_hook) continue;
       last_hook = match.id;
+      HOOKWIRE_RETURN_IF_ERROR(planning_.keep_going());
       const model::HookPoint& point = planning_.catalogue().point(match.id);
       HOOKWIRE_RETURN_IF_ERROR(CheckPoint(intervention, point, hook_path));
       HOOKWIRE_RETURN_IF_ERROR(slicer.CheckAxes(point));

@@ -9,24 +9,48 @@
 #include "server/errors/status_macros.h"
 #include "server/plan/check_fields.h"
 #include "server/plan/describe.h"
+#include "server/plan/field_path.h"
+#include "server/plan/name_matcher.h"
 #include "server/plan/planning.h"
 
 namespace hookwire::server {
 
-absl::StatusOr<std::shared_ptr<const RunPlan>> Planner::Plan(const v1::RunSpec& spec,
-                                                             Client client) const {
+namespace {
+
+absl::Status CheckEntries(int entries, int limit, const char* field, const char* what) {
+  if (entries <= limit) return absl::OkStatus();
+  const FieldPath root("spec");
+  return InputError(
+      v1::ERROR_REASON_TOO_MANY_ENTRIES, FieldPath(root, field),
+      absl::StrCat("the run has ", entries, " ", what, ": this server takes at most ", limit,
+                   " in one run; name many hook points with a glob such as "
+                   "'blocks.*.hook_out', or send several runs"),
+      {{"entries", absl::StrCat(entries)}, {"limit", absl::StrCat(limit)}});
+}
+
+}  // namespace
+
+absl::StatusOr<std::shared_ptr<const RunPlan>> Planner::Plan(const v1::RunSpec& spec, Client client,
+                                                             KeepGoing keep_going) const {
   auto plan = std::make_shared<RunPlan>();
-  Planning planning{model_, limits_, spec, *plan, client, {}};
+  NameMatcher names(model_.catalogue());
+  Planning planning{model_, limits_, spec, *plan, client, keep_going, names, {}};
+  HOOKWIRE_RETURN_IF_ERROR(
+      CheckEntries(spec.captures_size(), limits_.max_entries, "captures", "captures"));
+  HOOKWIRE_RETURN_IF_ERROR(CheckEntries(spec.interventions_size(), limits_.max_entries,
+                                        "interventions", "interventions"));
   HOOKWIRE_RETURN_IF_ERROR(CheckFields(spec));
   HOOKWIRE_RETURN_IF_ERROR(PlanSequences(planning));
   HOOKWIRE_RETURN_IF_ERROR(PlanStop(planning));
   HOOKWIRE_RETURN_IF_ERROR(PlanCaptures(planning));
   HOOKWIRE_RETURN_IF_ERROR(PlanOutputs(planning));
   HOOKWIRE_RETURN_IF_ERROR(PlanInterventions(planning));
+  HOOKWIRE_RETURN_IF_ERROR(keep_going());
   PlanReach(planning);
   HOOKWIRE_RETURN_IF_ERROR(CheckInterventionsShow(planning));
   HOOKWIRE_RETURN_IF_ERROR(PlanSize(planning));
   HOOKWIRE_RETURN_IF_ERROR(PlanMemory(planning));
+  HOOKWIRE_RETURN_IF_ERROR(keep_going());
   HOOKWIRE_RETURN_IF_ERROR(CheckDescription(*plan, spec));
   plan->allow_non_finite = spec.allow_non_finite();
   if (spec.max_message_bytes() != 0) plan->max_message_bytes = spec.max_message_bytes();

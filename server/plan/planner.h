@@ -8,6 +8,8 @@
 #include <cstdint>
 #include <memory>
 
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "hookwire/v1/run.pb.h"
 #include "model/numerics.h"
@@ -21,6 +23,10 @@ struct Limits {
   uint64_t max_result_bytes = uint64_t{8} << 30;
   uint64_t max_tokens = 65'536;
   uint64_t max_tensors = 65'536;
+  // The most captures of one run, and the most interventions. Real requests stay far below: a
+  // client sends one capture for each selection and name, and one intervention for each row of a
+  // sweep.
+  int max_entries = 16'384;
   // The most that one pass works with, in bytes; 0 means no limit.
   uint64_t max_activation_bytes = 0;
   // How runs are executed: passes of at most so many tokens, in these numerics.
@@ -32,12 +38,23 @@ class Planner {
  public:
   // `model` must outlive the planner.
   Planner(const model::TextModel& model, const Limits& limits) : model_(model), limits_(limits) {}
+  virtual ~Planner() = default;
 
   // Whether the client can be asked while the pass runs. Callbacks are errors where it cannot.
   enum class Client { kListens, kAnswers };
 
+  // Asked between the steps of planning, each of which takes some milliseconds at most: an error
+  // ends planning, and is returned.
+  using KeepGoing = absl::FunctionRef<absl::Status()>;
+
   absl::StatusOr<std::shared_ptr<const RunPlan>> Plan(const v1::RunSpec& spec,
-                                                      Client client = Client::kListens) const;
+                                                      Client client = Client::kListens) const {
+    return Plan(spec, client, [] { return absl::OkStatus(); });
+  }
+  // Virtual so that a test can put something else in its place.
+  virtual absl::StatusOr<std::shared_ptr<const RunPlan>> Plan(const v1::RunSpec& spec,
+                                                              Client client,
+                                                              KeepGoing keep_going) const;
 
   // What the client is told.
   v1::Plan Describe(const RunPlan& plan) const;

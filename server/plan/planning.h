@@ -13,6 +13,7 @@
 #include "model/adapter/catalogue.h"
 #include "model/text/text_model.h"
 #include "server/plan/field_path.h"
+#include "server/plan/name_matcher.h"
 #include "server/plan/planner.h"
 #include "server/plan/run_plan.h"
 
@@ -25,6 +26,9 @@ struct Planning {
   const v1::RunSpec& spec;
   RunPlan& plan;
   Planner::Client client;
+  // Asked for each filter, and for each hook point that a filter names.
+  Planner::KeepGoing keep_going;
+  NameMatcher& names;
 
   const model::Catalogue& catalogue() const { return model.catalogue(); }
   int n_layers() const { return model.config().n_layers(); }
@@ -66,12 +70,6 @@ absl::Status PlanSize(Planning& planning);
 absl::Status PlanMemory(Planning& planning);
 
 // Names (names.cc).
-
-// What a filter of the request names. Errors as Catalogue::Match, blamed on `path`, with the code
-// that belongs to the reason.
-absl::StatusOr<std::vector<model::NameMatch>> MatchNames(const model::Catalogue& catalogue,
-                                                         const std::string& filter,
-                                                         const FieldPath& path);
 
 // Whether the pass comes to `point` if it ends before layer `stop`.
 bool FiresBefore(const model::HookPoint& point, std::optional<int> stop);

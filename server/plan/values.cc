@@ -1,6 +1,6 @@
 #include "server/plan/values.h"
 
-#include <ATen/ops/empty.h>
+#include <ATen/ops/from_blob.h>
 #include <ATen/ops/isfinite.h>
 #include <ATen/ops/isneginf.h>
 #include <ATen/ops/nonzero.h>
@@ -73,9 +73,8 @@ absl::StatusOr<at::Tensor> ParseTensor(const v1::TensorValue& value, const Field
                       absl::StrCat(expected, " bytes"),
                       absl::StrCat(value.data().size(), " bytes"));
   }
-  at::Tensor tensor = at::empty(shape, dtype);
-  std::memcpy(tensor.mutable_data_ptr(), value.data().data(), bytes);
-  return tensor;
+  // Nothing writes to it: For copies. So a value exists twice at most, and not three times.
+  return at::from_blob(const_cast<char*>(value.data().data()), shape, dtype);
 }
 
 bool TakesNegativeInfinity(const model::HookPoint& point) {
@@ -192,7 +191,7 @@ absl::StatusOr<at::Tensor> OpValue::For(const model::HookPoint& point, at::Scala
   for (const Converted& known : converted_) {
     if (known.dtype == dtype && known.negative_infinity == negative_infinity) return known.tensor;
   }
-  const at::Tensor converted = tensor_.to(dtype);
+  const at::Tensor converted = tensor_.to(dtype, /*non_blocking=*/false, /*copy=*/true);
   if (!allow_non_finite_) {
     at::Tensor good = at::isfinite(converted);
     // A finite number that becomes −inf is no −inf that was meant.

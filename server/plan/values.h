@@ -22,15 +22,15 @@ namespace hookwire::server {
 class OpValue {
  public:
   // InvalidArgument: VALUE_DTYPE where the dtype is no floating-point one, VALUE_SHAPE where the
-  // bytes are not the shape's. `path` is the Value's and must outlive this.
+  // bytes are not the shape's. Both `value` and `path`, which is the Value's, must outlive this.
   static absl::StatusOr<OpValue> Parse(const v1::Value& value, bool allow_non_finite,
                                        const FieldPath& path);
 
   // A single number; absent for tensors.
   const std::optional<double>& scalar() const { return scalar_; }
 
-  // The tensor in `dtype` (undefined for a scalar), once it has been checked that hook point
-  // `point`, whose dtype that is, may take it: InvalidArgument (VALUE_NOT_FINITE) for NaN and
+  // A copy of the tensor in `dtype` (undefined for a scalar), once it has been checked that hook
+  // point `point`, whose dtype that is, may take it: InvalidArgument (VALUE_NOT_FINITE) for NaN and
   // infinity, and for numbers that become infinite in `dtype`.
   absl::StatusOr<at::Tensor> For(const model::HookPoint& point, at::ScalarType dtype);
 
@@ -43,7 +43,7 @@ class OpValue {
   const FieldPath* path_;
   bool allow_non_finite_ = false;
   std::optional<double> scalar_;
-  // As it came; undefined for a scalar.
+  // Over the bytes of the request; undefined for a scalar.
   at::Tensor tensor_;
   // What For has made, by dtype and by whether −inf was allowed.
   struct Converted {

@@ -13,10 +13,14 @@
 #include "hookwire/v1/model.pb.h"
 #include "model/adapter/catalogue.h"
 #include "model/text/parameters.h"
+#include "server/access/call_limit.h"
+#include "server/access/peers.h"
 #include "server/local/shared_memory.h"
+#include "server/memory/request_memory.h"
 #include "server/observe/clock.h"
 #include "server/observe/weights_guard.h"
 #include "server/plan/planner.h"
+#include "server/rpc/planning_threads.h"
 #include "server/schedule/scheduler.h"
 #include "server/stream/byte_budget.h"
 #include "server/stream/stream_registry.h"
@@ -29,7 +33,14 @@ struct Backend {
   const Planner& planner;
   Scheduler& scheduler;
   ByteBudget& budget;
+  // Results that have not been read to the end.
   StreamRegistry& streams;
+  // Calls that wait for the rest of their requests.
+  StreamRegistry& requests;
+  RequestMemory& request_memory;
+  PlanningThreads& planning_threads;
+  Peers& peers;
+  CallLimit& call_limit;
   const Clock& clock;
   spdlog::logger& logger;
   // Without the digest.
@@ -41,13 +52,13 @@ struct Backend {
   // Asked before anything that was made of the weights is called good.
   WeightsGuard& weights_guard;
   // Of the uploaded values of one run together.
-  uint64_t max_upload_bytes = uint64_t{1} << 30;
+  uint64_t max_upload_bytes;
   // The checkpoint, for its tokenizer files.
   std::string directory;
   // Null: they are not handed out.
   const model::Parameters* parameters = nullptr;
   // A reader of weights that takes nothing for so long is given up.
-  absl::Duration stall_timeout = absl::Seconds(60);
+  absl::Duration stall_timeout;
   // Null: all results go in messages.
   SharedMemory* shared_memory = nullptr;
 };

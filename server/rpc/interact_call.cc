@@ -8,8 +8,11 @@
 #include "absl/time/time.h"
 #include "server/errors/errors.h"
 #include "server/errors/status_macros.h"
+#include "server/plan/request_cost.h"
 #include "server/rpc/check_load.h"
 #include "server/rpc/codec.h"
+#include "server/rpc/guard.h"
+#include "server/rpc/handle_request.h"
 #include "server/rpc/handover.h"
 #include "server/rpc/status.h"
 
@@ -34,33 +37,93 @@ absl::Status CheckPieces(const v1::TensorChunks& pieces, const char* field) {
 
 }  // namespace
 
+InteractCall::InteractCall(const Backend& backend, std::string id,
+                           grpc::CallbackServerContext& context, Caller caller)
+    : RunReactor(backend, std::move(id), context, std::move(caller)), pace_(backend.clock.Now()) {}
+
 InteractCall* InteractCall::Start(const Backend& backend, std::string id,
-                                  grpc::CallbackServerContext& context) {
-  const std::shared_ptr<InteractCall> call(new InteractCall(backend, std::move(id), context));
+                                  grpc::CallbackServerContext& context, Caller caller) {
+  const std::shared_ptr<InteractCall> call(
+      new InteractCall(backend, std::move(id), context, std::move(caller)));
   call->self_ = call;
-  call->ReadNext();
+  const absl::Status status = Guarded([&] {
+    backend.requests.Add(call.get());
+    return absl::OkStatus();
+  });
+  if (status.ok()) {
+    call->ReadNext();
+  } else {
+    call->End(status);
+  }
   // gRPC calls nothing before it has been given the reactor, so that the call is still there.
   return call.get();
 }
 
 void InteractCall::ReadNext() {
+  absl::Status abandoned;
+  {
+    absl::MutexLock lock(&mutex_);
+    abandoned = abandoned_;
+    if (abandoned.ok() && !session_.begun()) phase_ = Phase::kReading;
+  }
+  if (!abandoned.ok()) return End(abandoned);
   HandOver(this);
   StartRead(&received_);
+}
+
+bool InteractCall::StartHandling(bool received) {
+  const absl::Time now = backend_.clock.Now();
+  absl::MutexLock lock(&mutex_);
+  if (phase_ == Phase::kOver) return false;
+  phase_ = Phase::kHandling;
+  pace_.Received(now, received ? received_.Length() : 0);
+  return true;
 }
 
 void InteractCall::OnReadDone(bool ok) {
   TakeOver(this);
   const absl::Cleanup hand_over = [this] { HandOver(this); };
-  const absl::Status status = ok ? Take(received_) : TakeEnd();
+  const std::shared_ptr<void> self = self_;
+  if (!session_.begun() && !StartHandling(ok)) return;
+  // Whoever handles the first message, maybe later, goes on with the next.
+  const bool is_first = !has_spec_;
+  const absl::Status status = Guarded([&] { return Handle(ok); });
   if (!status.ok()) return End(status);
-  if (!ok) return;
-  received_.Clear();
-  ReadNext();
+  if (ok && !is_first) ReadNext();
 }
 
-absl::Status InteractCall::Take(const grpc::ByteBuffer& bytes) {
+absl::Status InteractCall::Handle(bool received) {
+  if (!received) return TakeEnd();
+  if (!has_spec_) return HandleFirst();
   v1::InteractRequest request;
-  HOOKWIRE_RETURN_IF_ERROR(DecodeRequest(bytes, request));
+  HOOKWIRE_RETURN_IF_ERROR(DecodeRequest(received_, request));
+  received_.Clear();
+  return Take(request);
+}
+
+absl::Status InteractCall::HandleFirst() {
+  HOOKWIRE_RETURN_IF_ERROR(session_.Hold(received_.Length()));
+  const auto work = [this](const v1::InteractRequest& request) {
+    return PlanningWork(request.spec(), backend_.catalogue);
+  };
+  const auto handle = [this](const auto& decode) {
+    const std::shared_ptr<void> self = self_;
+    TakeOver(this);
+    const absl::Status status = Guarded([&]() -> absl::Status {
+      HOOKWIRE_RETURN_IF_ERROR(session_.KeepGoing());
+      HOOKWIRE_ASSIGN_OR_RETURN(v1::InteractRequest request, decode());
+      return Take(request);
+    });
+    HandOver(this);
+    if (!status.ok()) return End(status);
+    ReadNext();
+  };
+  const grpc::ByteBuffer first = std::exchange(received_, grpc::ByteBuffer());
+  return HandleRequest<v1::InteractRequest>(backend_.planning_threads, session_.client(), first,
+                                            work, handle);
+}
+
+absl::Status InteractCall::Take(v1::InteractRequest& request) {
   if (!has_spec_ && !request.has_spec()) return Unexpected("the first message must be the spec");
   switch (request.message_case()) {
     case v1::InteractRequest::kSpec:
@@ -87,6 +150,9 @@ absl::Status InteractCall::TakeSpec(v1::RunSpec& spec) {
   has_spec_ = true;
   spec_ = std::move(spec);
   HOOKWIRE_ASSIGN_OR_RETURN(uploads_, Uploads::Of(spec_, backend_.max_upload_bytes));
+  // Before any of the uploads may come: what they will be, and the copies that the plan makes.
+  HOOKWIRE_RETURN_IF_ERROR(session_.Hold(spec_.SpaceUsedLong() + uploads_.bytes() +
+                                         ValueBytes(spec_, backend_.compute_dtype)));
   return BeginIfComplete();
 }
 
@@ -96,12 +162,11 @@ absl::Status InteractCall::TakeUpload(const v1::TensorChunks& pieces) {
 }
 
 absl::Status InteractCall::BeginIfComplete() {
-  if (!uploads_.complete()) return absl::OkStatus();
+  if (session_.begun() || !uploads_.complete()) return absl::OkStatus();
   const v1::RunSpec spec = std::exchange(spec_, v1::RunSpec());
-  absl::MutexLock lock(&mutex_);
-  if (cancelled_) return ClientGone();
-  return session_.Begin(spec, Planner::Client::kAnswers, absl::FromChrono(context_.deadline()),
-                        self_);
+  HOOKWIRE_RETURN_IF_ERROR(session_.Begin(spec, Planner::Client::kAnswers, self_));
+  LeaveRequests();
+  return absl::OkStatus();
 }
 
 absl::Status InteractCall::TakeEnd() {
@@ -115,14 +180,51 @@ absl::Status InteractCall::TakeEnd() {
 }
 
 void InteractCall::End(const absl::Status& status) {
-  if (session_.begun()) return session_.Cancel(status);
+  if (session_.begun()) return EndIfThrown([&] { session_.Cancel(status); });
+  LeaveRequests();
   Refuse(status);
 }
 
-void InteractCall::OnCancel() {
+void InteractCall::OnDone() {
+  backend_.requests.Remove(this);
+  RunReactor::OnDone();
+}
+
+void InteractCall::LeaveRequests() {
+  {
+    absl::MutexLock lock(&mutex_);
+    phase_ = Phase::kOver;
+  }
+  // Not under the mutex: the registry calls Abandon, which takes it, under its own.
+  backend_.requests.Remove(this);
+}
+
+absl::Time InteractCall::waiting_since() const {
   absl::MutexLock lock(&mutex_);
-  cancelled_ = true;
-  session_.Cancel(ClientGone());
+  return phase_ == Phase::kReading ? pace_.waiting_since() : absl::InfiniteFuture();
+}
+
+absl::Status InteractCall::StallError(absl::Duration timeout) const {
+  const std::string seconds = absl::StrCat(absl::ToDoubleSeconds(timeout));
+  return MakeError(absl::StrCat("the rest of the request did not come: for ", seconds,
+                                " s the client has sent nothing, or less than ",
+                                RequestPace::kLeastBytesPerSecond >> 10,
+                                " KiB a second; send the spec and all uploads without a pause"),
+                   {v1::ERROR_REASON_SENDER_STALLED, "", {{"seconds", seconds}}});
+}
+
+void InteractCall::Abandon(const absl::Status& status) {
+  {
+    absl::MutexLock lock(&mutex_);
+    if (phase_ == Phase::kOver) return;
+    if (phase_ == Phase::kHandling) {
+      if (abandoned_.ok()) abandoned_ = status;
+      return;
+    }
+    phase_ = Phase::kOver;
+  }
+  // gRPC ends the read that is outstanding. The registry forgets the call in OnDone.
+  Refuse(status);
 }
 
 }  // namespace hookwire::server

@@ -1,9 +1,12 @@
 #include "server/rpc/list_hooks.h"
 
+#include <memory>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "server/errors/errors.h"
+#include "server/errors/status_macros.h"
+#include "server/plan/name_matcher.h"
 #include "server/rpc/describe_model.h"
 
 namespace hookwire::server {
@@ -13,21 +16,22 @@ constexpr int kMaxFilters = 1000;
 
 }  // namespace
 
-absl::StatusOr<v1::ListHooksResponse> ListMatchingHooks(const model::Catalogue& catalogue,
-                                                        at::ScalarType compute,
-                                                        const v1::ListHooksRequest& request) {
+absl::StatusOr<v1::ListHooksResponse> ListMatchingHooks(
+    const model::Catalogue& catalogue, at::ScalarType compute, const v1::ListHooksRequest& request,
+    absl::FunctionRef<absl::Status()> keep_going) {
   if (request.filters_size() > kMaxFilters) {
     return MakeError(
         absl::StatusCode::kInvalidArgument,
         absl::StrCat("at most ", kMaxFilters, " filters, not ", request.filters_size()),
         {v1::ERROR_REASON_BAD_FIELD, "filters", {}});
   }
+  NameMatcher names(catalogue);
   std::vector<bool> wanted(static_cast<size_t>(catalogue.size()), request.filters_size() == 0);
   for (int i = 0; i < request.filters_size(); ++i) {
-    const absl::StatusOr<std::vector<model::NameMatch>> matches =
-        catalogue.Match(request.filters(i));
-    if (!matches.ok()) return WithField(matches.status(), absl::StrCat("filters[", i, "]"));
-    for (const model::NameMatch& match : *matches) wanted[static_cast<size_t>(match.id)] = true;
+    HOOKWIRE_RETURN_IF_ERROR(keep_going());
+    const std::shared_ptr<const NameMatcher::Matches> matches = names.Match(request.filters(i));
+    if (!matches->ok()) return WithField(matches->status(), absl::StrCat("filters[", i, "]"));
+    for (const model::NameMatch& match : **matches) wanted[static_cast<size_t>(match.id)] = true;
   }
   v1::ListHooksResponse response;
   for (const model::HookPoint& point : catalogue.points()) {

@@ -4,6 +4,8 @@
 
 #include <c10/core/ScalarType.h>
 
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "hookwire/v1/service.pb.h"
 #include "model/adapter/catalogue.h"
@@ -12,10 +14,10 @@ namespace hookwire::server {
 
 // The hook points that any of the filters names, in the order of the pass; all of them without
 // filters. Errors as Catalogue::Match, blamed on the filter; InvalidArgument (BAD_FIELD) for more
-// than 1000 filters.
-absl::StatusOr<v1::ListHooksResponse> ListMatchingHooks(const model::Catalogue& catalogue,
-                                                        at::ScalarType compute,
-                                                        const v1::ListHooksRequest& request);
+// than 1000 filters; what `keep_going` returns, which is asked at each filter.
+absl::StatusOr<v1::ListHooksResponse> ListMatchingHooks(
+    const model::Catalogue& catalogue, at::ScalarType compute, const v1::ListHooksRequest& request,
+    absl::FunctionRef<absl::Status()> keep_going);
 
 }  // namespace hookwire::server
 

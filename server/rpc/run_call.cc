@@ -3,29 +3,51 @@
 #include <memory>
 #include <utility>
 
-#include "absl/time/time.h"
-#include "hookwire/v1/service.pb.h"
 #include "server/errors/status_macros.h"
+#include "server/plan/request_cost.h"
 #include "server/rpc/check_load.h"
-#include "server/rpc/codec.h"
+#include "server/rpc/guard.h"
+#include "server/rpc/handle_request.h"
 
 namespace hookwire::server {
 
 RunCall* RunCall::Start(const Backend& backend, std::string id,
-                        grpc::CallbackServerContext& context, const grpc::ByteBuffer& request) {
-  const std::shared_ptr<RunCall> call(new RunCall(backend, std::move(id), context));
+                        grpc::CallbackServerContext& context, Caller caller,
+                        const grpc::ByteBuffer& request) {
+  const std::shared_ptr<RunCall> call(
+      new RunCall(backend, std::move(id), context, std::move(caller)));
   call->self_ = call;
-  if (const absl::Status status = call->Begin(request); !status.ok()) call->Refuse(status);
+  const absl::Status status = Guarded([&] { return call->Receive(request); });
+  if (!status.ok()) call->Refuse(status);
   // gRPC calls nothing before it has been given the reactor, so that the call is still there.
   return call.get();
 }
 
-absl::Status RunCall::Begin(const grpc::ByteBuffer& request) {
-  v1::RunRequest message;
-  HOOKWIRE_RETURN_IF_ERROR(DecodeRequest(request, message));
-  HOOKWIRE_RETURN_IF_ERROR(CheckLoad(backend_, message.spec().load_id()));
-  return session_.Begin(message.spec(), Planner::Client::kListens,
-                        absl::FromChrono(context_.deadline()), self_);
+absl::Status RunCall::Receive(const grpc::ByteBuffer& request) {
+  HOOKWIRE_RETURN_IF_ERROR(session_.Hold(request.Valid() ? request.Length() : 0));
+  const auto work = [this](const v1::RunRequest& message) {
+    return PlanningWork(message.spec(), backend_.catalogue);
+  };
+  const auto handle = [this](const auto& decode) {
+    const auto self = self_;
+    TakeOver(this);
+    const absl::Status status = Guarded([&]() -> absl::Status {
+      HOOKWIRE_RETURN_IF_ERROR(session_.KeepGoing());
+      HOOKWIRE_ASSIGN_OR_RETURN(const v1::RunRequest message, decode());
+      return Begin(message.spec());
+    });
+    HandOver(this);
+    if (!status.ok()) Refuse(status);
+  };
+  return HandleRequest<v1::RunRequest>(backend_.planning_threads, session_.client(), request, work,
+                                       handle);
+}
+
+absl::Status RunCall::Begin(const v1::RunSpec& spec) {
+  HOOKWIRE_RETURN_IF_ERROR(CheckLoad(backend_, spec.load_id()));
+  HOOKWIRE_RETURN_IF_ERROR(
+      session_.Hold(spec.SpaceUsedLong() + ValueBytes(spec, backend_.compute_dtype)));
+  return session_.Begin(spec, Planner::Client::kListens, self_);
 }
 
 }  // namespace hookwire::server

@@ -7,10 +7,11 @@
 #include <grpcpp/support/server_callback.h>
 
 #include <string>
-#include <utility>
 
 #include "absl/status/status.h"
+#include "hookwire/v1/service.pb.h"
 #include "server/rpc/backend.h"
+#include "server/rpc/caller.h"
 #include "server/rpc/run_reactor.h"
 
 namespace hookwire::server {
@@ -19,15 +20,14 @@ class RunCall final : public RunReactor<grpc::ServerWriteReactor<grpc::ByteBuffe
  public:
   // `backend` must outlive the call.
   static RunCall* Start(const Backend& backend, std::string id,
-                        grpc::CallbackServerContext& context, const grpc::ByteBuffer& request);
+                        grpc::CallbackServerContext& context, Caller caller,
+                        const grpc::ByteBuffer& request);
 
  private:
-  RunCall(const Backend& backend, std::string id, grpc::CallbackServerContext& context)
-      : RunReactor(backend, std::move(id), context), backend_(backend) {}
+  using RunReactor::RunReactor;
 
-  absl::Status Begin(const grpc::ByteBuffer& request);
-
-  const Backend& backend_;
+  absl::Status Receive(const grpc::ByteBuffer& request);
+  absl::Status Begin(const v1::RunSpec& spec);
 };
 
 }  // namespace hookwire::server

@@ -11,7 +11,10 @@
 #include <utility>
 
 #include "absl/status/status.h"
+#include "absl/time/time.h"
 #include "server/rpc/backend.h"
+#include "server/rpc/caller.h"
+#include "server/rpc/guard.h"
 #include "server/rpc/handover.h"
 #include "server/rpc/run_session.h"
 #include "server/rpc/status.h"
@@ -25,35 +28,62 @@ template <typename Reactor>
 class RunReactor : public Reactor, private MessageWriter {
  protected:
   // `backend` must outlive the call.
-  RunReactor(const Backend& backend, std::string id, grpc::CallbackServerContext& context)
-      : context_(context), session_(backend, std::move(id), context.peer(), *this) {}
+  RunReactor(const Backend& backend, std::string id, grpc::CallbackServerContext& context,
+             Caller caller)
+      : backend_(backend),
+        context_(context),
+        call_(std::move(caller.call)),
+        session_(backend, std::move(id), std::move(caller.principal),
+                 absl::FromChrono(context.deadline()), *this) {}
 
-  // Ends a call whose request was refused.
+  // Ends a call whose request was refused. gRPC may then be done with it at once.
   void Refuse(const absl::Status& status) {
+    (void)Guarded([&] {
+      session_.LogRefusal(status);
+      return absl::OkStatus();
+    });
     this->Finish(ToGrpcStatus(status));
-    session_.LogRefusal(status);
   }
 
   // Reactor
   void OnWriteDone(bool ok) override {
-    message_.Clear();
-    session_.OnWritten(ok);
+    EndIfThrown([&] {
+      message_.Clear();
+      session_.OnWritten(ok);
+    });
     HandOver(this);
   }
   void OnCancel() override {
-    session_.Cancel(ClientGone());
+    EndIfThrown([&] { session_.Cancel(ClientGone()); });
     HandOver(this);
   }
   // After every other callback has returned.
   void OnDone() override {
     TakeOver(this);
-    session_.Detach();
     // Often the last reference.
     const std::shared_ptr<RunReactor> self = std::move(self_);
+    session_.Detach();
   }
+
+  // Calls `body` as a part of a run that has begun, which it ends where it throws.
+  template <typename Body>
+  void EndIfThrown(Body&& body) {
+    const absl::Status status = Guarded([&] {
+      body();
+      return absl::OkStatus();
+    });
+    if (status.ok()) return;
+    (void)Guarded([&] {
+      session_.Cancel(status);
+      return absl::OkStatus();
+    });
+  }
+
+  const Backend& backend_;
 
   // Gone after OnDone, which may come before the scheduler has let go of the run.
   grpc::CallbackServerContext& context_;
+  const CallLimit::Call call_;
   RunSession session_;
   // Until OnDone.
   std::shared_ptr<RunReactor> self_;

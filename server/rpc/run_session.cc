@@ -1,8 +1,14 @@
 #include "server/rpc/run_session.h"
 
+#include <utility>
+
+#include "absl/cleanup/cleanup.h"
 #include "server/errors/status_macros.h"
 #include "server/observe/run_log.h"
+#include "server/plan/request_cost.h"
+#include "server/rpc/guard.h"
 #include "server/rpc/receipt.h"
+#include "server/rpc/status.h"
 
 namespace hookwire::server {
 
@@ -21,43 +27,62 @@ Priority PriorityOf(v1::Priority priority) {
 
 }  // namespace
 
-absl::Status RunSession::Begin(const v1::RunSpec& spec, Planner::Client client, absl::Time deadline,
-                               const std::shared_ptr<void>& owner) {
-  HOOKWIRE_RETURN_IF_ERROR(backend_.weights_guard.Check());
-  HOOKWIRE_ASSIGN_OR_RETURN(plan_, backend_.planner.Plan(spec, client));
+absl::Status RunSession::KeepGoing() const {
+  if (is_cancelled_) return ClientGone();
+  if (backend_.clock.Now() < deadline_) return absl::OkStatus();
+  return absl::DeadlineExceededError("the deadline passed while the run was planned");
+}
 
-  ResultStream::Options options;
-  options.max_message_bytes = plan_->max_message_bytes;
+absl::Status RunSession::Prepare(const v1::RunSpec& spec, Planner::Client client) {
+  HOOKWIRE_RETURN_IF_ERROR(backend_.weights_guard.Check());
+  HOOKWIRE_ASSIGN_OR_RETURN(plan_,
+                            backend_.planner.Plan(spec, client, [this] { return KeepGoing(); }));
+  HOOKWIRE_RETURN_IF_ERROR(memory_->Resize(HeldBytes(*plan_)));
   answers_.emplace(plan_);
   if (backend_.shared_memory != nullptr) {
     shared_ = backend_.shared_memory->Lend(spec.shared_memory_token(), *plan_);
   }
-  const bool is_shared = shared_ != nullptr;
-  stream_.emplace(options, backend_.budget.Open(plan_->total_bytes, peer_), writer_,
-                  backend_.clock);
-  backend_.streams.Add(&*stream_);
+  ResultStream::Options options;
+  options.max_message_bytes = plan_->max_message_bytes;
+  stream_.emplace(options, backend_.budget.Open(plan_->total_bytes, principal_.key, memory_),
+                  writer_, backend_.clock);
+  return absl::OkStatus();
+}
 
+absl::Status RunSession::Begin(const v1::RunSpec& spec, Planner::Client client,
+                               const std::shared_ptr<void>& owner) {
+  HOOKWIRE_RETURN_IF_ERROR(Prepare(spec, client));
   auto run = std::make_unique<QueuedRun>();
   run->id = id_;
-  run->client = peer_;
+  run->client = principal_.key;
   run->priority = PriorityOf(spec.priority());
   run->plan = plan_;
   run->output = std::shared_ptr<RunOutput>(owner, this);
-  run->deadline = deadline;
-  const absl::StatusOr<uint32_t> ahead = backend_.scheduler.Enqueue(run);
-  if (!ahead.ok()) {
-    RunOutcome outcome;
-    outcome.status = ahead.status();
-    Complete(std::move(outcome));
-    return absl::OkStatus();
-  }
-  // The worker may have begun by now: what it emits waits for this.
+  run->deadline = deadline_;
   v1::Accepted accepted;
   accepted.set_run_id(id_);
+  accepted.set_shared_memory(shared_ != nullptr);
   *accepted.mutable_plan() = backend_.planner.Describe(*plan_);
-  accepted.set_queue_position(*ahead);
-  accepted.set_shared_memory(is_shared);
-  stream_->Open(accepted);
+
+  absl::MutexLock lock(&mutex_);
+  HOOKWIRE_RETURN_IF_ERROR(cancelled_);
+  // Both before the run is queued: it may have ended when Enqueue returns.
+  begun_ = true;
+  backend_.streams.Add(&*stream_);
+  absl::Cleanup not_begun = [this] {
+    backend_.streams.Remove(&*stream_);
+    begun_ = false;
+  };
+  const absl::StatusOr<uint32_t> ahead = backend_.scheduler.Enqueue(run);
+  HOOKWIRE_RETURN_IF_ERROR(ahead.status());
+  std::move(not_begun).Cancel();
+  const absl::Status opened = Guarded([&] {
+    // The worker may have begun by now: what it emits waits for this.
+    accepted.set_queue_position(*ahead);
+    stream_->Open(accepted);
+    return absl::OkStatus();
+  });
+  if (!opened.ok()) stream_->Cancel(opened);
   return absl::OkStatus();
 }
 
@@ -70,7 +95,7 @@ void RunSession::LogRefusal(const absl::Status& status) const {
 void RunSession::Log(const RunOutcome& outcome) const {
   RunRecord record;
   record.id = id_;
-  record.peer = peer_;
+  record.peer = principal_.name;
   if (plan_ != nullptr) {
     record.sequences = plan_->sequences.size();
     record.tokens = plan_->total_tokens;
@@ -89,14 +114,19 @@ void RunSession::Log(const RunOutcome& outcome) const {
 }
 
 void RunSession::Cancel(const absl::Status& status) {
-  if (!stream_.has_value()) return;
+  {
+    absl::MutexLock lock(&mutex_);
+    if (cancelled_.ok()) cancelled_ = status;
+    is_cancelled_ = true;
+    if (!begun_) return;
+  }
   stream_->Cancel(status);
   answers_->Close(status);
   backend_.scheduler.Cancel(id_);
 }
 
 void RunSession::Detach() {
-  if (stream_.has_value()) backend_.streams.Remove(&*stream_);
+  if (begun_) backend_.streams.Remove(&*stream_);
 }
 
 // What lies in shared memory waits for no reader. But while the segment lacks memory for some of
@@ -145,14 +175,19 @@ absl::StatusOr<std::vector<at::Tensor>> RunSession::AwaitAnswer(
 void RunSession::Complete(RunOutcome outcome) {
   // Before the receipt: a client that has it may start its next run.
   shared_ = nullptr;
-  // A receipt says that all of it was computed from the weights that it names.
-  if (outcome.status.ok()) outcome.status = backend_.weights_guard.Check();
-  if (outcome.status.ok()) {
+  const absl::Status status = Guarded([&]() -> absl::Status {
+    HOOKWIRE_RETURN_IF_ERROR(outcome.status);
+    // A receipt says that all of it was computed from the weights that it names.
+    HOOKWIRE_RETURN_IF_ERROR(backend_.weights_guard.Check());
     stream_->End(MakeReceipt(id_, backend_.weights_digest(), backend_.server, *plan_, outcome));
-  } else {
-    stream_->Fail(outcome.status);
-  }
-  Log(outcome);
+    return absl::OkStatus();
+  });
+  (void)Guarded([&] {
+    if (!status.ok()) stream_->Fail(status);
+    outcome.status = status;
+    Log(outcome);
+    return absl::OkStatus();
+  });
 }
 
 }  // namespace hookwire::server

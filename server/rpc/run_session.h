@@ -5,6 +5,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -12,12 +13,16 @@
 #include <utility>
 #include <vector>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "hookwire/v1/run.pb.h"
+#include "server/access/principal.h"
 #include "server/local/shared_memory.h"
+#include "server/memory/request_memory.h"
 #include "server/plan/planner.h"
 #include "server/plan/run_plan.h"
 #include "server/rpc/answers.h"
@@ -28,27 +33,44 @@
 
 namespace hookwire::server {
 
-// A part of the call that it belongs to. The request is planned and queued on gRPC's thread;
-// tensors are written from the scheduler's thread, what is left over from gRPC's.
+// A part of the call that it belongs to. The request is planned and queued on gRPC's thread or on a
+// planning thread; tensors are written from the scheduler's thread, what is left over from gRPC's.
+// Cancel may come from any thread at any time; the other methods that lead to Begin come one after
+// another.
 class RunSession final : public RunOutput {
  public:
-  // `backend` and `writer` must outlive the session.
-  RunSession(const Backend& backend, std::string id, std::string peer, MessageWriter& writer)
-      : backend_(backend), id_(std::move(id)), peer_(std::move(peer)), writer_(writer) {}
+  // `backend` and `writer` must outlive the session. A run that has not started by `deadline` ends.
+  RunSession(const Backend& backend, std::string id, Principal principal, absl::Time deadline,
+             MessageWriter& writer)
+      : backend_(backend),
+        id_(std::move(id)),
+        principal_(std::move(principal)),
+        deadline_(deadline),
+        writer_(writer),
+        memory_(backend.request_memory.Open(principal_.key)) {}
+
+  // Whose run it is (Principal::key).
+  const std::string& client() const { return principal_.key; }
+
+  // The request holds `bytes` more until its plan is known. REQUEST_MEMORY_FULL.
+  absl::Status Hold(uint64_t bytes) { return memory_->Grow(bytes); }
+  // An error once nobody waits for the run: CANCELLED, DEADLINE_EXCEEDED.
+  absl::Status KeepGoing() const;
 
   // Plans and queues the run. From then on the writer is told everything, its end included; where
   // this returns an error, nothing. `owner` keeps the session, and is kept until the scheduler has
-  // let go of the run.
-  absl::Status Begin(const v1::RunSpec& spec, Planner::Client client, absl::Time deadline,
+  // released the run. The memory that was held for the request is exchanged for what its plan
+  // holds.
+  absl::Status Begin(const v1::RunSpec& spec, Planner::Client client,
                      const std::shared_ptr<void>& owner);
-  bool begun() const { return stream_.has_value(); }
+  bool begun() const { return begun_; }
 
   // For the log: the request was refused.
   void LogRefusal(const absl::Status& status) const;
 
   // The writer's message has been taken (or, not `ok`, never will be).
   void OnWritten(bool ok) { stream_->OnWritten(ok); }
-  // The client has gone, or has broken the rules: the run ends as soon as it can.
+  // The client has gone, or has broken the rules: planning, or the run, ends as soon as it can.
   void Cancel(const absl::Status& status);
   // The transport has done with the call.
   void Detach();
@@ -69,12 +91,25 @@ class RunSession final : public RunOutput {
   void Complete(RunOutcome outcome) override;
 
  private:
+  // Makes the members of a run that is about to be queued.
+  absl::Status Prepare(const v1::RunSpec& spec, Planner::Client client);
   void Log(const RunOutcome& outcome) const;
 
   const Backend& backend_;
   const std::string id_;
-  const std::string peer_;
+  const Principal principal_;
+  const absl::Time deadline_;
   MessageWriter& writer_;
+  // Shared with the stream, whose tensors may leave after the call has ended.
+  const std::shared_ptr<RequestMemory::Lease> memory_;
+
+  // Between the thread that begins the run and the one that cancels it.
+  absl::Mutex mutex_;
+  absl::Status cancelled_ ABSL_GUARDED_BY(mutex_);
+  // Set with `cancelled_`; read at every step of planning.
+  std::atomic<bool> is_cancelled_ = false;
+  // From then on the members below are there, and stay.
+  std::atomic<bool> begun_ = false;
   std::shared_ptr<const RunPlan> plan_;
   // There are none where the request was refused.
   std::optional<Answers> answers_;

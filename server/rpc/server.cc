@@ -42,16 +42,21 @@ absl::StatusOr<std::unique_ptr<RpcServer>> RpcServer::Start(const Backend& backe
   }
   rpc->address_ = address;
   rpc->address_.port = static_cast<uint16_t>(port);
+  backend.peers.ListenAt({address.host, rpc->address_.port});
   rpc->SetServing(true);
   if (address.socket.has_value()) {
     // gRPC would call every client of a Unix socket by the socket's name, and take the place of a
     // server that listens there. A connection that it is given has a name of its own.
     HOOKWIRE_ASSIGN_OR_RETURN(
-        rpc->unix_server_, UnixServer::Start(*address.socket, SOCK_STREAM,
-                                             [server = rpc->server_.get()](Descriptor connection) {
-                                               grpc::AddInsecureChannelFromFd(server,
-                                                                              connection.Release());
-                                             }));
+        rpc->unix_server_,
+        UnixServer::Start(*address.socket, SOCK_STREAM,
+                          [&backend, server = rpc->server_.get()](Descriptor connection) {
+                            const auto peer = PeerProcess(connection.get());
+                            if (peer.has_value()) {
+                              backend.peers.Accepted(connection.get(), peer->process, peer->user);
+                            }
+                            grpc::AddInsecureChannelFromFd(server, connection.Release());
+                          }));
   }
   return rpc;
 }
@@ -69,6 +74,7 @@ void RpcServer::Shutdown(absl::Duration grace) {
   unix_server_ = nullptr;
   server_->Shutdown(absl::ToChronoTime(absl::Now() + grace));
   server_->Wait();
+  calls_.WaitUntilNoneIsOpen();
   server_ = nullptr;
 }
 

@@ -35,13 +35,14 @@ class RpcServer {
   // What the health service says from now on.
   void SetServing(bool serving);
 
-  // Takes no more calls, and waits until all have ended; those that have not by then are cancelled
-  // after `grace`.
+  // Takes no more calls, and waits until all have ended and are gone; those that have not by then
+  // are cancelled after `grace`.
   void Shutdown(absl::Duration grace);
 
  private:
-  explicit RpcServer(const Backend& backend) : service_(backend) {}
+  explicit RpcServer(const Backend& backend) : calls_(backend.call_limit), service_(backend) {}
 
+  CallLimit& calls_;
   ActivationServiceImpl service_;
   ListenAddress address_;
   std::unique_ptr<grpc::Server> server_;

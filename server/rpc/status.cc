@@ -1,6 +1,7 @@
 #include "server/rpc/status.h"
 
 #include <algorithm>
+#include <exception>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -30,9 +31,11 @@ bool IsOutside(const absl::Status& status) {
   return (absl::IsCancelled(status) || absl::IsDeadlineExceeded(status)) && !HasReason(status);
 }
 
-bool MaySucceedLater(absl::StatusCode code, v1::ErrorReason reason) {
-  return code == absl::StatusCode::kUnavailable || reason == v1::ERROR_REASON_QUEUE_FULL ||
-         reason == v1::ERROR_REASON_QUEUE_TIMEOUT;
+bool MaySucceedLater(absl::StatusCode code, const ErrorDetails& details) {
+  return details.retry || code == absl::StatusCode::kUnavailable ||
+         details.reason == v1::ERROR_REASON_QUEUE_FULL ||
+         details.reason == v1::ERROR_REASON_QUEUE_TIMEOUT ||
+         details.reason == v1::ERROR_REASON_TOO_MANY_CALLS;
 }
 
 google::rpc::Status Build(const absl::Status& status, const ErrorDetails& details,
@@ -68,7 +71,7 @@ google::rpc::Status Build(const absl::Status& status, const ErrorDetails& detail
     resource.set_resource_type(std::string(kHookType));
     out.add_details()->PackFrom(resource);
   }
-  if (MaySucceedLater(status.code(), details.reason)) {
+  if (MaySucceedLater(status.code(), details)) {
     google::rpc::RetryInfo retry;
     retry.mutable_retry_delay()->set_seconds(kRetrySeconds);
     out.add_details()->PackFrom(retry);
@@ -84,10 +87,7 @@ size_t SizeInHeaders(const google::rpc::Status& status) {
   return message + (status.ByteSizeLong() + 2) / 3 * 4;
 }
 
-}  // namespace
-
-grpc::Status ToGrpcStatus(const absl::Status& status) {
-  if (status.ok()) return grpc::Status::OK;
+grpc::Status Explain(const absl::Status& status) {
   const ErrorDetails details = DetailsOf(status);
   Caps caps;
   google::rpc::Status out = Build(status, details, caps);
@@ -98,6 +98,18 @@ grpc::Status ToGrpcStatus(const absl::Status& status) {
   }
   return grpc::Status(static_cast<grpc::StatusCode>(status.code()), out.message(),
                       out.SerializeAsString());
+}
+
+}  // namespace
+
+grpc::Status ToGrpcStatus(const absl::Status& status) {
+  if (status.ok()) return grpc::Status::OK;
+  try {
+    return Explain(status);
+  } catch (const std::exception&) {
+    // No memory for words.
+    return grpc::Status(static_cast<grpc::StatusCode>(status.code()), "");
+  }
 }
 
 absl::Status ClientGone() {

@@ -17,7 +17,7 @@ inline constexpr size_t kMaxStatusBytes = 4096;
 // The same code and sentence, with a google.rpc.Status in the details: an ErrorInfo (domain
 // "hookwire"), a BadRequest where a field is to blame, a ResourceInfo where a hook point is, a
 // RetryInfo where the same request may succeed later. Text is made valid UTF-8 and shortened where
-// it would not fit.
+// it would not fit. Never throws: where there is no memory for words, the code alone is left.
 grpc::Status ToGrpcStatus(const absl::Status& status);
 
 // CANCELLED: what a run ends with whose client has gone or has cancelled it.

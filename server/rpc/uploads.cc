@@ -72,6 +72,7 @@ absl::StatusOr<Uploads> Uploads::Of(v1::RunSpec& spec, uint64_t max_bytes) {
                       "spec.interventions",
                       {{"bytes", absl::StrCat(total)}, {"limit", absl::StrCat(max_bytes)}}});
   }
+  uploads.bytes_ = total;
   return uploads;
 }
 
@@ -86,6 +87,8 @@ absl::Status Uploads::Take(const v1::TensorChunks& pieces) {
                                                  " on of upload ", next_, " were expected")),
           {v1::ERROR_REASON_UNEXPECTED_MESSAGE, "", {}});
     }
+    // Otherwise the string would grow to up to twice the size.
+    if (data_.empty()) data_.reserve(values_[next_].bytes);
     data_ += piece.data();
     if (data_.size() < values_[next_].bytes) continue;
     v1::Value& value = *values_[next_++].value;

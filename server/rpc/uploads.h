@@ -24,6 +24,8 @@ class Uploads {
   // (VALUE_TOO_LARGE) where they are more than `max_bytes` together.
   static absl::StatusOr<Uploads> Of(v1::RunSpec& spec, uint64_t max_bytes);
 
+  // Of all of them together.
+  uint64_t bytes() const { return bytes_; }
   // Whether all have come. Then each has become an ordinary TensorValue of the spec.
   bool complete() const { return next_ == values_.size(); }
 
@@ -35,6 +37,7 @@ class Uploads {
     v1::Value* value = nullptr;
     uint64_t bytes = 0;
   };
+  uint64_t bytes_ = 0;
   // By number.
   std::vector<Upload> values_;
   // The one that comes now, and what has come of it.

@@ -10,6 +10,8 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
 #include "server/errors/status_macros.h"
+#include "server/rpc/check_load.h"
+#include "server/rpc/handle_request.h"
 #include "server/rpc/status.h"
 
 namespace hookwire::server {
@@ -53,50 +55,68 @@ class WeightCall::Watch {
   uint64_t messages_ ABSL_GUARDED_BY(mutex_) = 0;
 };
 
-WeightCall::WeightCall(grpc::CallbackServerContext& context, absl::StatusOr<WeightReader> reader,
-                       WeightsGuard& guard, absl::Duration stall_timeout)
-    : reader_(std::move(reader)),
-      guard_(guard),
-      stall_timeout_(stall_timeout),
-      watch_(std::make_shared<Watch>(context)) {
-  if (reader_.ok()) {
-    WriteNext();
-  } else {
-    Finish(ToGrpcStatus(reader_.status()));
-  }
+WeightCall::WeightCall(const Backend& backend, grpc::CallbackServerContext& context, Caller caller)
+    : backend_(backend),
+      caller_(std::move(caller)),
+      memory_(backend.request_memory.Open(caller_.principal.key)),
+      watch_(std::make_shared<Watch>(context)) {}
+
+WeightCall* WeightCall::Start(const Backend& backend, grpc::CallbackServerContext& context,
+                              Caller caller, const grpc::ByteBuffer& request) {
+  auto* const call = new WeightCall(backend, context, std::move(caller));
+  call->Step([&] { return call->Open(request); });
+  return call;
+}
+
+absl::Status WeightCall::Open(const grpc::ByteBuffer& request) {
+  HOOKWIRE_RETURN_IF_ERROR(memory_->Grow(request.Valid() ? request.Length() : 0));
+  // As many steps as there are rows to sort.
+  const auto work = [](const v1::GetWeightRequest& message) {
+    return static_cast<uint64_t>(message.rows().indices().values_size());
+  };
+  const auto handle = [this](const auto& decode) {
+    Step([&]() -> absl::Status {
+      if (cancelled_) return ClientGone();
+      HOOKWIRE_ASSIGN_OR_RETURN(const v1::GetWeightRequest message, decode());
+      HOOKWIRE_RETURN_IF_ERROR(CheckLoad(backend_, message.load_id()));
+      HOOKWIRE_RETURN_IF_ERROR(memory_->Grow(message.SpaceUsedLong()));
+      HOOKWIRE_ASSIGN_OR_RETURN(
+          reader_, WeightReader::Open(backend_.parameters, message, backend_.weights_digest()));
+      return WriteNext();
+    });
+  };
+  return HandleRequest<v1::GetWeightRequest>(backend_.planning_threads, caller_.principal.key,
+                                             request, work, handle);
 }
 
 absl::StatusOr<std::optional<grpc::ByteBuffer>> WeightCall::Next() {
   // Behind the last message too: what has been written was made of weights as they were loaded.
-  HOOKWIRE_RETURN_IF_ERROR(guard_.Check());
+  HOOKWIRE_RETURN_IF_ERROR(backend_.weights_guard.Check());
   return reader_->Next();
 }
 
-void WeightCall::WriteNext() {
-  absl::StatusOr<std::optional<grpc::ByteBuffer>> message = Next();
-  if (!message.ok() || !message->has_value()) {
-    Finish(ToGrpcStatus(message.status()));
-    return;
+absl::Status WeightCall::WriteNext() {
+  HOOKWIRE_ASSIGN_OR_RETURN(std::optional<grpc::ByteBuffer> message, Next());
+  if (!message.has_value()) {
+    Finish(grpc::Status::OK);
+    return absl::OkStatus();
   }
-  message_ = **std::move(message);
+  message_ = *std::move(message);
   const auto ring = [watch = watch_, number = watch_->Begin()](bool rang) {
     if (rang) watch->Rang(number);
   };
-  alarm_.emplace().Set(absl::ToChronoTime(absl::Now() + stall_timeout_), ring);
+  alarm_.emplace().Set(absl::ToChronoTime(absl::Now() + backend_.stall_timeout), ring);
   StartWrite(&message_);
+  return absl::OkStatus();
 }
 
 void WeightCall::OnWriteDone(bool ok) {
-  watch_->Taken();
-  alarm_.reset();
-  message_.Clear();
-  if (ok) {
-    WriteNext();
-  } else {
-    Finish(grpc::Status::CANCELLED);
-  }
+  Step([&] {
+    watch_->Taken();
+    alarm_.reset();
+    message_.Clear();
+    return ok ? WriteNext() : ClientGone();
+  });
 }
-
-void WeightCall::OnDone() { delete this; }
 
 }  // namespace hookwire::server

@@ -8,8 +8,9 @@ std::shared_ptr<ByteBudget> ByteBudget::Create(uint64_t limit, int paced) {
   return std::shared_ptr<ByteBudget>(new ByteBudget(limit, std::max(1, paced)));
 }
 
-std::shared_ptr<ByteBudget::Account> ByteBudget::Open(uint64_t total, std::string client) {
-  return std::make_shared<Account>(shared_from_this(), total, std::move(client));
+std::shared_ptr<ByteBudget::Account> ByteBudget::Open(uint64_t total, std::string client,
+                                                      std::shared_ptr<const void> kept) {
+  return std::make_shared<Account>(shared_from_this(), total, std::move(client), std::move(kept));
 }
 
 void ByteBudget::NotifyRoom(std::function<void()> on_room) {

@@ -64,8 +64,10 @@ class ByteBudget : public std::enable_shared_from_this<ByteBudget> {
   // holds nothing: its memory exists already, and counts as memory of its pass.
   static std::shared_ptr<ByteBudget> Create(uint64_t limit, int paced = 1);
 
-  // An account for a result of `total` bytes.
-  std::shared_ptr<Account> Open(uint64_t total, std::string client = "");
+  // An account for a result of `total` bytes. `kept` is kept until the result's last bytes have
+  // come back and the account is gone: what the run holds besides its payload.
+  std::shared_ptr<Account> Open(uint64_t total, std::string client = "",
+                                std::shared_ptr<const void> kept = nullptr);
 
   // `on_room` is called whenever a reservation shrinks, on the thread that frees the memory, which
   // holds no mutex of the budget or of a ResultStream then. It must not call NotifyRoom. Once
@@ -107,8 +109,12 @@ class ByteBudget : public std::enable_shared_from_this<ByteBudget> {
 // What one stream holds of a budget. Thread-safe.
 class ByteBudget::Account : public std::enable_shared_from_this<Account> {
  public:
-  Account(std::shared_ptr<ByteBudget> budget, uint64_t total, std::string client)
-      : budget_(std::move(budget)), total_(total), client_(std::move(client)) {}
+  Account(std::shared_ptr<ByteBudget> budget, uint64_t total, std::string client,
+          std::shared_ptr<const void> kept)
+      : budget_(std::move(budget)),
+        total_(total),
+        client_(std::move(client)),
+        kept_(std::move(kept)) {}
   ~Account() { EndReservation(); }
 
   // Whether the whole result may be reserved at all: it fits while nobody else has anything.
@@ -157,6 +163,7 @@ class ByteBudget::Account : public std::enable_shared_from_this<Account> {
   const std::shared_ptr<ByteBudget> budget_;
   const uint64_t total_;
   const std::string client_;
+  const std::shared_ptr<const void> kept_;
   bool has_reservation_ ABSL_GUARDED_BY(budget_->mutex_) = false;
   // Reserved and not acquired.
   uint64_t unused_ ABSL_GUARDED_BY(budget_->mutex_) = 0;

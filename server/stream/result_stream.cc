@@ -166,6 +166,14 @@ absl::Time ResultStream::waiting_since() const {
   return writing_ ? written_at_ : absl::InfiniteFuture();
 }
 
+absl::Status ResultStream::StallError(absl::Duration timeout) const {
+  return MakeError(absl::StrCat("the client has read nothing for ", absl::FormatDuration(timeout),
+                                ": the run was ended so that others can go on"),
+                   {v1::ERROR_REASON_READER_STALLED,
+                    "",
+                    {{"seconds", absl::StrCat(absl::ToDoubleSeconds(timeout))}}});
+}
+
 absl::Status ResultStream::status() const {
   if (!failed_.load()) return absl::OkStatus();
   absl::MutexLock lock(&mutex_);

@@ -27,11 +27,12 @@
 #include "server/stream/byte_budget.h"
 #include "server/stream/encoding.h"
 #include "server/stream/message_writer.h"
+#include "server/stream/watched_call.h"
 
 namespace hookwire::server {
 
 // Thread-safe; Emit, Progress, End and Fail come from one thread at a time.
-class ResultStream {
+class ResultStream final : public WatchedCall {
  public:
   struct Options {
     // The largest message with tensors.
@@ -83,14 +84,16 @@ class ResultStream {
   void Cancel(const absl::Status& status);
   // Cancel, and break the call off where the reader has not taken the message that is being
   // written.
-  void Abandon(const absl::Status& status);
+  void Abandon(const absl::Status& status) override;
 
   // The message that the writer was given last has been taken (or, not `ok`, never will be).
   void OnWritten(bool ok);
 
   // Since when the reader has been given something that it has not taken; InfiniteFuture while it
   // owes nothing.
-  absl::Time waiting_since() const;
+  absl::Time waiting_since() const override;
+  // READER_STALLED.
+  absl::Status StallError(absl::Duration timeout) const override;
   // The stream's failure, if it has one. Costs next to nothing while it has none.
   absl::Status status() const;
   // Tensors and payload bytes that were emitted.

@@ -2,9 +2,6 @@
 
 #include <algorithm>
 
-#include "absl/strings/str_cat.h"
-#include "server/errors/errors.h"
-
 namespace hookwire::server {
 
 StreamRegistry::StreamRegistry(absl::Duration stall_timeout, const Clock& clock)
@@ -18,50 +15,45 @@ StreamRegistry::~StreamRegistry() {
   thread_.join();
 }
 
-void StreamRegistry::Add(ResultStream* stream) {
+void StreamRegistry::Add(WatchedCall* call) {
   absl::MutexLock lock(&mutex_);
-  streams_.insert(stream);
-  if (!abandoned_.ok()) stream->Abandon(abandoned_);
+  calls_.insert(call);
+  if (!abandoned_.ok()) call->Abandon(abandoned_);
 }
 
-void StreamRegistry::Remove(ResultStream* stream) {
+void StreamRegistry::Remove(WatchedCall* call) {
   absl::MutexLock lock(&mutex_);
-  streams_.erase(stream);
+  calls_.erase(call);
 }
 
 void StreamRegistry::AbandonAll(const absl::Status& status) {
   absl::MutexLock lock(&mutex_);
   abandoned_ = status;
-  for (ResultStream* stream : streams_) stream->Abandon(status);
+  for (WatchedCall* call : calls_) call->Abandon(status);
 }
 
 size_t StreamRegistry::size() const {
   const absl::MutexLock lock(&mutex_);
-  return streams_.size();
+  return calls_.size();
 }
 
 bool StreamRegistry::WaitUntilEmpty(absl::Time deadline) const {
   absl::MutexLock lock(&mutex_);
-  const auto empty = [this]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return streams_.empty(); };
+  const auto empty = [this]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return calls_.empty(); };
   return mutex_.AwaitWithDeadline(absl::Condition(&empty), deadline);
 }
 
 absl::Time StreamRegistry::EndStalled(absl::Time now) {
   absl::MutexLock lock(&mutex_);
-  // A reader that stands still from now on is given up no earlier than this.
+  // A call that starts to wait after this look is not too late before `now` and the timeout.
   absl::Time next = now + stall_timeout_;
-  for (ResultStream* stream : streams_) {
-    const absl::Time end = stream->waiting_since() + stall_timeout_;
+  for (WatchedCall* call : calls_) {
+    const absl::Time end = call->waiting_since() + stall_timeout_;
     if (end > now) {
       next = std::min(next, end);
       continue;
     }
-    stream->Abandon(MakeError(
-        absl::StrCat("the client has read nothing for ", absl::FormatDuration(stall_timeout_),
-                     ": the run was ended so that others can go on"),
-        {v1::ERROR_REASON_READER_STALLED,
-         "",
-         {{"seconds", absl::StrCat(absl::ToDoubleSeconds(stall_timeout_))}}}));
+    call->Abandon(call->StallError(stall_timeout_));
   }
   return next;
 }
@@ -71,10 +63,10 @@ void StreamRegistry::Watch() {
   absl::MutexLock lock(&mutex_);
   const auto stop = [this]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return stop_; };
   const auto awake = [this]()
-                         ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return stop_ || !streams_.empty(); };
+                         ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return stop_ || !calls_.empty(); };
   while (true) {
     if (mutex_.AwaitWithTimeout(absl::Condition(&stop), pause)) return;
-    // Without streams the thread sleeps.
+    // Without calls there is nothing to look at, however long that lasts.
     mutex_.Await(absl::Condition(&awake));
     if (stop_) return;
     mutex_.Unlock();

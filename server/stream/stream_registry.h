@@ -1,4 +1,6 @@
-// The streams that are open: it ends those whose reader stands still, and all of them at shutdown.
+// The calls that are open now, so that those whose client stands still can be ended, and all of
+// them at shutdown. One registry has the results that are being read, another one the requests that
+// are being sent.
 #ifndef HOOKWIRE_SERVER_STREAM_STREAM_REGISTRY_H_
 #define HOOKWIRE_SERVER_STREAM_STREAM_REGISTRY_H_
 
@@ -10,7 +12,7 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "server/observe/clock.h"
-#include "server/stream/result_stream.h"
+#include "server/stream/watched_call.h"
 
 namespace hookwire::server {
 
@@ -18,20 +20,20 @@ namespace hookwire::server {
 // long.
 class StreamRegistry {
  public:
-  // A reader that takes no message for `stall_timeout` is given up: its call ends with
-  // DEADLINE_EXCEEDED.
+  // A client that keeps its call waiting for `stall_timeout` is given up: the call ends with
+  // WatchedCall::StallError.
   StreamRegistry(absl::Duration stall_timeout, const Clock& clock);
-  // REQUIRES: no stream is left.
+  // REQUIRES: no call is left.
   ~StreamRegistry();
 
-  void Add(ResultStream* stream);
-  // After this the registry does not call the stream any more.
-  void Remove(ResultStream* stream);
+  void Add(WatchedCall* call);
+  // After this the registry does not call it any more.
+  void Remove(WatchedCall* call);
 
-  // Ends all streams, and those that are added later.
+  // Ends all calls, and those that are added later.
   void AbandonAll(const absl::Status& status);
 
-  // False where streams are left at `deadline`.
+  // False where calls are left at `deadline`.
   bool WaitUntilEmpty(absl::Time deadline) const;
 
   size_t size() const;
@@ -46,7 +48,7 @@ class StreamRegistry {
   const absl::Duration stall_timeout_;
   const Clock& clock_;
   mutable absl::Mutex mutex_;
-  absl::flat_hash_set<ResultStream*> streams_ ABSL_GUARDED_BY(mutex_);
+  absl::flat_hash_set<WatchedCall*> calls_ ABSL_GUARDED_BY(mutex_);
   absl::Status abandoned_ ABSL_GUARDED_BY(mutex_);
   bool stop_ ABSL_GUARDED_BY(mutex_) = false;
   std::thread thread_;

@@ -89,7 +89,9 @@ TEST_F(Load, ClientsThatLeaveAtAnyTimeDoNotDisturbTheOthers) {
 }
 
 TEST(Queue, ARunBeyondTheLimitIsRefusedAtOnce) {
-  const auto daemon = Daemon::Start({"--max-queue", "2", "--max-paced", "1"});
+  // One client, as all of this test's connections are, may fill half of what others leave: the
+  // queue takes two of its runs, and no third.
+  const auto daemon = Daemon::Start({"--max-queue", "3", "--max-paced", "1"});
   absl::Notification first_tensor;
   absl::Notification all_accepted;
   absl::Notification refused;

@@ -101,13 +101,17 @@ class Client:
         return cls(_run, address, script)
 
     @classmethod
-    def floods(cls, address: str, script: Script, depth: int, again: bool = True) -> Client:
+    def floods(
+        cls, address: str, script: Script, depth: int, again: bool = True, channels: int = 1
+    ) -> Client:
         """One that has `depth` runs at once, each as in `script` but never left.
+
+        They take turns on so many `channels`, which have a connection each.
 
         It tells ("flooding",) once so many have been accepted, and ("ended", code, reason) of each.
         With `again`, each that ends well is followed by the next until the client is told to go on.
         """
-        return cls(_flood, address, script, depth, again)
+        return cls(_flood, address, script, depth, again, channels)
 
     def wait_for(self, kind: str) -> tuple[Any, ...]:
         """The next thing of this kind that it tells.
@@ -296,27 +300,36 @@ def _run(pipe: Connection, address: str, script: Script) -> None:
     _Run(pipe, address, script)()
 
 
-def _flood(pipe: Connection, address: str, script: Script, depth: int, again: bool) -> None:
-    asyncio.run(_keep_going(pipe, address, script, depth, again))
+def _flood(
+    pipe: Connection, address: str, script: Script, depth: int, again: bool, channels: int
+) -> None:
+    asyncio.run(_keep_going(pipe, address, script, depth, again, channels))
 
 
 async def _keep_going(
-    pipe: Connection, address: str, script: Script, depth: int, again: bool
+    pipe: Connection, address: str, script: Script, depth: int, again: bool, channels: int
 ) -> None:
     decode = service_pb2.RunResponse.FromString
     spec = run_pb2.RunSpec.FromString(script.spec)
     told = asyncio.Event()
     accepted = 0
 
-    async with grpc.aio.insecure_channel(address, options=_OPTIONS) as channel:
-        run = channel.unary_stream(_SERVICE + "Run", response_deserializer=decode)
-        interact = channel.stream_stream(_SERVICE + "Interact", response_deserializer=decode)
+    async with contextlib.AsyncExitStack() as stack:
+        opened = [
+            await stack.enter_async_context(grpc.aio.insecure_channel(address, options=_OPTIONS))
+            for _ in range(channels)
+        ]
+        runs = [c.unary_stream(_SERVICE + "Run", response_deserializer=decode) for c in opened]
+        interacts = [
+            c.stream_stream(_SERVICE + "Interact", response_deserializer=decode) for c in opened
+        ]
         request = service_pb2.RunRequest(spec=spec).SerializeToString()
         opening = service_pb2.InteractRequest(spec=spec).SerializeToString()
 
-        async def one() -> bool:
+        async def one(number: int) -> bool:
             nonlocal accepted
-            call = interact() if script.interacts else run(request)
+            channel = number % channels
+            call = interacts[channel]() if script.interacts else runs[channel](request)
             try:
                 if script.interacts:
                     await call.write(opening)
@@ -332,12 +345,14 @@ async def _keep_going(
             pipe.send(("ended", "OK", ""))
             return True
 
-        async def keep() -> None:
-            while await one() and again and not told.is_set():
+        async def keep(number: int) -> None:
+            while await one(number) and again and not told.is_set():
                 pass
 
         async def listen() -> None:
             await asyncio.to_thread(pipe.recv)
             told.set()
 
-        await asyncio.gather(*(keep() for _ in range(depth)), *([listen()] if again else []))
+        await asyncio.gather(
+            *(keep(number) for number in range(depth)), *([listen()] if again else [])
+        )

@@ -24,10 +24,14 @@ def narrow() -> Iterator[Victim]:
         yield made
 
 
-@pytest.fixture(scope="module")
-def short() -> Iterator[Victim]:
+@pytest.fixture(scope="module", params=["tcp", "unix"])
+def short(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Victim]:
     """The queue has 16 places."""
-    with a_victim("--max-queue", "16") as made:
+    socket = tmp_path_factory.mktemp("socket") / "hookwired.sock"
+    listen = ("--listen", f"unix:{socket}") if request.param == "unix" else ()
+    with a_victim("--max-queue", "16", *listen) as made:
         yield made
 
 
@@ -72,14 +76,18 @@ def test_a_small_client_has_its_turn_beside_a_flood(narrow: Victim) -> None:
     narrow.assert_well()
 
 
-def test_nobody_can_fill_the_queue_alone(short: Victim) -> None:
+@pytest.mark.parametrize("channels", [1, 10])
+def test_nobody_can_fill_the_queue_alone(short: Victim, channels: int) -> None:
+    # All channels of a process are one client, and each flood is a process.
     with ExitStack() as stack:
         first = stack.enter_context(short.start(HANGING))
         first.wait_for("callback")
         # Each may fill half of what the others have left.
         for share in (8, 4, 2, 1):
             flood = stack.enter_context(
-                Client.floods(short.address, HANGING, depth=share + 3, again=False)
+                Client.floods(
+                    short.address, HANGING, depth=share + 3, again=False, channels=channels
+                )
             )
             refused = [flood.wait_for("ended") for _ in range(3)]
             assert refused == [("ended", "RESOURCE_EXHAUSTED", "QUEUE_FULL")] * 3

@@ -48,6 +48,15 @@ class ServiceTest : public ::testing::Test {
     // Instead of the model's own: runs one run at a time.
     std::function<absl::StatusOr<ExecutionReport>(const RunPlan&, RunOutput&)> execute;
     ListenAddress listen = {"127.0.0.1", 0};
+    uint64_t max_upload_bytes = 1u << 30;
+    uint64_t request_memory = uint64_t{5} << 30;
+    size_t max_calls = 1000;
+    PlanningThreads::Options planning = {};
+    // Instead of the model's own.
+    const Planner* planner = nullptr;
+    // Instead of those that ask the system.
+    Peers* peers = nullptr;
+    std::function<std::string()> weights_digest = [] { return std::string("sha256:00"); };
     SharedMemory* shared_memory = nullptr;
     // Of the weight files.
     WeightsGuard::Look change = [] { return std::nullopt; };
@@ -66,11 +75,15 @@ class ServiceTest : public ::testing::Test {
   void TearDown() override {
     if (parts_ == nullptr) return;
     parts_->scheduler.Drain();
+    parts_->requests.AbandonAll(absl::UnavailableError("the test is over"));
     parts_->streams.AbandonAll(absl::UnavailableError("the test is over"));
     EXPECT_TRUE(parts_->streams.WaitUntilEmpty(absl::Now() + absl::Seconds(30)));
     parts_->rpc->Shutdown(absl::ZeroDuration());
     parts_->budget->NotifyRoom(nullptr);
     EXPECT_EQ(parts_->budget->held(), 0u) << "memory that was never given back";
+    EXPECT_EQ(parts_->request_memory->held(), 0u) << "a request that was never ended";
+    EXPECT_EQ(parts_->call_limit.open(), 0u) << "a call that was never ended";
+    EXPECT_EQ(parts_->requests.size(), 0u);
   }
 
   // Reads the residual stream of a short prompt.
@@ -162,7 +175,11 @@ class ServiceTest : public ::testing::Test {
     explicit Parts(const Settings& settings)
         : guard(settings.change),
           budget(ByteBudget::Create(settings.budget, settings.paced)),
+          request_memory(RequestMemory::Create(settings.request_memory)),
           streams(settings.stall_timeout, clock),
+          requests(settings.stall_timeout, clock),
+          call_limit(settings.max_calls),
+          planning_threads(settings.planning),
           scheduler(
               {.max_queue = settings.max_queue, .on_worker_start = [] {}},
               [this, execute = settings.execute](absl::Span<const BatchedRun> runs,
@@ -174,10 +191,15 @@ class ServiceTest : public ::testing::Test {
               },
               clock),
           backend{.catalogue = model.catalogue(),
-                  .planner = planner,
+                  .planner = settings.planner != nullptr ? *settings.planner : planner,
                   .scheduler = scheduler,
                   .budget = *budget,
                   .streams = streams,
+                  .requests = requests,
+                  .request_memory = *request_memory,
+                  .planning_threads = planning_threads,
+                  .peers = settings.peers != nullptr ? *settings.peers : own_peers,
+                  .call_limit = call_limit,
                   .clock = clock,
                   .logger = *logger,
                   .model = DescribeModel(model.config(), {.name = "tiny",
@@ -185,8 +207,9 @@ class ServiceTest : public ::testing::Test {
                                                           .n_params = model.n_params()}),
                   .server = ServerOf(settings),
                   .compute_dtype = model.dtype(),
-                  .weights_digest = [] { return std::string("sha256:00"); },
+                  .weights_digest = settings.weights_digest,
                   .weights_guard = guard,
+                  .max_upload_bytes = settings.max_upload_bytes,
                   .directory = settings.directory,
                   .parameters = settings.parameters != nullptr ? settings.parameters
                                 : settings.serve_weights       ? &model.parameters()
@@ -209,7 +232,12 @@ class ServiceTest : public ::testing::Test {
     const Executor executor{model, {}};
     WeightsGuard guard;
     const std::shared_ptr<ByteBudget> budget;
+    const std::shared_ptr<RequestMemory> request_memory;
     StreamRegistry streams;
+    StreamRegistry requests;
+    Peers own_peers{clock};
+    CallLimit call_limit;
+    PlanningThreads planning_threads;
     BatchScheduler scheduler;
     const Backend backend;
     std::unique_ptr<RpcServer> rpc;
