@@ -1,6 +1,7 @@
-// hookwired: serves a checkpoint until a signal ends it.
+// hookwired: serves a checkpoint until SIGTERM or SIGINT.
 //
-// Exit status: 0 after a signal, 2 where it could not start (one line on stderr says why).
+// Exit status: 0 after one of these signals, 2 if the server could not start (one line on stderr
+// says why).
 
 #include <unistd.h>
 
@@ -33,7 +34,8 @@ int Fail(const absl::Status& status) {
 }
 
 // How long cancelled runs and open connections may take to end. A run ends before the next step of
-// its pass, a matter of milliseconds; but a step may be long, and what is in the way may be a fault.
+// its pass, a matter of milliseconds; but a step may be long, and what is in the way may be a
+// fault.
 constexpr absl::Duration kStopTime = absl::Seconds(2);
 
 // Ends the process after kStopTime, or at the next signal, unless `ended` comes first.
@@ -45,7 +47,7 @@ void EndAtTheLatest(const Signals& signals, const absl::Notification& ended,
     if (ended.HasBeenNotified()) return;
     signal = signals.WaitFor(deadline - absl::Now());
   }
-  LogEvent(logger, spdlog::level::warn, "stopped before everything had ended",
+  LogEvent(logger, spdlog::level::warn, "stopped before all runs and connections had ended",
            {{"cause", signal.has_value() ? "another signal" : "it took too long"}});
   logger.flush();
   _exit(0);
@@ -61,7 +63,7 @@ void ShutDown(std::unique_ptr<Daemon> daemon, const Signals& signals, absl::Dura
     signals.Wake();
   });
   const bool hurry = signals.Wait() != 0;
-  if (hurry) LogEvent(logger, spdlog::level::info, "second signal: cancelling what runs", {});
+  if (hurry) LogEvent(logger, spdlog::level::info, "second signal: cancelling all runs", {});
   absl::Notification ended;
   std::thread limit([&] { EndAtTheLatest(signals, ended, logger); });
   daemon->Stop();
@@ -87,7 +89,8 @@ int Main(const std::vector<std::string>& arguments) {
   const std::shared_ptr<spdlog::logger> logger =
       MakeLogger(options->log_format, options->log_level);
   CaptureLibraryLogs(logger);
-  // Loading may take minutes, and nothing is lost by ending it anywhere.
+  // Loading may take minutes. A signal ends the process at once: nothing has been written that
+  // would be lost.
   std::thread ends_loading([&signals] {
     if (signals->Wait() != 0) _exit(0);
   });

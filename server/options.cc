@@ -22,12 +22,12 @@
 namespace hookwire::server {
 namespace {
 
-// A flag's value, as text, into the options. The error says what the value should have been.
+// Parses a flag's value into the options. The error says what the value should have been.
 using Setter = absl::Status (*)(const std::string& value, Options& options);
 
 struct Flag {
   std::string_view name;
-  // What stands for the value in the help; empty for a switch, which takes none.
+  // The placeholder of the value in the help; empty for a switch, which takes no value.
   std::string_view value;
   std::string_view help;
   Setter set;
@@ -98,7 +98,7 @@ absl::Status SetDevice(const std::string& value, Options& options) {
     const bool has_index = parts.first.size() == name.size() ||
                            (absl::SimpleAtoi(parts.second, &index) && index < 128);
     if (!has_kind || !has_index) {
-      return Expected("cpu, cuda, cuda:<n>, or several devices with commas between them");
+      return Expected("cpu, cuda, cuda:<n>, or several devices separated by commas");
     }
   }
   return absl::OkStatus();
@@ -121,15 +121,15 @@ constexpr std::array kFlags = {
          "127.0.0.1:7431)",
          SetListen},
     Flag{"device", "DEVICE",
-         "cpu, cuda, cuda:<n>, or several with commas between them, which then hold some of the "
-         "layers each (default cpu)",
+         "cpu, cuda, cuda:<n>, or several separated by commas, among which the layers are divided "
+         "(default cpu)",
          SetDevice},
     Flag{"dtype", "DTYPE",
-         "what to compute in: auto (the checkpoint's own), float32, bfloat16 (default auto)",
+         "dtype to compute in: auto (the checkpoint's own), float32 or bfloat16 (default auto)",
          SetDtype},
     Flag{"numerics", "MODE",
-         "fast; invariant: batched, but a run's bits do not depend on its neighbours; reference: "
-         "the bits of Transformers (default fast)",
+         "fast; invariant: a run's bits do not depend on the runs in the same pass; reference: the "
+         "bits of Transformers (default fast)",
          [](const std::string& value, Options& options) {
            return SetChoice<model::Numerics>(value,
                                              {{"fast", model::Numerics::kFast},
@@ -162,8 +162,8 @@ constexpr std::array kFlags = {
            return SetNumber(value, 0, kMaxMegabytes, options.max_result_mb);
          }},
     Flag{"max-activation-mb", "N",
-         "most memory that one forward pass works with, in MiB; 0: no limit (default: half of what "
-         "is free at the start)",
+         "most memory that one forward pass may use, weights not counted, in MiB; 0: no limit "
+         "(default: half of the free memory at the start)",
          [](const std::string& value, Options& options) {
            uint64_t megabytes = 0;
            absl::Status status = SetNumber(value, 0, kMaxMegabytes, megabytes);
@@ -175,8 +175,8 @@ constexpr std::array kFlags = {
            return SetNumber(value, 1, std::numeric_limits<uint32_t>::max(), options.max_tokens);
          }},
     Flag{"max-batch-tokens", "N",
-         "most tokens of one forward pass; a run of several sequences with more takes several "
-         "(default 1024 on cpu, else 8192)",
+         "most tokens of one forward pass; a run of several sequences that has more is divided "
+         "among several passes (default 1024 on cpu, else 8192)",
          [](const std::string& value, Options& options) {
            uint64_t tokens = 0;
            absl::Status status = SetNumber(value, 1, std::numeric_limits<uint32_t>::max(), tokens);
@@ -184,63 +184,64 @@ constexpr std::array kFlags = {
            return status;
          }},
     Flag{"max-batch-delay-us", "N",
-         "how long a pass that could take more runs waits for them, in microseconds (default 0)",
+         "how long a pass with room for more runs waits for them, in microseconds (default 0)",
          [](const std::string& value, Options& options) {
            uint32_t microseconds = 0;
            absl::Status status = SetNumber(value, 0, 1'000'000, microseconds);
            if (status.ok()) options.max_batch_delay = absl::Microseconds(microseconds);
            return status;
          }},
-    Flag{"max-upload-mb", "N", "most uploaded values of one run, in MiB (default 1024)",
+    Flag{"max-upload-mb", "N", "most data that one run may upload, in MiB (default 1024)",
          [](const std::string& value, Options& options) {
            return SetNumber(value, 0, kMaxMegabytes, options.max_upload_mb);
          }},
-    Flag{"request-memory-mb", "N",
-         "most memory that requests hold before and while they run (uploads, plans, 1 KiB a "
-         "tensor), "
-         "in MiB; a client may have half of what others leave (default: 256 + 4 times "
-         "--max-upload-mb)",
-         [](const std::string& value, Options& options) {
-           uint64_t megabytes = 0;
-           absl::Status status = SetNumber(value, 1, kMaxMegabytes, megabytes);
-           if (status.ok()) options.request_memory_mb = megabytes;
-           return status;
-         }},
     Flag{
-        "max-calls", "N",
-        "most calls that one client has open at a time (default: twice --max-queue, at least 1024)",
+        "request-memory-mb", "N",
+        "most memory that all requests hold before and while they run (uploads, plans, 1 KiB for "
+        "each tensor), in MiB; one client may have half of what the others leave (default: 256 + 4 "
+        "times --max-upload-mb)",
         [](const std::string& value, Options& options) {
-          size_t calls = 0;
-          absl::Status status = SetNumber(value, 1, 1'000'000, calls);
-          if (status.ok()) options.max_calls = calls;
+          uint64_t megabytes = 0;
+          absl::Status status = SetNumber(value, 1, kMaxMegabytes, megabytes);
+          if (status.ok()) options.request_memory_mb = megabytes;
           return status;
         }},
+    Flag{"max-calls", "N",
+         "most open calls of one client (default: twice --max-queue, at least 1024)",
+         [](const std::string& value, Options& options) {
+           size_t calls = 0;
+           absl::Status status = SetNumber(value, 1, 1'000'000, calls);
+           if (status.ok()) options.max_calls = calls;
+           return status;
+         }},
     Flag{"max-interactive", "N",
-         "most passes that wait for their clients' functions at once (default 4)",
+         "most passes that may wait for a client's function at the same time (default 4)",
          [](const std::string& value, Options& options) {
            return SetNumber(value, 1, 256, options.max_interactive);
          }},
     Flag{"hook-timeout", "SECONDS",
-         "how long such a pass may wait while others want its place (default 30)",
+         "how long a pass may wait for a client's function while another run needs its slot "
+         "(default 30)",
          [](const std::string& value, Options& options) {
            return SetSeconds(value, options.hook_timeout);
          }},
-    Flag{"max-paced", "N", "most passes that wait for their readers at once (default 4)",
+    Flag{"max-paced", "N",
+         "most passes that may wait for a slow reader at the same time (default 4)",
          [](const std::string& value, Options& options) {
            return SetNumber(value, 1, 256, options.max_paced);
          }},
     Flag{"max-queue", "N",
-         "most runs that wait for their turn; a client may fill half of what others leave (default "
-         "1024)",
+         "most runs in the queue; one client may fill half of the places that others leave "
+         "(default 1024)",
          [](const std::string& value, Options& options) {
            return SetNumber(value, 1, 1'000'000, options.max_queue);
          }},
-    Flag{"max-queue-time", "SECONDS", "how long a run may wait for its turn (default 300)",
+    Flag{"max-queue-time", "SECONDS", "how long a run may be in the queue (default 300)",
          [](const std::string& value, Options& options) {
            return SetSeconds(value, options.max_queue_time);
          }},
     Flag{"result-buffer-mb", "N",
-         "most memory for results that wait for slow readers, in MiB (default 256)",
+         "most memory for results that have been computed and not yet sent, in MiB (default 256)",
          [](const std::string& value, Options& options) {
            return SetNumber(value, 1, kMaxMegabytes, options.result_buffer_mb);
          }},
@@ -251,36 +252,39 @@ constexpr std::array kFlags = {
            return SetNumber(value, 0, uint64_t{1} << 24, options.shared_memory_mb);
          }},
     Flag{"stall-timeout", "SECONDS",
-         "end a run whose client reads nothing, or sends nothing of its request, for so long "
+         "end a run whose client reads nothing, or sends nothing of its request, for this long "
          "(default 60)",
          [](const std::string& value, Options& options) {
            return SetSeconds(value, options.stall_timeout);
          }},
     Flag{"grace-period", "SECONDS",
-         "how long runs may go on after SIGTERM or SIGINT before they are cancelled; a second signal "
+         "how long runs may go on after SIGTERM or SIGINT before they are cancelled; a second "
+         "signal "
          "cancels them at once (default 30)",
          [](const std::string& value, Options& options) {
            return SetSeconds(value, options.grace_period);
          }},
     Flag{"digest-cache", "DIR",
-         "where digests of weight files are kept, so that they are not read again at every start; "
-         "'': nowhere (default $XDG_CACHE_HOME/hookwire/digests, or in ~/.cache)",
+         "directory that keeps digests of weight files, so that a start need not read the files "
+         "again; '': keep none (default $XDG_CACHE_HOME/hookwire/digests, or in ~/.cache)",
          [](const std::string& value, Options& options) {
            options.digest_cache = value;
            return absl::OkStatus();
          }},
     Flag{"strict", "",
-         "do not start where the checkpoint has tensors that the text path does not read (in a "
-         "file: strict = true; default: a warning)",
+         "refuse to start if the checkpoint has tensors that nothing reads; without it they are a "
+         "warning (in a file: strict = true)",
          [](const std::string& value, Options& options) {
            return SetChoice<bool>(value.empty() ? "true" : value,
                                   {{"true", true}, {"false", false}}, options.strict);
          }},
-    Flag{"serve-weights", "BOOL", "hand out parameters to clients: true or false (default true)",
+    Flag{"serve-weights", "BOOL",
+         "let clients read the model's parameters: true or false (default true)",
          [](const std::string& value, Options& options) {
            return SetChoice<bool>(value, {{"true", true}, {"false", false}}, options.serve_weights);
          }},
-    Flag{"config", "FILE", "TOML file with the same names, for example max-queue = 8; flags win",
+    Flag{"config", "FILE",
+         "TOML file with the same names as keys, for example max-queue = 8; flags override it",
          nullptr},
     Flag{"version", "", "print the version and exit",
          [](const std::string&, Options& options) {
@@ -311,7 +315,7 @@ absl::Status Set(const Flag& flag, const std::string& value, std::string_view sh
                  Options& options) {
   if (absl::Status status = flag.set(value, options); !status.ok()) {
     return absl::InvalidArgumentError(
-        absl::StrCat(std::string(shown_name), ": '", value, "' is not right: ", status.message()));
+        absl::StrCat(std::string(shown_name), ": '", value, "' is wrong: ", status.message()));
   }
   return absl::OkStatus();
 }
@@ -374,7 +378,7 @@ absl::Status ReadConfig(const std::string& path, Options& options) {
     const std::string name(key.str());
     const std::string place = absl::StrCat(path, ":", node.source().begin.line, ": ", name);
     const Flag* const flag = Find(name);
-    // The others make sense on a command line alone.
+    // These three make sense on the command line only.
     const bool allowed = flag != nullptr && name != "config" && name != "version" && name != "help";
     if (!allowed) {
       return absl::InvalidArgumentError(

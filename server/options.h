@@ -26,7 +26,7 @@ struct Options {
   ListenAddress listen = {"127.0.0.1", 7431};
   // As OpenDevices takes them (device.h).
   std::vector<std::string> devices = {"cpu"};
-  // Absent: the checkpoint's own.
+  // What to compute in; nullopt means the checkpoint's own dtype.
   std::optional<at::ScalarType> dtype;
   model::Numerics numerics = model::Numerics::kFast;
   // Compute threads; 0 means one for each core that the process may use.
@@ -35,67 +35,69 @@ struct Options {
   LogFormat log_format = LogFormat::kText;
   spdlog::level::level_enum log_level = spdlog::level::info;
 
-  // Of one run; 0 means no limit.
+  // The largest result of one run; 0 means no limit.
   uint64_t max_result_mb = 8192;
-  // What one forward pass works with, weights apart; absent means half of the device's free memory
-  // at the start, and 0 no limit.
+  // The most memory that one forward pass may use, weights not counted. nullopt means half of the
+  // device's free memory at the start; 0 means no limit.
   std::optional<uint64_t> max_activation_mb;
-  // Of one run.
+  // The most tokens of one run.
   uint64_t max_tokens = 65'536;
-  // Of one forward pass; absent means what the device computes about as fast a token as more:
-  // 1024 on cpu, else 8192.
+  // The most tokens of one forward pass; nullopt means 1024 on cpu, else 8192. Larger passes take
+  // no less time for each token.
   std::optional<uint64_t> max_batch_tokens;
-  // How long a pass that could take more runs waits for them.
+  // How long a pass with room for more runs waits for them before it starts.
   absl::Duration max_batch_delay = absl::ZeroDuration();
-  // Of the uploaded values of one run.
+  // The most bytes that one run may upload.
   uint64_t max_upload_mb = 1024;
-  // What requests hold before and while they run (RequestMemory); absent: RequestMemoryMb.
+  // The most memory that all requests hold before and while they run (RequestMemory); nullopt means
+  // the default of RequestMemoryMb.
   std::optional<uint64_t> request_memory_mb;
-  // Calls of one client that are open; absent: MaxCalls.
+  // The most open calls of one client; nullopt means the default of MaxCalls.
   std::optional<size_t> max_calls;
-  // Runs that have started and may wait for their clients' functions.
+  // The most passes that may wait for a client's function (Interact) at the same time.
   int max_interactive = 4;
-  // Runs that have started and may wait for their readers, because their results outgrow the
-  // buffer.
+  // The most passes that may wait for a slow reader at the same time, because the run's result is
+  // too large for the buffer.
   int max_paced = 4;
-  // How long such a run may wait while others want its place.
+  // How long a pass may wait for a client's function while another run needs its slot or its
+  // memory.
   absl::Duration hook_timeout = absl::Seconds(30);
-  // Runs that wait.
+  // The most runs in the queue.
   size_t max_queue = 1024;
-  // How long a run may wait for its turn.
+  // How long a run may be in the queue.
   absl::Duration max_queue_time = absl::Minutes(5);
-  // Bytes of results that wait for slow readers, of all runs together.
+  // The most memory for results that have been computed and not yet sent, for all runs together.
   uint64_t result_buffer_mb = 256;
-  // Bytes of results that clients of the same user on this host read where they are, of all runs
-  // together; 0: all results go in messages.
+  // The most shared memory, in which clients on this host get large results; 0 means that all
+  // results are sent in messages.
   uint64_t shared_memory_mb = 1024;
-  // A reader that takes nothing for so long is given up.
+  // A run whose client reads nothing, or sends nothing of its request, for this long is ended.
   absl::Duration stall_timeout = absl::Seconds(60);
-  // How long running work may take to end after a signal.
+  // How long runs that have started may continue after SIGTERM or SIGINT.
   absl::Duration grace_period = absl::Seconds(30);
-  // Where digests of weight files are kept (DigestCache); empty: nowhere.
+  // The directory that keeps digests of weight files (DigestCache); empty means that none are kept.
   std::string digest_cache = DigestCache::DefaultDirectory();
-  // Do not start where the checkpoint has tensors that no part of the text path reads.
+  // Refuse to start if the checkpoint has tensors that nothing reads.
   bool strict = false;
-  // Hand out parameters (GetWeight).
+  // Answer GetWeight.
   bool serve_weights = true;
 
   bool help = false;
   bool version = false;
 };
 
-// What requests may hold, in MiB. Where no option says it: room for a run with as many uploads as
-// there may be, and for their copy in the run's dtype, in the half that one client may have.
+// The most memory that all requests may hold, in MiB. By default, the half of it that one client
+// may have is enough for a run with the most uploads, and for their copies in the run's dtype.
 uint64_t RequestMemoryMb(const Options& options);
 
-// How many calls one client may have open. Where no option says it: more than the queue takes, so
-// that a client meets the limit of the queue first.
+// The most open calls of one client. The default is larger than the queue, so that a client reaches
+// the queue's limit first.
 size_t MaxCalls(const Options& options);
 
-// `arguments` without the program's name: "--name value" or "--name=value". Flags win over the TOML
-// file that --config names. InvalidArgument with one line that says what is wrong and what would be
-// right: an unknown flag or key, a bad value, no
-// --model. With --help or --version nothing else need be right.
+// Parses the command line without the program's name: "--name value" or "--name=value". A flag
+// overrides the same key of the TOML file that --config names. InvalidArgument if a flag or key is
+// unknown, a value is wrong or --model is missing; the message is one line that says what is wrong
+// and what would be right. With --help or --version, errors in other flags' values are ignored.
 absl::StatusOr<Options> ParseOptions(const std::vector<std::string>& arguments);
 
 // The text for --help.

@@ -1,4 +1,4 @@
-// SIGTERM and SIGINT as something to wait for.
+// Waits for SIGTERM and SIGINT.
 #ifndef HOOKWIRE_SERVER_SIGNALS_H_
 #define HOOKWIRE_SERVER_SIGNALS_H_
 
@@ -9,12 +9,12 @@
 
 namespace hookwire::server {
 
-// Thread-safe. No handler runs in anybody's thread: the signals are blocked and read from a
-// descriptor.
+// Thread-safe. Signals are blocked and read from a descriptor (signalfd), so no handler interrupts
+// a thread.
 class Signals {
  public:
-  // Blocks the signals in this thread and in those that it starts from now on: call it before there
-  // are others.
+  // Blocks the signals in this thread and in all threads that it starts from now on, so call it
+  // before any other thread is started. The error names the system call's cause.
   static absl::StatusOr<Signals> Create();
   ~Signals();
   Signals(Signals&& other) noexcept;

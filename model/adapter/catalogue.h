@@ -2,7 +2,7 @@
 // (adapter/sites.h).
 //
 // In: a Config. Out: every hook point, with its id, names, axes and dtype; the hook points that a
-// name or a glob means, or an error with the nearest right name. Immutable; any thread.
+// name or a glob matches, or an error with the nearest right name. Immutable; any thread.
 #ifndef HOOKWIRE_MODEL_ADAPTER_CATALOGUE_H_
 #define HOOKWIRE_MODEL_ADAPTER_CATALOGUE_H_
 
@@ -36,7 +36,7 @@ struct Axis {
 struct HookPoint {
   HookId id = kNoHook;
   Site site{};
-  // -1 outside the blocks.
+  // -1 if the hook point is not in a block.
   int layer = -1;
   std::string name;
   std::vector<std::string> aliases;
@@ -80,7 +80,7 @@ class Catalogue {
   // payloads below.
   absl::StatusOr<HookId> Find(absl::string_view name) const;
 
-  // The hook points that a filter means. For a canonical name: that name. For an alias: the alias
+  // The hook points that a filter matches. For a canonical name: that name. For an alias: the alias
   // and the canonical name. For a glob: every name and alias that it matches, in the order of the
   // pass. NotFound as for Find, and for a glob without a match.
   absl::StatusOr<std::vector<NameMatch>> Match(absl::string_view filter) const;
@@ -96,8 +96,8 @@ class Catalogue {
   absl::Status ExplainGlob(absl::string_view pattern) const;
   absl::Status ExplainAbsent(absl::string_view asked, const SiteRow& row, absl::string_view rest,
                              int layer) const;
-  // The name or alias that is most like `name`; for a name outside the blocks, a glob of Globs() or
-  // such a name. Empty where none is like it.
+  // The name or alias that is nearest to `name`. If `name` does not begin with "block", the
+  // candidates are Globs(), which have one entry for all layers. Empty if none is near.
   std::string Nearest(absl::string_view name) const;
   // All names and aliases, with "blocks.*." in place of a layer.
   std::vector<std::string> Globs() const;

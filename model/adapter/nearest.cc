@@ -13,7 +13,7 @@
 namespace hookwire::model {
 namespace {
 
-// Longer names have no near ones: clients may send names of any length.
+// Longer names get no suggestion, because clients may send names of any length.
 constexpr size_t kLongest = 256;
 constexpr size_t kFar = std::numeric_limits<size_t>::max();
 
@@ -43,7 +43,7 @@ bool HasWordsOf(absl::string_view name, absl::string_view wanted) {
   return true;
 }
 
-// Between two last parts; kFar where they are not alike.
+// The distance between two last parts; kFar if they are not alike.
 size_t PartDistance(absl::string_view wanted, absl::string_view other) {
   if (wanted == other) return 0;
   if (LengthGap(wanted, other) > MostEdits(wanted, other) && !HasWordsOf(other, wanted)) {

@@ -1,4 +1,4 @@
-// Which right name somebody may have meant who wrote a wrong one.
+// Suggests a right name for a wrong one.
 #ifndef HOOKWIRE_MODEL_ADAPTER_NEAREST_H_
 #define HOOKWIRE_MODEL_ADAPTER_NEAREST_H_
 
@@ -14,22 +14,24 @@ namespace hookwire::model {
 // turn `a` into `b` (optimal string alignment distance).
 size_t EditDistance(absl::string_view a, absl::string_view b);
 
-// Whether one name may be a slip of the other: at most one edit for every four characters begun of
-// the longer one, and none in names of one or two characters. "pots" is near "post", "loss" is not.
+// Whether one name may be the other one with typing errors: at most one edit for each four
+// characters of the longer name, rounded up, and none in names of one or two characters. "pots" is
+// near "post", "loss" is not.
 bool IsNear(absl::string_view a, absl::string_view b);
 
-// The candidate with the least edit distance to `name`, the first of equals; empty where none is
-// near.
+// The candidate with the smallest edit distance to `name`, the first one of several; empty if none
+// is near.
 std::string NearestName(absl::string_view name, absl::Span<const std::string> candidates);
 
-// For hook names, which share most of their characters ("blocks.0.hook_resid_pre"): what counts is
-// the last part without "hook_". That of the candidate must be near, or have all words of the
-// other's ("mlp" is like "mlp_out"). Of the candidates whose last part is the nearest, the one with
-// the least edit distance as a whole; empty where none is like it.
+// As NearestName, for hook names. They have most of their characters in common
+// ("blocks.0.hook_resid_pre"), so this compares the last part without "hook_". The candidate's last
+// part must be near that of `name`, or contain all of its words: "mlp_out" for "mlp". Of the
+// candidates whose last part is the nearest, returns the one with the smallest edit distance of the
+// whole name; empty if there is none.
 std::string NearestHookName(absl::string_view name, absl::Span<const std::string> candidates);
 
-// "; did you mean blocks.0.hook_out?", to follow an error's sentence; `otherwise` where there is no
-// suggestion.
+// The end of an error's sentence: "; did you mean blocks.0.hook_out?", or `otherwise` if the
+// suggestion is empty.
 std::string DidYouMean(absl::string_view suggestion, absl::string_view otherwise);
 
 }  // namespace hookwire::model

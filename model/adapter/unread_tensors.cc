@@ -10,13 +10,13 @@
 namespace hookwire::model {
 namespace {
 
-// Beside the language model: images, video and sound.
+// Modules for images, video and sound, which are not part of the language model.
 constexpr absl::string_view kOtherInputs[] = {
     "model.vision_tower.", "model.embed_vision.", "model.vision_embedder.",
     "model.audio_tower.",  "model.embed_audio.",
 };
 
-// Keys and values of layers that use another layer's.
+// Tensors that make keys and values, of layers that reuse another layer's keys and values.
 absl::flat_hash_set<std::string> UnusedKeyValues(const Config& config) {
   absl::flat_hash_set<std::string> names;
   for (int layer = 0; layer < config.n_layers(); ++layer) {

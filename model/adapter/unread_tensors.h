@@ -1,4 +1,4 @@
-// Which tensors of a checkpoint the text path should have read and has not.
+// Finds tensors of a checkpoint that nothing reads.
 #ifndef HOOKWIRE_MODEL_ADAPTER_UNREAD_TENSORS_H_
 #define HOOKWIRE_MODEL_ADAPTER_UNREAD_TENSORS_H_
 
@@ -11,12 +11,12 @@
 
 namespace hookwire::model {
 
-// Those of `names` (all tensors of the checkpoint) that are not in `read`, in the same order. An
-// adapter's weights, a bias, the scales of quantised weights, a misspelt name: a model without them
-// computes something else than was trained.
+// Those of `names` (all tensors of the checkpoint) that are not in `read`, in the same order: for
+// example an adapter's weights, a bias, the scales of quantised weights, a misspelt name. Without
+// them the model computes something other than what was trained.
 //
-// Left out are the parts of Gemma 4 that are known, and that the text path does without:
-// - what is not in the language model: the towers and projections of images, video and sound
+// Tensors of Gemma 4 that the text path does not need are left out:
+// - all that is not in the language model: the towers and projections of images, video and sound
 //   (`model.vision_tower`, `model.embed_vision`, `model.audio_tower`, `model.embed_audio`, and
 //   `model.vision_embedder` of the unified model);
 // - weights and biases of `k_proj`, `v_proj`, `k_norm` and `v_norm` in layers that reuse another

@@ -1,8 +1,8 @@
 // A memory-mapped file, and whether the file has changed since it was mapped.
 //
-// Mapped pages show what other processes write to the file, and they are gone where the file is
-// truncated (sigbus_guard.h). So after computing with them, ask for Change, and drop the result if
-// there is one.
+// Mapped pages show what other processes write to the file, and pages after the end of a truncated
+// file cannot be read (sigbus_guard.h). So call Change after computing with the pages, and discard
+// the result if it returns a change.
 #ifndef HOOKWIRE_MODEL_CHECKPOINT_MAPPED_FILE_H_
 #define HOOKWIRE_MODEL_CHECKPOINT_MAPPED_FILE_H_
 
@@ -53,7 +53,7 @@ class MappedFile {
   const std::string& path() const { return path_; }
   // For reading: the mapped file, even if its name has been removed or given to another file.
   int fd() const { return fd_.get(); }
-  // Of the time when it was mapped.
+  // The stamp that the file had when it was mapped.
   const FileStamp& stamp() const { return stamp_; }
 
   // How the file differs from what was mapped ("size 10 → 5 bytes"), judged by its size, its times

@@ -10,10 +10,10 @@
 namespace hookwire::model {
 namespace {
 
-// Enough to tell what a text is.
+// As many bytes are enough to recognise a text.
 constexpr size_t kLooked = 512;
-// A safetensors file begins with its header's length in 8 little-endian bytes, the upper ones 0 (at
-// most 100 MB), and then "{": no text has that.
+// A safetensors file begins with the length of its header in 8 little-endian bytes. It is at most
+// 100 MB, so the upper bytes are 0, which no text has.
 constexpr size_t kLengthBytes = 8;
 constexpr size_t kQuoted = 40;
 

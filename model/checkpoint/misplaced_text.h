@@ -1,4 +1,4 @@
-// Texts that lie where another file was meant: what a download leaves behind that did not work.
+// Recognises texts in place of a checkpoint's files, which failed downloads leave behind.
 #ifndef HOOKWIRE_MODEL_CHECKPOINT_MISPLACED_TEXT_H_
 #define HOOKWIRE_MODEL_CHECKPOINT_MISPLACED_TEXT_H_
 
@@ -8,14 +8,14 @@
 
 namespace hookwire::model {
 
-// What a Git LFS pointer is and what to do, to follow "model.safetensors is "; empty where `bytes`,
-// a file's first ones, are none. A repository that was cloned without Git LFS has such a pointer of
-// some 130 bytes in place of each large file
+// If `bytes`, the first ones of a file, are a Git LFS pointer: what that is and what to do, as the
+// end of a sentence that begins with "model.safetensors is ". Empty if not. A repository that was
+// cloned without Git LFS has such a pointer of some 130 bytes in place of each large file
 // (https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md).
 std::string LfsPointer(absl::string_view bytes);
 
-// The same for any text in place of a safetensors file, by the file's first bytes: a pointer, a web
-// page (an error, or a login), JSON, or other text. Empty for what may be a safetensors file.
+// As LfsPointer, for any text in place of a safetensors file: a pointer, a web page (an error or a
+// login), JSON, or other text. Empty if the file may be a safetensors file.
 std::string MisplacedText(absl::string_view bytes);
 
 }  // namespace hookwire::model

@@ -90,7 +90,7 @@ absl::Status SafetensorsFile::ParseHeader() {
                  .offset = data_start + begin,
                  .bytes = end - begin};
     if (!parsed.dtype) {
-      // Of a quantised vision tower, for example. Only Get of this tensor is an error.
+      // A tensor of a quantised vision tower, for example. Only Get of this tensor is an error.
       entries_.emplace(name, std::move(parsed));
       continue;
     }

@@ -39,7 +39,7 @@ class SafetensorsFile {
 
  private:
   struct Entry {
-    // Absent where `dtype_name` is unknown; shape and bytes are then unchecked.
+    // nullopt if `dtype_name` is unknown; shape and bytes are then not checked.
     std::optional<at::ScalarType> dtype;
     std::string dtype_name;
     std::vector<int64_t> shape;

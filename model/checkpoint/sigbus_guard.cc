@@ -14,7 +14,7 @@ namespace hookwire::model {
 // A guarded mapping, as an entry of the handler's list.
 struct GuardedPages {
   void* begin;
-  // 0 once the guard is gone.
+  // 0 after the guard has been destroyed.
   std::atomic<size_t> bytes;
   std::atomic<bool> lost = false;
   GuardedPages* next = nullptr;
@@ -95,7 +95,7 @@ SigbusGuard::SigbusGuard(const void* begin, size_t bytes) : pages_(new GuardedPa
   }
 }
 
-// After this another mapping may get these addresses.
+// After this, another mapping may get these addresses.
 SigbusGuard::~SigbusGuard() { pages_->bytes = 0; }
 
 bool SigbusGuard::lost() const { return pages_->lost; }

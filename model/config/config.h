@@ -1,9 +1,8 @@
 // What a checkpoint's config.json says, in the terms of the forward pass.
 //
 // In: the text of config.json, in the form that `save_pretrained` writes (`per_layer_config`) or in
-// the published one
-// (`global_head_dim`, `num_global_key_value_heads`). Out: a checked Config. Depends on nothing else
-// in model/.
+// the published form (`global_head_dim`, `num_global_key_value_heads`). Out: a checked Config.
+// Depends on nothing else in model/.
 #ifndef HOOKWIRE_MODEL_CONFIG_CONFIG_H_
 #define HOOKWIRE_MODEL_CONFIG_CONFIG_H_
 
@@ -57,11 +56,10 @@ struct LayerConfig {
 struct Config {
   std::string architecture;
   Variant variant = Variant::kDense;
-  // Where the text model's modules are: "model.language_model", or "model" in a text-only
+  // The prefix of the text model's modules: "model.language_model", or "model" in a text-only
   // checkpoint.
   std::string module_prefix = "model.language_model";
-  // The checkpoint's own dtype as config.json gives it ("float32", "bfloat16"); empty where it does
-  // not.
+  // The checkpoint's dtype as config.json gives it ("float32", "bfloat16"); empty if it gives none.
   std::string dtype;
 
   int64_t d_model = 0;
@@ -80,12 +78,12 @@ struct Config {
   bool attention_bias = false;
   bool tie_word_embeddings = true;
 
-  // Per-layer embeddings; 0 where there are none.
+  // Sizes of the per-layer embeddings; 0 if the model has none.
   int64_t d_per_layer_input = 0;
   int64_t d_vocab_per_layer_input = 0;
   int n_key_value_shared_layers = 0;
 
-  // Experts; 0 where there are none.
+  // Sizes of the experts; 0 if the model has none.
   int64_t n_experts = 0;
   int64_t n_experts_per_token = 0;
   int64_t d_expert = 0;

@@ -20,10 +20,10 @@ namespace {
 constexpr size_t kTokenBytes = 16;
 // The alignment of a tensor, for vector instructions.
 constexpr uint64_t kAlignment = 64;
-// How long to wait before waiting for clients again where the system does not let it.
+// How long to pause before polling clients again after the system has refused it.
 constexpr absl::Duration kPause = absl::Milliseconds(100);
 
-// Random bytes that nobody can guess.
+// Random bytes that cannot be guessed.
 absl::StatusOr<std::string> MakeToken(os::System& system) {
   std::string token(kTokenBytes, '\0');
   size_t filled = 0;
@@ -38,7 +38,7 @@ absl::StatusOr<std::string> MakeToken(os::System& system) {
 
 uint64_t RoundUp(uint64_t value, uint64_t to) { return (value + to - 1) / to * to; }
 
-// One message with a token and a descriptor.
+// Sends one message with the token and the descriptor.
 bool Send(os::System& system, int connection, const std::string& token, int descriptor) {
   iovec bytes = {const_cast<char*>(token.data()), token.size()};
   alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control = {};

@@ -44,14 +44,14 @@ class SharedMemory {
   struct Options {
     // The most memory of all segments together.
     uint64_t max_bytes = uint64_t{1} << 30;
-    // Smaller results go in messages, which takes no longer.
+    // Smaller results are sent in messages, which takes no longer.
     uint64_t min_result_bytes = 256u << 10;
     size_t max_clients = 256;
     // Memory that no run has used for so long is returned to the system.
     absl::Duration idle_time = absl::Seconds(10);
   };
 
-  // The error says what the system lacks. `clock` and `system` must outlive it.
+  // `clock` and `system` must outlive the object. The error says what the system does not support.
   static absl::StatusOr<std::unique_ptr<SharedMemory>> Create(
       const Options& options, const Clock& clock, os::System& system = os::RealSystem());
   // REQUIRES: no SharedResult is left.
@@ -76,13 +76,13 @@ class SharedMemory {
  private:
   friend class SharedResult;
 
-  // A client.
+  // A connected client.
   struct Session {
     enum State {
       // No run uses the segment, and the client has read the last result.
       kFree,
       kWriting,
-      // The run has ended; the client still reads.
+      // The run has ended; the client has not read all of the result.
       kReading,
     };
 
@@ -116,7 +116,7 @@ class SharedMemory {
   const Descriptor wake_;
   std::string socket_;
   mutable absl::Mutex mutex_;
-  // By token.
+  // The keys are tokens.
   std::map<std::string, std::shared_ptr<Session>, std::less<>> sessions_ ABSL_GUARDED_BY(mutex_);
   uint64_t held_ ABSL_GUARDED_BY(mutex_) = 0;
   bool stop_ ABSL_GUARDED_BY(mutex_) = false;
@@ -138,19 +138,19 @@ class SharedResult {
   // Whether the segment has memory for every tensor of the run, so that Buffer never fails.
   bool HasAllMemory() const { return session_->segment->HasMemory(starts_.back()); }
 
-  // Where `bytes` of tensor number `index` from its byte `offset` on are to be written; null where
-  // the system has no memory left.
+  // The memory for bytes [offset, offset + bytes) of tensor number `index` of the plan; null if the
+  // system has no memory left.
   uint8_t* Buffer(uint32_t index, uint64_t offset, uint64_t bytes) {
     return session_->segment->Reserve(starts_[index] + offset, bytes);
   }
 
-  // Where in the segment `data` lie, in bytes; nothing where they lie elsewhere.
+  // The offset of `data` in the segment, in bytes; nullopt if `data` is not in the segment.
   std::optional<uint64_t> Find(const void* data) const;
 
  private:
   SharedMemory& memory_;
   const std::shared_ptr<SharedMemory::Session> session_;
-  // Of the tensors of the plan, by number.
+  // The offset in the segment of each tensor of the plan.
   const std::vector<uint64_t> starts_;
 };
 

@@ -47,7 +47,7 @@ absl::Status InUse(const UnixAddress& address) {
       absl::StrCat("cannot listen at ", address.ToString(), ": the address is in use"));
 }
 
-// Removes a socket file that nobody listens at.
+// Removes a socket file if no process listens on it.
 absl::Status RemoveStale(const UnixAddress& address, int type, os::System& system) {
   struct stat file = {};
   if (system.Lstat(address.name.c_str(), &file) != 0) {
@@ -63,7 +63,7 @@ absl::Status RemoveStale(const UnixAddress& address, int type, os::System& syste
       0) {
     return InUse(address);
   }
-  // EAGAIN: more connections wait than are let wait. EPROTOTYPE: a socket of another type.
+  // EAGAIN: the listener's backlog is full. EPROTOTYPE: a listener of another socket type.
   if (errno == EAGAIN || errno == EPROTOTYPE) return InUse(address);
   if (errno != ECONNREFUSED) return CannotListen(address, std::strerror(errno));
   if (system.Unlink(address.name.c_str()) != 0) return CannotListen(address, std::strerror(errno));
@@ -90,8 +90,8 @@ absl::StatusOr<UnixSocket> UnixSocket::Listen(const UnixAddress& address, int ty
     const char* const path = parent.empty() ? "." : parent.c_str();
     directory = Descriptor(
         os::Uninterrupted([&] { return system.Open(path, O_DIRECTORY | O_CLOEXEC); }), system);
-    // Another server that starts at the same time must not take our socket for one that nobody
-    // listens at.
+    // Another server that starts at the same time must not find a socket file on which no process
+    // listens yet, since it would remove it.
     if (!directory.valid() ||
         os::Uninterrupted([&] { return system.Flock(directory.get(), LOCK_EX); }) != 0) {
       return CannotListen(address, std::strerror(errno));

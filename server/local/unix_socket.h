@@ -1,4 +1,4 @@
-// Unix sockets: where they lie, who is at the other end, and listening at them.
+// Unix sockets: their addresses, listening, and the user of a connection's peer.
 #ifndef HOOKWIRE_SERVER_LOCAL_UNIX_SOCKET_H_
 #define HOOKWIRE_SERVER_LOCAL_UNIX_SOCKET_H_
 
@@ -18,11 +18,11 @@ namespace hookwire::server {
 
 using os::Descriptor;
 
-// The most bytes of a path or a name.
+// The most bytes of a path or an abstract name.
 inline constexpr size_t kMaxUnixName = 107;
 
 struct UnixAddress {
-  // A path, or a name in Linux's abstract namespace, which is no file.
+  // A path, or a name in Linux's abstract namespace, which has no file.
   std::string name;
   bool is_abstract = false;
 
@@ -30,12 +30,12 @@ struct UnixAddress {
   std::string ToString() const;
 };
 
-// A socket that listens. Its file is removed with it.
+// A listening socket. The destructor removes its file.
 class UnixSocket {
  public:
-  // `type` is SOCK_STREAM or SOCK_SEQPACKET. A socket file that nobody listens at is replaced.
-  // AlreadyExists where somebody does, FailedPrecondition where there can be none: each with the
-  // address and the cause. `system` must outlive the socket.
+  // `type` is SOCK_STREAM or SOCK_SEQPACKET. Replaces a socket file if no process listens on it.
+  // AlreadyExists if a process does, FailedPrecondition if the address cannot be used; the message
+  // has the address and the cause. `system` must outlive the socket.
   static absl::StatusOr<UnixSocket> Listen(const UnixAddress& address, int type,
                                            os::System& system = os::RealSystem());
   ~UnixSocket();
@@ -48,25 +48,26 @@ class UnixSocket {
 
   os::System* system_;
   Descriptor fd_;
-  // Of the file; empty where there is none. Whoever replaces it keeps theirs.
+  // The socket's file, empty if it has none. The destructor removes it only if it still has this
+  // inode: another process may have replaced it.
   std::string path_;
   ino_t inode_ = 0;
 };
 
-// Who connected. Process 0 is one of a namespace that cannot be seen from here.
+// The process and user at the other end of a connection. The process is 0 if it belongs to a PID
+// namespace that this process cannot see.
 struct UnixPeer {
   pid_t process = 0;
   uid_t user = 0;
 };
 
-// The process at the other end of a connection; nothing where the system does not say.
+// The process at the other end of a connection; nullopt if the system does not know.
 std::optional<UnixPeer> PeerProcess(int connection, os::System& system = os::RealSystem());
 
-// The user at the other end of a connection; nothing where the system does not say.
+// The user of the process at the other end of a connection; nullopt if the system does not know.
 std::optional<uid_t> PeerUser(int connection, os::System& system = os::RealSystem());
 
-// Whether that user may have what belongs to the user `own`: the same one, or root, who may read
-// this process's memory anyway.
+// Whether `user` may read the memory of a process of the user `own`: the same user or root.
 inline bool MayHave(uid_t user, uid_t own) { return user == own || user == 0; }
 
 }  // namespace hookwire::server

@@ -1,4 +1,4 @@
-// gRPC's errors as absl::Status.
+// Converts gRPC's errors to absl::Status.
 #ifndef HOOKWIRE_CLIENT_CPP_SRC_ERROR_H_
 #define HOOKWIRE_CLIENT_CPP_SRC_ERROR_H_
 
@@ -8,8 +8,8 @@
 
 namespace hookwire::client {
 
-// The same code and message. What came in grpc-status-details-bin becomes a payload, which DetailOf
-// reads.
+// Has the same code and message. The content of grpc-status-details-bin becomes a payload, which
+// DetailOf reads.
 absl::Status FromGrpc(const grpc::Status& status);
 
 }  // namespace hookwire::client

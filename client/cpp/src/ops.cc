@@ -5,7 +5,7 @@
 namespace hookwire::client {
 namespace {
 
-// Captures and interventions select in the same words.
+// Captures and interventions have the same fields for selections.
 template <typename Message>
 Message Select(std::string_view hook, const Where& where) {
   Message message;

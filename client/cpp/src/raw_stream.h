@@ -1,7 +1,7 @@
-// A server-streaming call whose responses stay as the bytes that came.
+// A server-streaming call whose responses are not parsed.
 //
-// The generated stubs parse every response into a message, which copies its bytes; here they are
-// left in the slices that gRPC received them in.
+// The generated stubs parse every response into a message, which copies its bytes. Here a response
+// is the slices in which gRPC received it.
 #ifndef HOOKWIRE_CLIENT_CPP_SRC_RAW_STREAM_H_
 #define HOOKWIRE_CLIENT_CPP_SRC_RAW_STREAM_H_
 
@@ -16,8 +16,8 @@
 
 namespace hookwire::client {
 
-// One call: the constructor sends the request, then Read until it returns false, then Finish.
-// Thread-compatible; all of it blocks on the caller's thread.
+// One call. The constructor sends the request; then call Read until it returns false, then Finish.
+// Thread-compatible; all methods block.
 template <typename Request>
 class RawStream {
  public:
@@ -32,7 +32,7 @@ class RawStream {
     Done();
   }
 
-  // Cancels the call if it has not been finished.
+  // Cancels the call if Finish has not been called.
   ~RawStream() {
     if (!finished_) {
       context_.TryCancel();
@@ -47,13 +47,13 @@ class RawStream {
   RawStream(const RawStream&) = delete;
   RawStream& operator=(const RawStream&) = delete;
 
-  // False where there are no more messages; Finish says why.
+  // Reads the next message; false if there are no more, and Finish then returns why.
   bool Read(grpc::ByteBuffer& message) {
     call_->Read(&message, nullptr);
     return Done();
   }
 
-  // The call's status. Messages that were not read are dropped.
+  // The call's status. Messages that have not been read are discarded.
   grpc::Status Finish() {
     grpc::Status status;
     call_->Finish(&status, nullptr);
@@ -63,7 +63,7 @@ class RawStream {
   }
 
  private:
-  // Waits for the one operation under way; whether it succeeded.
+  // Waits for the operation that was started last, and returns whether it succeeded.
   bool Done() {
     void* tag;
     bool ok = false;

@@ -8,7 +8,7 @@
 namespace hookwire::client {
 namespace {
 
-// Absent where the size overflows.
+// nullopt if the size overflows.
 std::optional<uint64_t> BytesOf(const v1::PlannedTensor& tensor, uint64_t element_size) {
   uint64_t bytes = element_size;
   for (const uint64_t size : tensor.shape()) {

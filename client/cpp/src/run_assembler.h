@@ -1,8 +1,8 @@
-// A run's events, in the order in which they came -> whole tensors, handed over one by one.
+// Assembles the events of a run, in the order of their arrival, into complete tensors.
 //
-// In: what run_decoder.h reads off the wire. Out: calls of the user's callbacks, and the receipt.
-// Holds the promise that no partial answer looks whole: any gap, overlap, surplus or early end is
-// DATA_LOSS. Knows nothing of gRPC. Thread-compatible.
+// In: events from run_decoder.h. Out: calls of the user's functions, and the receipt. A partial
+// result is always an error: any gap, overlap, surplus or early end is DATA_LOSS. Does not depend
+// on gRPC. Thread-compatible.
 #ifndef HOOKWIRE_CLIENT_CPP_SRC_RUN_ASSEMBLER_H_
 #define HOOKWIRE_CLIENT_CPP_SRC_RUN_ASSEMBLER_H_
 
@@ -28,15 +28,17 @@ class RunAssembler {
 
   absl::Status Accept(const v1::Accepted& accepted);
 
-  // Where bytes [offset, offset + size) of a tensor go. Once they are there, call Filled.
+  // The memory for bytes [offset, offset + size) of a tensor. Call Filled after writing them.
   absl::StatusOr<absl::Span<std::byte>> Place(uint32_t tensor, uint64_t offset, uint64_t size);
-  // The bytes of the last Place are there. Hands the tensor over if it is whole now.
+  // Call this when the memory of the last Place has been written. Calls the user's function if the
+  // tensor is complete.
   absl::Status Filled(uint32_t tensor);
 
   absl::Status Progress(const v1::Progress& progress);
   absl::Status Finish(v1::Receipt receipt);
 
-  // After the stream has ended well: the receipt, or DATA_LOSS where something is missing.
+  // Call this after the stream has ended with OK. The receipt, or DATA_LOSS if something is
+  // missing.
   absl::StatusOr<v1::Receipt> Result() &&;
 
  private:
@@ -55,7 +57,7 @@ class RunAssembler {
   const TensorCallback& on_tensor_;
   const RunOptions& options_;
   std::shared_ptr<const v1::Plan> plan_;
-  // One a tensor of the plan.
+  // One for each tensor of the plan.
   std::vector<Slot> slots_;
   uint64_t delivered_ = 0;
   std::optional<v1::Receipt> receipt_;

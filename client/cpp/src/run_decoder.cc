@@ -15,7 +15,8 @@ absl::Status Malformed() {
   return absl::DataLossError("the server sent a message that cannot be decoded");
 }
 
-// Calls field(tag) for each field up to the current limit; field returns OK once it has read it.
+// Calls field(tag) for each field up to the current limit. `field` reads the field's value, and
+// returns OK or an error.
 template <typename F>
 absl::Status ForEachField(CodedInputStream& input, F&& field) {
   while (const uint32_t tag = input.ReadTag()) {
@@ -28,7 +29,7 @@ absl::Status Skip(CodedInputStream& input, uint32_t tag) {
   return WireFormatLite::SkipField(&input, tag) ? absl::OkStatus() : Malformed();
 }
 
-// Reads a length, and calls body() with the input limited to as many bytes.
+// Reads a length, and calls body() with the input limited to that many bytes.
 template <typename F>
 absl::Status Delimited(CodedInputStream& input, F&& body) {
   int length;
@@ -84,7 +85,7 @@ absl::Status DecodeChunk(CodedInputStream& input, RunAssembler& assembler) {
     }
   });
   if (!status.ok()) return status;
-  // A chunk without bytes is one of a tensor without elements.
+  // Only a tensor without elements has a chunk without bytes.
   if (!filled) {
     if (auto place = assembler.Place(tensor, offset, 0); !place.ok()) return place.status();
   }

@@ -1,7 +1,7 @@
-// One RunResponse off the wire.
+// Decodes one RunResponse.
 //
-// Reads the protobuf encoding itself, so that a tensor's bytes go straight from the received
-// slices to where the tensor lies: one copy. Everything else is parsed by the generated code.
+// Reads the protobuf encoding itself, so that a tensor's bytes are copied once, from the received
+// slices to the tensor's memory. Everything else is parsed by the generated code.
 #ifndef HOOKWIRE_CLIENT_CPP_SRC_RUN_DECODER_H_
 #define HOOKWIRE_CLIENT_CPP_SRC_RUN_DECODER_H_
 
@@ -12,8 +12,8 @@
 
 namespace hookwire::client {
 
-// Gives the events in `message` to `assembler`. Events and fields that this client does not know
-// are passed over. DATA_LOSS where the bytes are no RunResponse; else what the assembler said.
+// Passes the events in `message` to `assembler`. Events and fields that this client does not know
+// are ignored. DATA_LOSS if the bytes are not a RunResponse, or an error of the assembler.
 absl::Status DecodeRunResponse(google::protobuf::io::ZeroCopyInputStream& message,
                                RunAssembler& assembler);
 

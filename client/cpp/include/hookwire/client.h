@@ -6,14 +6,13 @@
 //   *spec.add_captures() = Capture("blocks.*.hook_resid_post");
 //   auto result = (*client)->Collect(spec);
 //
-// Every request says which load of the server it expects: the one that answered Connect
-// (Server.load_id). A server that was started again with another checkpoint or other settings
-// refuses it with FAILED_PRECONDITION (LOAD_CHANGED); Connect gives a client for what it holds
-// then.
+// Each request states the load that the client connected to (Server.load_id). A server that was
+// restarted with another checkpoint or other settings refuses the request with FAILED_PRECONDITION
+// (LOAD_CHANGED); call Connect again to use what it has loaded now.
 //
-// Requests are the messages of hookwire.v1 (run.proto says what each field means); ops.h builds
-// them. Errors are absl::Status with the server's code and sentence; DetailOf (error.h) has the
-// rest.
+// Requests are messages of hookwire.v1, which ops.h helps to build; run.proto documents their
+// fields. Errors are absl::Status with the server's code and sentence; DetailOf (error.h) returns
+// their details.
 #ifndef HOOKWIRE_CLIENT_CPP_CLIENT_H_
 #define HOOKWIRE_CLIENT_CPP_CLIENT_H_
 
@@ -40,45 +39,48 @@ class ChannelCredentials;
 namespace hookwire::client {
 
 struct ConnectOptions {
-  // How long Connect may take, and every call but Run.
+  // How long Connect may take, and each other call except Run and Collect.
   absl::Duration timeout = absl::Seconds(10);
-  // Wait, up to `timeout`, for a server that is not there yet. Otherwise that is an error at once.
+  // Whether Connect waits, up to `timeout`, for a server that does not accept connections yet. If
+  // not, such a server is an error at once.
   bool wait_until_ready = false;
-  // Null means no TLS.
+  // Null means an unencrypted connection.
   std::shared_ptr<grpc::ChannelCredentials> credentials = nullptr;
-  // The largest message to take from the server, 2 MiB to 1 GiB.
+  // The largest message to accept from the server, in bytes: 2 MiB to 1 GiB.
   uint32_t max_message_bytes = 64U << 20U;
 };
 
 struct RunOptions {
   absl::Duration timeout = absl::InfiniteDuration();
-  // Called once, before anything else: the run's id, plan and place in the queue. An error cancels.
+  // Called once, before the first tensor, with the run's id, plan and place in the queue. Returning
+  // an error cancels the run.
   std::function<absl::Status(const v1::Accepted&)> on_accepted = nullptr;
-  // Called when layers have run. An error cancels.
+  // Called when layers have been computed. Returning an error cancels the run.
   std::function<absl::Status(uint32_t layers_done)> on_progress = nullptr;
 };
 
-// Takes each tensor as soon as all its bytes have come. An error cancels the run. While it works,
-// nothing is read from the socket, and in the end the server waits.
+// Called with each tensor as soon as all its bytes have been received. Returning an error cancels
+// the run. Until it returns, no further messages are read, so a slow function makes the server
+// wait.
 using TensorCallback = std::function<absl::Status(Tensor)>;
 
-// A whole result.
+// A complete result.
 struct RunResult {
   v1::Plan plan;
   // In the order of the plan.
   std::vector<Tensor> tensors;
   v1::Receipt receipt;
 
-  // The first tensor with this name; null where there is none. "logits", "log_probs" and "residual"
-  // name the outputs.
+  // The first tensor with this name, or null. "logits", "log_probs" and "residual" are the names of
+  // the outputs.
   const Tensor* Find(std::string_view name, uint32_t sequence = 0) const;
 };
 
-// Thread-safe: any number of threads may call at once. Each client has a connection of its own.
+// Thread-safe: any number of threads may call it at the same time. Each client has its own
+// connection.
 class Client {
  public:
-  // Connects to "host:port" or "unix:path", and asks who is there. UNAVAILABLE where nobody
-  // answers.
+  // Connects to "host:port" or "unix:path", and calls GetModel. UNAVAILABLE if no server answers.
   static absl::StatusOr<std::unique_ptr<Client>> Connect(const std::string& address,
                                                          const ConnectOptions& options = {});
   ~Client();
@@ -86,23 +88,23 @@ class Client {
   Client& operator=(const Client&) = delete;
 
   absl::StatusOr<v1::GetModelResponse> GetModel() const;
-  // Those that any of `filters` (names, aliases, globs) names; all where there is none.
+  // The hook points that any of `filters` (names, aliases, globs) matches; without filters, all.
   absl::StatusOr<std::vector<v1::HookPoint>> ListHooks(
       const std::vector<std::string>& filters = {}) const;
-  // What `spec` would do and send, exactly.
+  // What a run of `spec` would do and send, without running it.
   absl::StatusOr<v1::Plan> Plan(const v1::RunSpec& spec) const;
 
-  // Runs `spec` and hands over tensors as they come. Blocks until the run is over; the callbacks
-  // are called on this thread. OK means that every tensor of the plan has been handed over whole
-  // and the receipt has come.
+  // Runs `spec` and calls `on_tensor` with each tensor. Blocks until the run is over; the functions
+  // are called on this thread. OK means that `on_tensor` has got every tensor of the plan and that
+  // the receipt has been received.
   //
-  // Errors: the server's own; the status that a callback returned, unchanged; DATA_LOSS where what
-  // came is not what the plan said; RESOURCE_EXHAUSTED where there is no memory for a tensor;
-  // INVALID_ARGUMENT where spec.max_message_bytes is above ConnectOptions.max_message_bytes. In all
-  // of these cases the run has been cancelled on the server, too.
+  // Errors: the server's own; the status that a function returned, unchanged; DATA_LOSS if what was
+  // received does not match the plan; RESOURCE_EXHAUSTED if there is no memory for a tensor;
+  // INVALID_ARGUMENT if spec.max_message_bytes is above ConnectOptions.max_message_bytes. After an
+  // error, the run does not continue on the server.
   absl::StatusOr<v1::Receipt> Run(const v1::RunSpec& spec, const TensorCallback& on_tensor,
                                   const RunOptions& options = {}) const;
-  // The same, collected: the whole result or an error.
+  // As Run, but returns all tensors together.
   absl::StatusOr<RunResult> Collect(const v1::RunSpec& spec, const RunOptions& options = {}) const;
 
  private:
@@ -113,7 +115,7 @@ class Client {
   std::unique_ptr<Stub> stub_;
   absl::Duration timeout_;
   uint32_t max_message_bytes_;
-  // Of the server that answered Connect; empty where it knows of none.
+  // The load_id of the server that Connect connected to; empty if an older server sent none.
   std::string load_id_;
 };
 

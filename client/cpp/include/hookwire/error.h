@@ -1,4 +1,4 @@
-// What a server's error says beyond its code and sentence.
+// The details of a server's error, beyond its code and sentence.
 #ifndef HOOKWIRE_CLIENT_CPP_ERROR_H_
 #define HOOKWIRE_CLIENT_CPP_ERROR_H_
 
@@ -12,22 +12,23 @@
 namespace hookwire::client {
 
 struct ErrorDetail {
-  // ERROR_REASON_UNSPECIFIED where the server gave one that this client does not know.
+  // ERROR_REASON_UNSPECIFIED if this client does not know the reason that the server sent.
   v1::ErrorReason reason = v1::ERROR_REASON_UNSPECIFIED;
   // As the server sent it, for example "HOOK_NOT_FOUND".
   std::string reason_name;
-  // The hook point to blame, and the nearest right value; empty where there is none.
+  // The hook point that caused the error, and the nearest right value; empty if the error has none.
   std::string hook;
   std::string suggestion;
-  // Path of the request field to blame, for example "spec.captures[2].positions"; empty where there
-  // is none.
+  // The path of the wrong request field, for example "spec.captures[2].positions"; empty if the
+  // error has none.
   std::string field;
-  // Everything that came with the reason, `hook` and `suggestion` included.
+  // All metadata of the reason, `hook` and `suggestion` included.
   std::map<std::string, std::string> metadata;
 };
 
-// The detail of an error that a Client returned. Absent where the server sent none: for errors of
-// the transport (UNAVAILABLE, DEADLINE_EXCEEDED, …) and for those that the client found itself.
+// The detail of an error that a Client returned. nullopt if the server sent none: errors of the
+// connection (UNAVAILABLE, DEADLINE_EXCEEDED, …) and errors that the client detects itself have
+// none.
 std::optional<ErrorDetail> DetailOf(const absl::Status& status);
 
 }  // namespace hookwire::client

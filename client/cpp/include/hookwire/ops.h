@@ -1,4 +1,4 @@
-// Builders for what a run reads and changes.
+// Builds the captures and interventions of a run.
 //
 //   *spec.add_captures() = Capture("blocks.*.hook_resid_post", {.pos = At(-1)});
 //   *spec.add_interventions() = Scale("blocks.2.attn.hook_z", Scalar(0.5), {.head = At(3)});
@@ -17,14 +17,14 @@
 
 namespace hookwire::client {
 
-// Which indices of an axis. Negative ones count from the end of the axis.
+// Selects indices of an axis. Negative ones count from the end of the axis.
 v1::Selection At(int64_t index);
 // Exactly these, in this order.
 v1::Selection At(absl::Span<const int64_t> indices);
 // `start:stop:step`; std::nullopt for `stop` means the end of the axis.
 v1::Selection Slice(int64_t start, std::optional<int64_t> stop = std::nullopt, int64_t step = 1);
 
-// Where at a hook point. What is left out means: all of it.
+// Selects a part of a hook point. A member that is not set selects the whole axis.
 struct Where {
   // Indices of the run's sequences.
   std::vector<uint32_t> sequences = {};
@@ -39,12 +39,12 @@ struct Where {
 v1::Value Scalar(double number);
 // A tensor that broadcasts against the selected slice; REQUIRES: product(shape) == values.size().
 v1::Value Float32(absl::Span<const float> values, absl::Span<const uint64_t> shape);
-// The same of any floating-point dtype, as little-endian, row-major bytes.
+// A tensor of any floating-point dtype, as little-endian, row-major bytes.
 v1::Value Bytes(v1::Dtype dtype, absl::Span<const std::byte> bytes,
                 absl::Span<const uint64_t> shape);
 
 // `hook` is a name, an alias or a glob (`*` within a part of the name, `**` across parts). The
-// dtype is the one on the wire; unspecified means the hook point's own.
+// tensors are sent in `dtype`; unspecified means the hook point's own.
 v1::Capture Capture(std::string_view hook, const Where& where = {},
                     v1::Dtype dtype = v1::DTYPE_UNSPECIFIED);
 

@@ -17,8 +17,8 @@ namespace hookwire::client {
 // Bytes of one element; 0 for a dtype that this client does not know.
 size_t ElementSize(v1::Dtype dtype);
 
-// What one hook point, or one output, gave for one sequence. Owns its bytes; move-only. A tensor
-// exists only once all its bytes have come. Thread-compatible.
+// The values of one hook point, or one output, for one sequence. Owns its bytes; move-only. A
+// tensor is created only when all its bytes have been received. Thread-compatible.
 class Tensor {
  public:
   // REQUIRES: `data` holds exactly the bytes of tensor number `index` of `plan`, which is entry
@@ -30,21 +30,21 @@ class Tensor {
   uint32_t index() const { return index_; }
   // The canonical name of the hook point; "logits", "log_probs" or "residual" for an output.
   std::string_view name() const;
-  // Whether the run asked for it under this name (an alias, perhaps), or it is called so.
+  // Whether `name` is its canonical name or one under which the run asked for it.
   bool HasName(std::string_view name) const;
-  // What it shares with the hook point's tensors of other sequences: the names under which the run
-  // asked for it, the captures that did, the axes, the source.
+  // What the tensors of this hook point have in common for all sequences: the names under which the
+  // run asked for them, the captures that did, the axes, the source.
   const v1::TensorGroup& group() const { return plan_->groups(group_); }
 
   uint32_t sequence() const { return planned().sequence(); }
   v1::Dtype dtype() const { return group().dtype(); }
-  // Outermost first.
+  // The size of each axis, the outermost first.
   absl::Span<const uint64_t> shape() const;
-  // Elements.
+  // The number of elements.
   size_t size() const { return bytes_ / ElementSize(dtype()); }
   // Little-endian, row-major, without padding; aligned for any element type.
   absl::Span<const std::byte> bytes() const { return {data_.get(), bytes_}; }
-  // Every element, whatever the dtype; exact for all but int64 beyond 2^53.
+  // All elements, of any dtype. Exact except for int64 above 2^53.
   std::vector<double> ToDoubles() const;
 
  private:
