@@ -20,7 +20,7 @@
 namespace hookwire::model {
 namespace {
 
-// Follows an error about a name that is like no other.
+// The end of an error about a name to which no other is near.
 constexpr absl::string_view kListed =
     ", nor one with a name like it; `hookwire hooks` and ListHooks list those of this model";
 
@@ -35,7 +35,7 @@ absl::Status AbsentError(absl::string_view name, absl::string_view cause,
                    cause, suggestion);
 }
 
-// The names of a layer's site under "blocks.<i>.", the canonical one first.
+// The names of a layer's site without "blocks.<i>.", the canonical one first.
 std::vector<std::string> RelativeNames(const SiteRow& row) {
   const absl::string_view component = Row(row.component).name;
   std::vector<std::string> names = {component.empty() ? std::string(row.hook)
@@ -45,7 +45,7 @@ std::vector<std::string> RelativeNames(const SiteRow& row) {
   return names;
 }
 
-// The site of a layer that has this name under "blocks.<i>.", on any checkpoint.
+// The site of a layer that has this name after "blocks.<i>.", on any checkpoint.
 const SiteRow* FindSite(absl::string_view rest) {
   for (const SiteRow& row : SiteTable()) {
     if (!Row(row.component).per_layer) continue;
@@ -103,6 +103,12 @@ absl::Status Catalogue::ExplainAbsent(absl::string_view asked, const SiteRow& ro
 }
 
 absl::Status Catalogue::ExplainName(absl::string_view name) const {
+  if (absl::StripAsciiWhitespace(name).empty()) {
+    return HookError("HOOK_NOT_FOUND", name,
+                     absl::StrCat("the name of a hook point is ", name.empty() ? "empty" : "blank",
+                                  "; `hookwire hooks` and ListHooks list the names of this model"),
+                     "", "");
+  }
   if (const std::optional<BlockName> block = ParseBlockName(name)) {
     const SiteRow* row = FindSite(block->rest);
     if (block->layer < 0 || block->layer >= config_.n_layers()) {

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/status/status.h"
+#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "model/adapter/components.h"
@@ -76,6 +77,12 @@ absl::StatusOr<at::Tensor> Parameters::Find(absl::string_view name) const {
 }
 
 absl::Status Parameters::Explain(absl::string_view name) const {
+  if (absl::StripAsciiWhitespace(name).empty()) {
+    return Error("WEIGHT_NOT_FOUND", name,
+                 absl::StrCat("the name of a parameter is ", name.empty() ? "empty" : "blank",
+                              "; one is \"embed.weight\""),
+                 "", "");
+  }
   absl::string_view rest = name;
   int layer = -1;
   if (const std::optional<BlockName> block = ParseBlockName(name); block && block->layer >= 0) {

@@ -26,6 +26,19 @@ std::string Suggestion(const std::string& wrong) {
   return suggestion ? std::string(*suggestion) : "";
 }
 
+TEST(NearNames, EmptyAndBlankNamesAreCalledSo) {
+  const TextModel& model = hookwire::testing::TinyModel();
+  for (const auto& [name, word] : {std::pair("", "is empty; "), std::pair(" ", "is blank; ")}) {
+    EXPECT_THAT(std::string(model.catalogue().Find(name).status().message()),
+                HasSubstr(std::string("the name of a hook point ") + word));
+    EXPECT_THAT(std::string(model.catalogue().Match(name).status().message()),
+                HasSubstr(std::string("the name of a hook point ") + word));
+    EXPECT_THAT(std::string(model.parameters().Find(name).status().message()),
+                HasSubstr(std::string("the name of a parameter ") + word));
+    EXPECT_EQ(Suggestion(name), "");
+  }
+}
+
 TEST(NearNames, ShortNamesAreSuggestedInFull) {
   for (const auto& [wrong, right] : std::vector<std::pair<std::string, std::string>>{
            {"resid_pre", "blocks.*.hook_resid_pre"},
