@@ -17,7 +17,7 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "server/local/descriptor.h"
+#include "os/descriptor.h"
 
 namespace hookwire::server {
 namespace {
@@ -70,7 +70,7 @@ std::optional<SocketIdentity> FindSocket(const Endpoint& from, const Endpoint& t
   id.idiag_cookie[0] = INET_DIAG_NOCOOKIE;
   id.idiag_cookie[1] = INET_DIAG_NOCOOKIE;
 
-  const Descriptor netlink(socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC, NETLINK_SOCK_DIAG));
+  const os::Descriptor netlink(socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC, NETLINK_SOCK_DIAG));
   if (!netlink.valid() || send(netlink.get(), &ask, sizeof(ask), 0) != sizeof(ask)) {
     return std::nullopt;
   }

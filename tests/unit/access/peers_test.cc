@@ -13,7 +13,7 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
-#include "server/local/descriptor.h"
+#include "os/descriptor.h"
 #include "tests/unit/support/fake_clock.h"
 
 namespace hookwire::server {
@@ -115,7 +115,7 @@ TEST_F(PeersTest, AUnixSocketsProcessIsWhoConnected) {
 
 // The real system: a connection of a child process, and one of this process.
 TEST(SocketOwner, FindsTheProcessAtTheOtherEnd) {
-  const Descriptor listener(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  const os::Descriptor listener(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
   sockaddr_in address = {};
   address.sin_family = AF_INET;
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
@@ -145,7 +145,7 @@ TEST(SocketOwner, FindsTheProcessAtTheOtherEnd) {
   const auto accept_peer = [&] {
     sockaddr_in peer = {};
     socklen_t length = sizeof(peer);
-    Descriptor connection(accept(listener.get(), reinterpret_cast<sockaddr*>(&peer), &length));
+    os::Descriptor connection(accept(listener.get(), reinterpret_cast<sockaddr*>(&peer), &length));
     return std::pair(std::move(connection), Endpoint{"127.0.0.1", ntohs(peer.sin_port)});
   };
   const auto [from_child, child_end] = accept_peer();
@@ -155,7 +155,7 @@ TEST(SocketOwner, FindsTheProcessAtTheOtherEnd) {
   EXPECT_EQ(FindProcess(*socket_of_child, {}), child);
   EXPECT_EQ(FindProcess(*socket_of_child, {getpid(), child}), child);
 
-  const Descriptor own(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  const os::Descriptor own(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
   ASSERT_EQ(connect(own.get(), where, size), 0);
   const auto [from_self, own_end] = accept_peer();
   const auto own_socket = FindSocket(own_end, server);
