@@ -162,8 +162,8 @@ constexpr std::array kFlags = {
            return SetNumber(value, 0, kMaxMegabytes, options.max_result_mb);
          }},
     Flag{"max-activation-mb", "N",
-         "most memory that one forward pass may use, weights not counted, in MiB; 0: no limit "
-         "(default: half of the free memory at the start)",
+         "most memory that the forward passes under way may use together, weights not counted, in "
+         "MiB; 0: no limit (default: half of the free memory at the start)",
          [](const std::string& value, Options& options) {
            uint64_t megabytes = 0;
            absl::Status status = SetNumber(value, 0, kMaxMegabytes, megabytes);

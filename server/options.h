@@ -37,8 +37,8 @@ struct Options {
 
   // The largest result of one run; 0 means no limit.
   uint64_t max_result_mb = 8192;
-  // The most memory that one forward pass may use, weights not counted. nullopt means half of the
-  // device's free memory at the start; 0 means no limit.
+  // The most memory that the forward passes under way may use together, weights not counted.
+  // nullopt means half of the device's free memory at the start; 0 means no limit.
   std::optional<uint64_t> max_activation_mb;
   // The most tokens of one run.
   uint64_t max_tokens = 65'536;

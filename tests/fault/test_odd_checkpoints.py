@@ -1,4 +1,4 @@
-"""What a daemon says of a checkpoint with tensors that nothing reads, or with files that are none."""
+"""What a daemon says of a checkpoint with tensors that nothing reads, or with a Git LFS pointer."""
 
 from __future__ import annotations
 
