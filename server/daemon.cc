@@ -26,11 +26,13 @@ namespace hookwire::server {
 namespace {
 
 constexpr uint64_t kMiB = uint64_t{1} << 20;
-// Health watchers and other calls that never end by themselves.
+// How long open calls may take to end when the server closes its connections: some, such as health
+// watches, never end by themselves.
 constexpr absl::Duration kConnectionGrace = absl::Milliseconds(500);
-// Of the tensors that nothing reads.
+// The most names of unread tensors in one warning.
 constexpr size_t kShownUnread = 10;
-// How long after a change of the weight files health may still say SERVING.
+// How often the weight files are checked: the longest time that health still says SERVING after
+// they have changed.
 constexpr absl::Duration kWeightsInterval = absl::Seconds(1);
 
 int UsableCores() {
@@ -39,7 +41,7 @@ int UsableCores() {
   return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
 }
 
-// Of the device that has the least.
+// The free memory of the device that has the least, in bytes.
 uint64_t LeastFreeMemory(const std::vector<at::Device>& devices) {
   uint64_t bytes = std::numeric_limits<uint64_t>::max();
   for (const at::Device device : devices) bytes = std::min(bytes, FreeMemory(device));
@@ -65,19 +67,20 @@ Limits LimitsOf(const Options& options, const std::vector<at::Device>& devices) 
   return limits;
 }
 
-// Null where it is not wanted, or this system has none.
+// Null if it is turned off, or if the system does not support it.
 std::unique_ptr<SharedMemory> OpenSharedMemory(const Options& options, const Clock& clock,
                                                spdlog::logger& logger) {
   if (options.shared_memory_mb == 0) return nullptr;
   absl::StatusOr<std::unique_ptr<SharedMemory>> memory =
       SharedMemory::Create({.max_bytes = options.shared_memory_mb * kMiB}, clock);
   if (memory.ok()) return *std::move(memory);
-  LogEvent(logger, spdlog::level::warn, "all results go in messages: there is no shared memory",
+  LogEvent(logger, spdlog::level::warn, "no shared memory: all results are sent in messages",
            {{"cause", std::string(memory.status().message())}});
   return nullptr;
 }
 
-// One warning for all tensors of the checkpoint that nothing reads, or with --strict an error.
+// Logs one warning with the number and the first names of the tensors that nothing reads; with
+// --strict, the same as an error. OK if there are none.
 absl::Status ReportUnread(const model::Checkpoint& checkpoint, const model::TextModel& model,
                           bool strict, spdlog::logger& logger) {
   const std::vector<std::string>& unread = model.unread_tensors();
@@ -89,7 +92,7 @@ absl::Status ReportUnread(const model::Checkpoint& checkpoint, const model::Text
   if (strict) {
     return absl::FailedPreconditionError(absl::StrCat(
         checkpoint.directory(), " has tensors that nothing reads (", unread.size(), "): ", names,
-        "; without --strict the server starts and computes without them"));
+        "; without --strict the server starts, and computes without them"));
   }
   LogEvent(logger, spdlog::level::warn,
            "tensors of the checkpoint that nothing reads: the model computes without them",
@@ -122,8 +125,9 @@ v1::Server DescribeServer(const Options& options, const model::TextModel& model,
   return out;
 }
 
-// What a layer has used lies in pieces between tensors that are still to be read, and the C library
-// would keep it. With a sanitizer the memory is not the C library's.
+// Returns free memory to the system. The blocks that a layer has freed lie between tensors that are
+// still to be sent, and the C library would keep them. Sanitizers have an allocator of their own,
+// so malloc_trim would do nothing.
 void GiveMemoryBack() {
   BlockCache::Global().GiveBack();
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
@@ -135,14 +139,17 @@ ModelFacts FactsOf(const model::Checkpoint& checkpoint, const model::TextModel& 
   return {checkpoint.name(), model.layer_scalars(), model.n_params(), model.unread_tensors()};
 }
 
-// Everything that a client learns at its start, or that its numbers depend on, is an ingredient.
+// The ingredients are all that a client reads when it connects, and all that its results depend on.
 absl::StatusOr<std::string> LoadIdOf(const model::Checkpoint& checkpoint,
-                                     const model::TextModel& model, model::Numerics numerics) {
+                                     const TokenizerFiles& tokenizer, const model::TextModel& model,
+                                     model::Numerics numerics) {
   LoadIngredients ingredients;
   ingredients.name = checkpoint.name();
   for (const auto& file : checkpoint.weight_files()) ingredients.weights.push_back(file->stamp());
-  ingredients.small_files = TokenizerFiles::Paths(checkpoint.directory());
-  ingredients.small_files.push_back(absl::StrCat(checkpoint.directory(), "/config.json"));
+  ingredients.small_files = {{"config.json", checkpoint.config_text()}};
+  for (const TokenizerFiles::File& file : tokenizer.files()) {
+    ingredients.small_files.emplace_back(file.name, file.content);
+  }
   ingredients.settings = {v1::Dtype_Name(ToWire(model.dtype())),
                           v1::Numerics_Name(ToWire(numerics)), NamesOf(model.devices()),
                           BuildName()};
@@ -167,6 +174,8 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(const Options& options,
              "a write to a weight file goes unseen if the writer resets the file's time",
              {{"cause", std::string(watch.message())}});
   }
+  absl::StatusOr<TokenizerFiles> tokenizer = TokenizerFiles::Read(options.model);
+  if (!tokenizer.ok()) return tokenizer.status();
   const absl::StatusOr<std::vector<at::Device>> devices = OpenDevices(options.devices);
   if (!devices.ok()) return devices.status();
   std::vector<model::DeviceRoom> room;
@@ -196,10 +205,12 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(const Options& options,
             {"threads", threads},
             {"ms", absl::ToInt64Milliseconds(absl::Now() - start)}});
 
-  absl::StatusOr<std::string> load_id = LoadIdOf(**checkpoint, **model, options.numerics);
+  absl::StatusOr<std::string> load_id =
+      LoadIdOf(**checkpoint, *tokenizer, **model, options.numerics);
   if (!load_id.ok()) return load_id.status();
   std::unique_ptr<Daemon> daemon(new Daemon(options, std::move(logger), *std::move(checkpoint),
-                                            *std::move(model), threads, *load_id));
+                                            *std::move(tokenizer), *std::move(model), threads,
+                                            *load_id));
   daemon->budget_->NotifyRoom([scheduler = &daemon->scheduler_] { scheduler->RoomCameFree(); });
   absl::StatusOr<std::unique_ptr<RpcServer>> rpc =
       RpcServer::Start(daemon->backend_, options.listen);
@@ -210,7 +221,7 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(const Options& options,
 }
 
 Daemon::Daemon(const Options& options, std::shared_ptr<spdlog::logger> logger,
-               std::shared_ptr<const model::Checkpoint> checkpoint,
+               std::shared_ptr<const model::Checkpoint> checkpoint, TokenizerFiles tokenizer,
                std::unique_ptr<const model::TextModel> model, int threads,
                const std::string& load_id)
     : logger_(std::move(logger)),
@@ -241,7 +252,8 @@ Daemon::Daemon(const Options& options, std::shared_ptr<spdlog::logger> logger,
            .max_paced = options.max_paced,
            .hook_timeout = options.hook_timeout,
            .give_back = GiveMemoryBack,
-           // The number belongs to the thread that computes, too.
+           // libtorch keeps this number for each thread, and passes run on threads of the
+           // scheduler.
            .on_worker_start = [threads] { at::set_num_threads(threads); }},
           [this](absl::Span<const BatchedRun> runs, BatchContext& context) {
             const absl::Status status = weights_guard_.Check();
@@ -267,22 +279,21 @@ Daemon::Daemon(const Options& options, std::shared_ptr<spdlog::logger> logger,
                .weights_digest = [this] { return digest_.value(); },
                .weights_guard = weights_guard_,
                .max_upload_bytes = options.max_upload_mb * kMiB,
-               .directory = checkpoint_->directory(),
+               .tokenizer = std::move(tokenizer),
                .parameters = options.serve_weights ? &model_->parameters() : nullptr,
                .stall_timeout = options.stall_timeout,
                .shared_memory = shared_memory_.get()} {}
 
 Daemon::~Daemon() {
   Stop();
-  // The transport may let go of memory after the scheduler is gone.
+  // gRPC may free a result's memory, and so notify of room, after the scheduler has been destroyed.
   budget_->NotifyRoom(nullptr);
 }
 
 void Daemon::WatchWeights() {
   weights_watch_ = std::make_unique<WeightsWatch>(
       weights_guard_, kWeightsInterval, [this](const model::FileChange& change) {
-        LogEvent(*logger_, spdlog::level::err,
-                 "weights changed: the server has to be started again",
+        LogEvent(*logger_, spdlog::level::err, "weight files changed: start the server again",
                  {{"file", change.path}, {"change", change.what}});
         rpc_->SetServing(false);
       });
@@ -309,7 +320,7 @@ void Daemon::Stop() {
   streams_.AbandonAll(ended);
   if (rpc_ == nullptr) return;
   streams_.WaitUntilEmpty(absl::InfiniteFuture());
-  // It speaks to a server that is there.
+  // Its callback uses rpc_, so it ends first.
   weights_watch_ = nullptr;
   rpc_->Shutdown(kConnectionGrace);
 }

@@ -1,4 +1,4 @@
-// The server, put together: from options to a listening daemon, and from a signal to its end.
+// Puts the parts of the server together, starts it and shuts it down.
 #ifndef HOOKWIRE_SERVER_DAEMON_H_
 #define HOOKWIRE_SERVER_DAEMON_H_
 
@@ -21,6 +21,7 @@
 #include "server/plan/planner.h"
 #include "server/rpc/backend.h"
 #include "server/rpc/server.h"
+#include "server/rpc/tokenizer_files.h"
 #include "server/schedule/batch_scheduler.h"
 #include "server/stream/byte_budget.h"
 #include "server/stream/stream_registry.h"
@@ -33,30 +34,33 @@ std::string BuildName();
 // Thread-safe after Start.
 class Daemon {
  public:
-  // Serves when it returns. Cheap checks come first: the address, the directory, the device. Sets
-  // the process's number of compute threads. The error is one line for the user.
+  // When this returns OK, the server accepts calls. Checks the address, the directory and the
+  // device before it loads the weights, which may take minutes. Sets the process's number of
+  // compute threads. The error's message is one line for the user.
   static absl::StatusOr<std::unique_ptr<Daemon>> Start(const Options& options,
                                                        std::shared_ptr<spdlog::logger> logger);
   ~Daemon();
 
-  // "127.0.0.1:43211", with the port that was picked.
+  // The address that the server listens at: "127.0.0.1:43211" if port 0 was asked for.
   std::string address() const;
 
-  // Health says NOT_SERVING, new and waiting runs get UNAVAILABLE/SHUTTING_DOWN, those that have
-  // started go on.
+  // From now on health says NOT_SERVING, and new and queued runs end with UNAVAILABLE
+  // (SHUTTING_DOWN). Runs that have started continue.
   void Drain();
-  // Waits until no run is left and all results have been read; false after `timeout`.
+  // Waits until no run is left and all results have been sent; false if that takes longer than
+  // `timeout`.
   bool WaitUntilIdle(absl::Duration timeout) const;
-  // Cancels the runs that are left, waits until they have ended and closes all connections. A run
-  // ends before the next step of its pass. Whoever needs a limit ends the process (main.cc).
+  // Cancels the runs that are left, waits until they have ended, and closes all connections. A run
+  // ends before the next step of its pass, which may take long: main.cc limits the time by ending
+  // the process.
   void Stop();
 
  private:
   Daemon(const Options& options, std::shared_ptr<spdlog::logger> logger,
-         std::shared_ptr<const model::Checkpoint> checkpoint,
+         std::shared_ptr<const model::Checkpoint> checkpoint, TokenizerFiles tokenizer,
          std::unique_ptr<const model::TextModel> model, int threads, const std::string& load_id);
 
-  // From now on health says NOT_SERVING once the weight files have changed.
+  // From now on, once the weight files change, health says NOT_SERVING and an error is logged.
   void WatchWeights();
 
   const RealClock clock_;
@@ -74,12 +78,12 @@ class Daemon {
   StreamRegistry requests_;
   Peers peers_;
   CallLimit call_limit_;
-  // Null where there is none.
+  // Null if results are sent in messages only.
   const std::unique_ptr<SharedMemory> shared_memory_;
   BatchScheduler scheduler_;
   PlanningThreads planning_threads_;
   const Backend backend_;
-  // Ends before what it calls.
+  // Declared last, so destroyed first: their threads use the members above.
   std::unique_ptr<RpcServer> rpc_;
   std::unique_ptr<WeightsWatch> weights_watch_;
 };

@@ -93,6 +93,7 @@ absl::StatusOr<std::shared_ptr<const Checkpoint>> Checkpoint::Open(const std::st
 
   std::shared_ptr<Checkpoint> checkpoint(new Checkpoint(system));
   checkpoint->directory_ = directory;
+  checkpoint->config_text_ = *std::move(text);
   checkpoint->config_ = *std::move(config);
   for (const std::string& path : *paths) {
     auto file = SafetensorsFile::Open(path, system);

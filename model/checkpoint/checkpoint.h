@@ -31,13 +31,16 @@ struct FileChange {
 
 class Checkpoint {
  public:
-  // NotFound or InvalidArgument with the path and the cause, where the directory is missing, is no
-  // Gemma 4, or a weight file is truncated, overlapping or missing. The system's error, with the
-  // path, where it cannot read or map a file. `system` must outlive the checkpoint.
+  // NotFound or InvalidArgument, with the path and the cause, if the directory is missing or not a
+  // Gemma 4 checkpoint, or if a weight file is missing, truncated or has overlapping tensors. The
+  // system's error, with the path, if a file cannot be read or mapped. `system` must outlive the
+  // checkpoint.
   static absl::StatusOr<std::shared_ptr<const Checkpoint>> Open(
       const std::string& directory, os::System& system = os::RealSystem());
 
   const Config& config() const { return config_; }
+  // The text of config.json that `config` was parsed from.
+  const std::string& config_text() const { return config_text_; }
   const std::string& directory() const { return directory_; }
   // The last component of the directory's path.
   std::string name() const;
@@ -63,6 +66,7 @@ class Checkpoint {
 
   os::System& system_;
   std::string directory_;
+  std::string config_text_;
   Config config_;
   // Sorted by name.
   std::vector<std::shared_ptr<const SafetensorsFile>> files_;

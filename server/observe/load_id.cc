@@ -1,9 +1,6 @@
 #include "server/observe/load_id.h"
 
-#include <filesystem>
-#include <fstream>
 #include <string_view>
-#include <system_error>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -23,36 +20,30 @@ void AddText(Sha256& hash, std::string_view text) {
   hash.Add(text);
 }
 
-absl::Status AddFile(Sha256& hash, const std::string& path) {
-  std::error_code error;
-  if (!std::filesystem::exists(path, error)) {
-    AddText(hash, "absent");
-    return absl::OkStatus();
-  }
-  std::ifstream in(path, std::ios::binary);
-  std::string text{std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
-  if (in.bad() || !in.is_open()) return absl::InternalError(absl::StrCat("cannot read ", path));
-  AddText(hash, "present");
-  AddText(hash, text);
-  return absl::OkStatus();
+// A list with its length before it, so that an item of one list is no item of the next.
+template <typename List, typename AddItem>
+void AddList(Sha256& hash, const List& list, const AddItem& add_item) {
+  AddText(hash, absl::StrCat(list.size()));
+  for (const auto& item : list) add_item(item);
 }
 
 }  // namespace
 
 absl::StatusOr<std::string> LoadId(const LoadIngredients& ingredients) {
   Sha256 hash;
-  AddText(hash, "hookwire load 1");
+  AddText(hash, "hookwire load 2");
   AddText(hash, ingredients.name);
-  for (const model::FileStamp& file : ingredients.weights) {
+  AddList(hash, ingredients.weights, [&hash](const model::FileStamp& file) {
     AddText(hash,
             absl::StrCat(file.device, " ", file.inode, " ", file.size, " ",
                          absl::ToUnixNanos(file.modified), " ", absl::ToUnixNanos(file.changed)));
-  }
-  for (const std::string& path : ingredients.small_files) {
-    AddText(hash, std::filesystem::path(path).filename().string());
-    HOOKWIRE_RETURN_IF_ERROR(AddFile(hash, path));
-  }
-  for (const std::string& setting : ingredients.settings) AddText(hash, setting);
+  });
+  AddList(hash, ingredients.small_files, [&hash](const auto& file) {
+    AddText(hash, file.first);
+    AddText(hash, file.second);
+  });
+  AddList(hash, ingredients.settings,
+          [&hash](const std::string& setting) { AddText(hash, setting); });
   HOOKWIRE_ASSIGN_OR_RETURN(const std::string digest, std::move(hash).Finish());
   return std::string(absl::StripPrefix(digest, "sha256:").substr(0, kHexDigits));
 }

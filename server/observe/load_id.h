@@ -1,9 +1,10 @@
-// The name of a load: of a checkpoint as one process has loaded it, with the settings that its
-// answers depend on.
+// The id of a load: a checkpoint as this process has loaded it, with the settings that its results
+// depend on.
 #ifndef HOOKWIRE_SERVER_OBSERVE_LOAD_ID_H_
 #define HOOKWIRE_SERVER_OBSERVE_LOAD_ID_H_
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -16,19 +17,19 @@ namespace hookwire::server {
 struct LoadIngredients {
   // The checkpoint directory's name, which clients are shown.
   std::string name;
-  // Weight files, in the order of their names. They are too large to be read for this: one file is
-  // told from another by device, inode, size and both times. The time of the last change (ctime)
-  // cannot be put back, so that a fine-tune of equal size and time is another file.
+  // The weight files, sorted by name. They are too large to be read for this, so a file is
+  // identified by its device, inode, size and times. Nobody can reset the time of the last change
+  // (ctime), so a fine-tune with the same size and modification time is another file.
   std::vector<model::FileStamp> weights;
-  // Paths of small files, read whole: config.json and the tokenizer's. One that is not there counts
-  // as such.
-  std::vector<std::string> small_files;
-  // Whatever else an answer depends on: dtype, numerics, device, build.
+  // config.json and the tokenizer's files: each file's name and its content as this process read
+  // it.
+  std::vector<std::pair<std::string, std::string>> small_files;
+  // What else a result depends on: dtype, numerics, device, build.
   std::vector<std::string> settings;
 };
 
-// 32 hex digits: the first half of a SHA-256 over the ingredients. The same for two starts exactly
-// where all ingredients are. Internal or NotFound where a file that is there cannot be read.
+// 32 hex digits: the first half of a SHA-256 over the ingredients. Two starts have the same id if
+// and only if all their ingredients are equal. Internal if the hash cannot be computed.
 absl::StatusOr<std::string> LoadId(const LoadIngredients& ingredients);
 
 }  // namespace hookwire::server

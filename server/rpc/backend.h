@@ -21,6 +21,7 @@
 #include "server/observe/weights_guard.h"
 #include "server/plan/planner.h"
 #include "server/rpc/planning_threads.h"
+#include "server/rpc/tokenizer_files.h"
 #include "server/schedule/scheduler.h"
 #include "server/stream/byte_budget.h"
 #include "server/stream/stream_registry.h"
@@ -53,8 +54,8 @@ struct Backend {
   WeightsGuard& weights_guard;
   // Of the uploaded values of one run together.
   uint64_t max_upload_bytes;
-  // The checkpoint, for its tokenizer files.
-  std::string directory;
+  // As they were when the server started.
+  TokenizerFiles tokenizer;
   // Null: they are not handed out.
   const model::Parameters* parameters = nullptr;
   // A reader of weights that takes nothing for so long is given up.

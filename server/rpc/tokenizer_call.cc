@@ -11,26 +11,34 @@ namespace hookwire::server {
 
 TokenizerCall* TokenizerCall::Start(const Backend& backend, Caller caller,
                                     const grpc::ByteBuffer& request) {
-  auto* const call = new TokenizerCall(std::move(caller));
+  auto* const call = new TokenizerCall(backend.tokenizer, std::move(caller));
   call->Step([&]() -> absl::Status {
     v1::GetTokenizerRequest message;
     HOOKWIRE_RETURN_IF_ERROR(DecodeRequest(request, message));
     HOOKWIRE_RETURN_IF_ERROR(CheckLoad(backend, message.load_id()));
-    HOOKWIRE_ASSIGN_OR_RETURN(call->files_, TokenizerFiles::Open(backend.directory));
+    HOOKWIRE_RETURN_IF_ERROR(backend.tokenizer.Check());
     return call->WriteNext();
   });
   return call;
 }
 
 absl::Status TokenizerCall::WriteNext() {
-  v1::GetTokenizerResponse chunk;
-  HOOKWIRE_ASSIGN_OR_RETURN(const bool more, files_->Next(chunk));
-  if (more) {
-    message_ = EncodeMessage(chunk);
-    StartWrite(&message_);
-  } else {
+  if (file_ == files_.files().size()) {
     Finish(grpc::Status::OK);
+    return absl::OkStatus();
   }
+  const TokenizerFiles::File& file = files_.files()[file_];
+  v1::GetTokenizerResponse chunk;
+  chunk.set_name(file.name);
+  chunk.set_size(file.content.size());
+  chunk.set_data(file.content.substr(offset_, kChunkBytes));
+  offset_ += chunk.data().size();
+  if (offset_ == file.content.size()) {
+    ++file_;
+    offset_ = 0;
+  }
+  message_ = EncodeMessage(chunk);
+  StartWrite(&message_);
   return absl::OkStatus();
 }
 

@@ -5,7 +5,7 @@
 #include <grpcpp/support/byte_buffer.h>
 #include <grpcpp/support/server_callback.h>
 
-#include <optional>
+#include <cstddef>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -17,18 +17,22 @@
 
 namespace hookwire::server {
 
-// Reads and writes one chunk at a time, on gRPC's threads. Deletes itself when the call is over.
+// Sends one chunk at a time, on gRPC's threads. Deletes itself when the call is over.
 class TokenizerCall final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
  public:
-  // Sends the files of the backend's checkpoint, or an error.
+  static constexpr size_t kChunkBytes = 1u << 20;
+
+  // Sends the backend's tokenizer files, or an error.
   static TokenizerCall* Start(const Backend& backend, Caller caller,
                               const grpc::ByteBuffer& request);
 
  private:
-  explicit TokenizerCall(Caller caller) : caller_(std::move(caller)) {}
+  TokenizerCall(const TokenizerFiles& files, Caller caller)
+      : caller_(std::move(caller)), files_(files) {}
 
+  // Sends the next chunk of at most kChunkBytes; an empty file is one empty chunk.
   absl::Status WriteNext();
-  // Of what gRPC calls: an error, or an exception, ends the call.
+  // Runs what gRPC calls: an error, or an exception, ends the call.
   template <typename Body>
   void Step(Body&& body) {
     const absl::Status status = Guarded(std::forward<Body>(body));
@@ -39,7 +43,10 @@ class TokenizerCall final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
   void OnDone() override { delete this; }
 
   const Caller caller_;
-  std::optional<TokenizerFiles> files_;
+  const TokenizerFiles& files_;
+  // What WriteNext sends next: a file, and the first byte in it.
+  size_t file_ = 0;
+  size_t offset_ = 0;
   grpc::ByteBuffer message_;
 };
 

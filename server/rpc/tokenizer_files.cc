@@ -2,14 +2,19 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
+#include <cstring>
 #include <filesystem>
+#include <fstream>
 #include <string_view>
 #include <system_error>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
 #include "model/checkpoint/misplaced_text.h"
 #include "server/errors/errors.h"
+#include "server/errors/status_macros.h"
 
 namespace hookwire::server {
 namespace {
@@ -19,13 +24,10 @@ constexpr std::array<std::string_view, 8> kNames = {
     "chat_template.jinja", "chat_template.json",    "generation_config.json",  "tokenizer.model",
 };
 
-// Enough to see whether a file is a Git LFS pointer.
-constexpr size_t kStartBytes = 512;
-
-// A checkpoint with several chat templates has all but the default in this folder.
+// Where a checkpoint with several chat templates has all but the default one.
 constexpr char kTemplates[] = "additional_chat_templates";
 
-// The chat templates in `kTemplates`, by name. None where the folder is missing or unreadable.
+// The chat templates in `kTemplates`, sorted. None if the folder is missing or cannot be listed.
 std::vector<std::string> MoreTemplates(const std::string& directory) {
   std::vector<std::string> names;
   std::error_code error;
@@ -40,83 +42,69 @@ std::vector<std::string> MoreTemplates(const std::string& directory) {
   return names;
 }
 
+absl::Status Unreadable(const std::filesystem::path& path, absl::string_view cause) {
+  return absl::FailedPreconditionError(absl::StrCat("cannot read ", path.string(), ": ", cause));
+}
+
+absl::StatusOr<std::string> ReadWhole(const std::filesystem::path& path, uint64_t size) {
+  std::ifstream in(path, std::ios::binary);
+  if (!in.is_open()) return Unreadable(path, std::strerror(errno));
+  std::string content(size, '\0');
+  in.read(content.data(), static_cast<std::streamsize>(size));
+  if (in.bad()) return Unreadable(path, std::strerror(errno));
+  if (!in || in.peek() != std::ifstream::traits_type::eof()) {
+    return Unreadable(path, "its size changed meanwhile");
+  }
+  return content;
+}
+
 bool IsTokenizer(std::string_view name) {
   return name == "tokenizer.json" || name == "tokenizer.model";
 }
 
 }  // namespace
 
-std::vector<std::string> TokenizerFiles::Paths(const std::string& directory) {
-  std::vector<std::string> paths;
-  for (const std::string_view name : kNames) {
-    paths.push_back((std::filesystem::path(directory) / name).string());
-  }
-  for (const std::string& name : MoreTemplates(directory)) {
-    paths.push_back((std::filesystem::path(directory) / name).string());
-  }
-  return paths;
-}
-
-absl::StatusOr<TokenizerFiles> TokenizerFiles::Open(const std::string& directory) {
+absl::StatusOr<TokenizerFiles> TokenizerFiles::Read(const std::string& directory,
+                                                    uint64_t max_bytes) {
+  std::vector<std::string> names(kNames.begin(), kNames.end());
+  for (std::string& name : MoreTemplates(directory)) names.push_back(std::move(name));
   std::vector<File> files;
-  bool has_tokenizer = false;
-  for (const std::string_view name : kNames) {
+  uint64_t room = max_bytes;
+  for (std::string& name : names) {
     const std::filesystem::path path = std::filesystem::path(directory) / name;
     std::error_code error;
     if (!std::filesystem::is_regular_file(path, error)) continue;
-    files.push_back({std::string(name), path.string()});
-    has_tokenizer |= IsTokenizer(name);
+    const uint64_t size = std::filesystem::file_size(path, error);
+    if (error) return Unreadable(path, error.message());
+    if (size > room) {
+      return absl::InvalidArgumentError(absl::StrCat(path.string(), " has ", size,
+                                                     " bytes; the tokenizer's files may have ",
+                                                     max_bytes, " in all"));
+    }
+    room -= size;
+    HOOKWIRE_ASSIGN_OR_RETURN(std::string content, ReadWhole(path, size));
+    files.push_back({std::move(name), std::move(content)});
   }
-  for (const std::string& name : MoreTemplates(directory)) {
-    files.push_back({name, (std::filesystem::path(directory) / name).string()});
-  }
-  for (const File& file : files) {
-    std::ifstream in(file.path, std::ios::binary);
-    std::string start(kStartBytes, '\0');
-    in.read(start.data(), static_cast<std::streamsize>(start.size()));
-    start.resize(static_cast<size_t>(std::max<std::streamsize>(in.gcount(), 0)));
-    const std::string pointer = model::LfsPointer(start);
+  return TokenizerFiles(std::move(files));
+}
+
+absl::Status TokenizerFiles::Check() const {
+  for (const File& file : files_) {
+    const std::string pointer = model::LfsPointer(file.content);
     if (pointer.empty()) continue;
     return MakeError(absl::StatusCode::kNotFound,
                      absl::StrCat("the checkpoint's ", file.name, " is ", pointer,
                                   ", and start the server again; or send token ids"),
                      {v1::ERROR_REASON_NO_TOKENIZER, "", {}});
   }
-  if (!has_tokenizer) {
+  if (std::none_of(files_.begin(), files_.end(),
+                   [](const File& file) { return IsTokenizer(file.name); })) {
     return MakeError(absl::StatusCode::kNotFound,
                      "the checkpoint has no tokenizer (no tokenizer.json and no tokenizer.model); "
                      "send token ids",
                      {v1::ERROR_REASON_NO_TOKENIZER, "", {}});
   }
-  return TokenizerFiles(std::move(files));
-}
-
-absl::StatusOr<bool> TokenizerFiles::Next(v1::GetTokenizerResponse& chunk) {
-  if (!stream_.is_open()) {
-    if (next_ == files_.size()) return false;
-    const std::string& path = files_[next_].path;
-    std::error_code error;
-    size_ = std::filesystem::file_size(path, error);
-    stream_.open(path, std::ios::binary);
-    if (error || !stream_.is_open()) {
-      return absl::InternalError(absl::StrCat("cannot read ", files_[next_].name));
-    }
-    offset_ = 0;
-  }
-  const uint64_t bytes = std::min<uint64_t>(size_ - offset_, kChunkBytes);
-  chunk.set_name(files_[next_].name);
-  chunk.set_size(size_);
-  std::string& data = *chunk.mutable_data();
-  data.resize(bytes);
-  if (!stream_.read(data.data(), static_cast<std::streamsize>(bytes))) {
-    return absl::InternalError(absl::StrCat("cannot read ", files_[next_].name));
-  }
-  offset_ += bytes;
-  if (offset_ == size_) {
-    stream_ = std::ifstream();
-    ++next_;
-  }
-  return true;
+  return absl::OkStatus();
 }
 
 }  // namespace hookwire::server

@@ -1,49 +1,52 @@
-// The tokenizer files of a checkpoint directory, read in chunks.
+// The tokenizer files of a checkpoint directory.
 #ifndef HOOKWIRE_SERVER_RPC_TOKENIZER_FILES_H_
 #define HOOKWIRE_SERVER_RPC_TOKENIZER_FILES_H_
 
 #include <cstddef>
 #include <cstdint>
-#include <fstream>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "hookwire/v1/service.pb.h"
 
 namespace hookwire::server {
 
-// Thread-compatible. What clients need to encode and decode text: the tokenizer's files and, after
-// them, the templates in additional_chat_templates/, whose names include the folder.
+// What clients need to encode and decode text. The files are read once, when the server starts: the
+// load id is computed over these bytes and clients get these bytes, so that files that are replaced
+// on disk later give nobody another tokenizer under the same load id. Immutable; any thread.
 class TokenizerFiles {
  public:
-  static constexpr size_t kChunkBytes = 1u << 20;
+  // The most bytes of all files together. Gemma's tokenizer.json has 32 MiB.
+  static constexpr uint64_t kMaxBytes = uint64_t{256} << 20;
 
-  // Paths of the files that are read, those included that the directory does not have.
-  static std::vector<std::string> Paths(const std::string& directory);
-
-  // NotFound (NO_TOKENIZER) where the directory has neither tokenizer.json nor tokenizer.model, or
-  // one of the files is a Git LFS pointer.
-  static absl::StatusOr<TokenizerFiles> Open(const std::string& directory);
-
-  // The next chunk; false where all have been read. An empty file is one empty chunk. Internal
-  // where a file cannot be read or has changed its size meanwhile.
-  absl::StatusOr<bool> Next(v1::GetTokenizerResponse& chunk);
-
- private:
   struct File {
+    // Within the directory: "tokenizer.json", "additional_chat_templates/rag.jinja".
     std::string name;
-    std::string path;
+    std::string content;
   };
 
+  // None.
+  TokenizerFiles() = default;
+
+  // The files that `directory` has of those that Transformers reads for a tokenizer, and after them
+  // the templates in additional_chat_templates/, sorted by name. FailedPrecondition with the path
+  // if a file cannot be read or changes while it is read; InvalidArgument if they have more than
+  // `max_bytes` in all.
+  static absl::StatusOr<TokenizerFiles> Read(const std::string& directory,
+                                             uint64_t max_bytes = kMaxBytes);
+
+  const std::vector<File>& files() const { return files_; }
+
+  // Whether a client can make a tokenizer of them. NotFound (NO_TOKENIZER) if there is neither
+  // tokenizer.json nor tokenizer.model, or if one of the files is a Git LFS pointer.
+  absl::Status Check() const;
+
+ private:
   explicit TokenizerFiles(std::vector<File> files) : files_(std::move(files)) {}
 
   std::vector<File> files_;
-  size_t next_ = 0;  // in files_
-  std::ifstream stream_;
-  uint64_t size_ = 0;
-  uint64_t offset_ = 0;
 };
 
 }  // namespace hookwire::server

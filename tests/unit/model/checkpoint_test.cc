@@ -76,6 +76,18 @@ class CheckpointDirectory : public ::testing::Test {
   const TempDirectory directory_;
 };
 
+TEST(CheckpointOpen, KeepsTheTextThatItsConfigWasParsedFrom) {
+  const TinyCheckpoint directory;
+  const std::string path = directory.directory() + "/config.json";
+  std::ifstream file(path);
+  const std::string text{std::istreambuf_iterator<char>(file), {}};
+  ASSERT_NE(text, "");
+  const auto checkpoint = MustOpen(directory.directory());
+  std::ofstream(path) << "{}";
+  EXPECT_EQ(checkpoint->config_text(), text);
+  EXPECT_EQ(ParseConfig(checkpoint->config_text())->d_model, checkpoint->config().d_model);
+}
+
 TEST(CheckpointOpen, ReadsASingleFile) {
   const TinyCheckpoint directory;
   const auto checkpoint = MustOpen(directory.directory());

@@ -18,9 +18,7 @@ using hookwire::testing::TempDirectory;
 
 class LoadIdTest : public ::testing::Test {
  protected:
-  LoadIdTest() : weights_(directory_.Write("model.safetensors", "12345678")) {
-    directory_.Write("config.json", "{}");
-  }
+  LoadIdTest() : weights_(directory_.Write("model.safetensors", "12345678")) {}
 
   model::FileStamp Stamp() const {
     const int fd = open(weights_.c_str(), O_RDONLY | O_CLOEXEC);
@@ -29,11 +27,10 @@ class LoadIdTest : public ::testing::Test {
     return stamp;
   }
   LoadIngredients Ingredients() const {
-    return {
-        .name = "toy",
-        .weights = {Stamp()},
-        .small_files = {directory_.path() + "/config.json", directory_.path() + "/tokenizer.json"},
-        .settings = {"float32", "fast", "cpu", "hookwired 0.1.0"}};
+    return {.name = "toy",
+            .weights = {Stamp()},
+            .small_files = {{"config.json", "{}"}},
+            .settings = {"float32", "fast", "cpu", "hookwired 0.1.0"}};
   }
   std::string Id() const { return LoadId(Ingredients()).value(); }
 
@@ -81,12 +78,16 @@ TEST_F(LoadIdTest, ChangesWithEveryIngredient) {
   changed = Ingredients();
   changed.weights.push_back(changed.weights[0]);
   expect_new("one more file", changed);
-  directory_.Write("tokenizer.json", "");
-  expect_new("an empty tokenizer in place of none", Ingredients());
-  directory_.Write("tokenizer.json", "{}");
-  expect_new("a tokenizer", Ingredients());
-  directory_.Write("config.json", "{ }");
-  expect_new("config", Ingredients());
+  changed = Ingredients();
+  changed.small_files.emplace_back("tokenizer.json", "");
+  expect_new("an empty tokenizer in place of none", changed);
+  changed.small_files.back().second = "{}";
+  expect_new("a tokenizer", changed);
+  changed.small_files.back().first = "tokenizer_config.json";
+  expect_new("another file with the same content", changed);
+  changed = Ingredients();
+  changed.small_files[0].second = "{ }";
+  expect_new("config", changed);
 }
 
 TEST_F(LoadIdTest, TextsThatMoveBetweenFilesAreSeen) {
@@ -95,6 +96,10 @@ TEST_F(LoadIdTest, TextsThatMoveBetweenFilesAreSeen) {
   one.settings = {"ab", "c"};
   other.settings = {"a", "bc"};
   EXPECT_NE(LoadId(one).value(), LoadId(other).value());
+  other = one;
+  other.small_files.pop_back();
+  other.settings = {"config.json", "{}", "ab", "c"};
+  EXPECT_NE(LoadId(one).value(), LoadId(other).value()) << "a file is no setting";
 }
 
 }  // namespace

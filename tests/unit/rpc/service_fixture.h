@@ -210,7 +210,9 @@ class ServiceTest : public ::testing::Test {
                   .weights_digest = settings.weights_digest,
                   .weights_guard = guard,
                   .max_upload_bytes = settings.max_upload_bytes,
-                  .directory = settings.directory,
+                  .tokenizer = settings.directory.empty()
+                                   ? TokenizerFiles()
+                                   : TokenizerFiles::Read(settings.directory).value(),
                   .parameters = settings.parameters != nullptr ? settings.parameters
                                 : settings.serve_weights       ? &model.parameters()
                                                                : nullptr,

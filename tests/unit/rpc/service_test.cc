@@ -5,8 +5,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <filesystem>
-#include <fstream>
 #include <string>
 #include <vector>
 
@@ -64,31 +62,6 @@ TEST_F(ServiceTest, ListHooksBlamesTheFilter) {
   EXPECT_EQ(ReasonOf(status), "HOOK_NOT_FOUND");
   EXPECT_THAT(status.error_details(), ::testing::HasSubstr("filters[1]"));
   EXPECT_THAT(status.error_message(), ::testing::HasSubstr("blocks.0.hook_out"));
-}
-
-TEST_F(ServiceTest, GetTokenizerStreamsFilesOrSaysThatThereAreNone) {
-  const std::filesystem::path directory =
-      std::filesystem::path(::testing::TempDir()) / "service_test_tokenizer";
-  std::filesystem::remove_all(directory);
-  std::filesystem::create_directory(directory);
-  StartServer({.directory = directory, .execute = {}});
-  const auto read = [this](std::string& bytes) {
-    grpc::ClientContext context;
-    const auto reader = stub_->GetTokenizer(&context, {});
-    v1::GetTokenizerResponse chunk;
-    while (reader->Read(&chunk)) bytes += chunk.data();
-    return reader->Finish();
-  };
-  std::string bytes;
-  const grpc::Status none = read(bytes);
-  EXPECT_EQ(none.error_code(), grpc::StatusCode::NOT_FOUND);
-  EXPECT_EQ(ReasonOf(none), "NO_TOKENIZER");
-
-  const std::string large(3'000'000, 't');
-  std::ofstream(directory / "tokenizer.json") << large;
-  EXPECT_TRUE(read(bytes).ok());
-  EXPECT_EQ(bytes, large);
-  std::filesystem::remove_all(directory);
 }
 
 TEST_F(ServiceTest, ARunSendsExactlyWhatItsPlanSays) {
