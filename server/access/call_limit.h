@@ -40,7 +40,7 @@ class CallLimit {
 
   explicit CallLimit(size_t max_calls) : max_calls_(max_calls) {}
 
-  // ResourceExhausted (TOO_MANY_CALLS) where the client has as many as it may.
+  // ResourceExhausted (TOO_MANY_CALLS) if the client has as many calls as it may have.
   absl::StatusOr<Call> Admit(const Principal& client);
 
   // Calls that are open now, of all clients.
@@ -54,7 +54,7 @@ class CallLimit {
   const size_t max_calls_;
   mutable absl::Mutex mutex_;
   size_t open_ ABSL_GUARDED_BY(mutex_) = 0;
-  // By key. Clients without calls are left out.
+  // By key; clients without calls have no entry.
   absl::flat_hash_map<std::string, size_t> by_client_ ABSL_GUARDED_BY(mutex_);
 };
 

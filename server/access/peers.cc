@@ -13,10 +13,10 @@
 namespace hookwire::server {
 namespace {
 
-// A port is used by another process no sooner than this after the last one, in practice; asking the
-// kernel again takes some 20 microseconds.
+// How long a port is taken to belong to the same process without asking the kernel again, which
+// takes some 20 microseconds. In practice another process gets the port later than that.
 constexpr absl::Duration kTrusted = absl::Seconds(1);
-// Connections that are remembered; when there are more, the old ones are forgotten.
+// The most connections that are remembered.
 constexpr size_t kMaxKnown = 4096;
 constexpr size_t kMaxRecent = 16;
 
@@ -59,8 +59,8 @@ void Peers::ListenAt(const Endpoint& server) {
 
 void Peers::Accepted(int fd, pid_t process, uid_t user) {
   absl::MutexLock lock(&mutex_);
-  // gRPC has closed what had this number before, so that there are never more than open
-  // descriptors.
+  // Replaces the entry of a closed connection that had this descriptor, so that there are never
+  // more entries than open descriptors.
   by_fd_[fd] = process > 0 ? KeyOfProcess(process) : absl::StrCat("user:", user, "@unix");
 }
 

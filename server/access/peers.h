@@ -1,4 +1,4 @@
-// From connections to principals.
+// Finds the principal of a connection.
 #ifndef HOOKWIRE_SERVER_ACCESS_PEERS_H_
 #define HOOKWIRE_SERVER_ACCESS_PEERS_H_
 
@@ -21,9 +21,9 @@
 
 namespace hookwire::server {
 
-// The endpoint that gRPC's name of a peer speaks of: "ipv4:127.0.0.1:40312",
+// The endpoint in gRPC's name of a peer: "ipv4:127.0.0.1:40312",
 // "ipv6:%5B::1%5D:40312". An IPv4 address that is written as IPv6 ("::ffff:10.0.0.3") becomes IPv4.
-// Nothing where it is no such name.
+// Nothing if it is not such a name.
 std::optional<Endpoint> ParsePeer(std::string_view peer);
 
 // 127.0.0.0/8 or ::1.
@@ -32,8 +32,7 @@ bool IsLoopback(std::string_view address);
 // Thread-safe.
 class Peers {
  public:
-  // What is asked of the operating system (socket_owner.h). A test may put something else in its
-  // place.
+  // The calls to the operating system (socket_owner.h), which a test may replace.
   struct System {
     std::function<std::optional<SocketIdentity>(const Endpoint& from, const Endpoint& to)> socket;
     std::function<std::optional<pid_t>(const SocketIdentity&, const std::vector<pid_t>& first)>
@@ -49,20 +48,20 @@ class Peers {
   // before the first call comes.
   void ListenAt(const Endpoint& server);
 
-  // Who is at the other end of descriptor `fd`, a Unix socket that is about to be given to gRPC,
-  // which will call its peer "fd:<fd>". Process 0 is one of a namespace that cannot be seen from
-  // here.
+  // Says who is at the other end of descriptor `fd`, a Unix socket that is about to be given to
+  // gRPC, which will name its peer "fd:<fd>". Process 0 means that it is in a namespace that this
+  // process cannot see.
   void Accepted(int fd, pid_t process, uid_t user);
 
-  // Whose call it is. `peer` is what gRPC calls the connection (ServerContext::peer).
+  // The client of a call. `peer` is gRPC's name of its connection (ServerContext::peer).
   virtual Principal Of(const std::string& peer);
 
  private:
   struct Known {
-    // Nothing where the kernel did not say.
+    // Absent if the kernel did not say.
     std::optional<SocketIdentity> socket;
     std::string key;
-    // Until when the connection is taken to be the same one without asking again.
+    // Until then the connection is taken to be the same one without asking again.
     absl::Time until;
   };
 
@@ -75,7 +74,7 @@ class Peers {
   Endpoint server_ ABSL_GUARDED_BY(mutex_);
   absl::flat_hash_map<int, std::string> by_fd_ ABSL_GUARDED_BY(mutex_);
   absl::flat_hash_map<std::string, Known> by_peer_ ABSL_GUARDED_BY(mutex_);
-  // Processes that have been found lately, the last one first.
+  // Processes that were found recently, the last one first.
   std::vector<pid_t> recent_ ABSL_GUARDED_BY(mutex_);
 };
 

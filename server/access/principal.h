@@ -1,4 +1,4 @@
-// Who makes a call.
+// The client that makes a call.
 #ifndef HOOKWIRE_SERVER_ACCESS_PRINCIPAL_H_
 #define HOOKWIRE_SERVER_ACCESS_PRINCIPAL_H_
 
@@ -8,7 +8,7 @@ namespace hookwire::server {
 
 // One client, however many connections it has.
 struct Principal {
-  // Equal for two calls exactly where they are of the same client: "process:4711",
+  // Equal for two calls exactly if they are of the same client: "process:4711",
   // "user:1000@127.0.0.1", "address:10.0.0.3".
   std::string key;
   // For the log: the key, and the connection: "process:4711 ipv4:127.0.0.1:40312".

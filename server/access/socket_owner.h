@@ -1,5 +1,5 @@
-// Which process has the other end of a TCP connection that comes from this machine, as Linux tells
-// it. All of this room's contact with the operating system is here.
+// Asks Linux which process has the other end of a TCP connection from this machine. All calls of
+// this room to the operating system are here.
 #ifndef HOOKWIRE_SERVER_ACCESS_SOCKET_OWNER_H_
 #define HOOKWIRE_SERVER_ACCESS_SOCKET_OWNER_H_
 
@@ -21,7 +21,7 @@ struct Endpoint {
 
 struct SocketIdentity {
   uid_t user = 0;
-  // Of the socket; no two sockets that are open have the same.
+  // The socket's inode number; no two open sockets have the same.
   uint64_t inode = 0;
 };
 
@@ -29,8 +29,8 @@ struct SocketIdentity {
 // (sock_diag, man 7 sock_diag). Nothing where there is none, or the kernel does not say.
 std::optional<SocketIdentity> FindSocket(const Endpoint& from, const Endpoint& to);
 
-// The process that has the socket open. Those in `first` are looked at before all others. Nothing
-// where none of the processes that this one may look into has it.
+// A process that has the socket open; those in `first` are tried before all others. Nothing if no
+// process that this one may inspect has it.
 std::optional<pid_t> FindProcess(const SocketIdentity& socket, const std::vector<pid_t>& first);
 
 }  // namespace hookwire::server

@@ -27,7 +27,7 @@ std::string ReasonPayload() { return std::string(model::kErrorReasonPayload); }
 
 absl::StatusCode CodeOf(v1::ErrorReason reason) {
   switch (reason) {
-    // There is no such thing here.
+    // This model or checkpoint does not have it.
     case v1::ERROR_REASON_HOOK_NOT_FOUND:
     case v1::ERROR_REASON_HOOK_ABSENT:
     case v1::ERROR_REASON_GLOB_NO_MATCH:
@@ -35,7 +35,7 @@ absl::StatusCode CodeOf(v1::ErrorReason reason) {
     case v1::ERROR_REASON_WEIGHT_NOT_FOUND:
     case v1::ERROR_REASON_WEIGHT_ABSENT:
       return absl::StatusCode::kNotFound;
-    // An index or a number that lies outside what the model or the run has.
+    // An index or a number outside the range of the model or the run.
     case v1::ERROR_REASON_SEQUENCE_TOO_LONG:
     case v1::ERROR_REASON_TOKEN_OUT_OF_RANGE:
     case v1::ERROR_REASON_SEQUENCE_OUT_OF_RANGE:
@@ -48,12 +48,12 @@ absl::StatusCode CodeOf(v1::ErrorReason reason) {
     // Well formed, but not possible at this place of this pass.
     case v1::ERROR_REASON_HOOK_READ_ONLY:
     case v1::ERROR_REASON_NEVER_FIRES:
-    // Nothing that the client does helps, nor waiting.
+    // Neither another request nor waiting helps.
     case v1::ERROR_REASON_WEIGHTS_CHANGED:
-    // Nothing but to connect again.
+    // The client has to connect again.
     case v1::ERROR_REASON_LOAD_CHANGED:
       return absl::StatusCode::kFailedPrecondition;
-    // Wrong whatever the model is.
+    // Wrong on every model.
     case v1::ERROR_REASON_NO_SEQUENCES:
     case v1::ERROR_REASON_SEQUENCE_EMPTY:
     case v1::ERROR_REASON_NO_HEADS:
@@ -67,7 +67,7 @@ absl::StatusCode CodeOf(v1::ErrorReason reason) {
     case v1::ERROR_REASON_BAD_FIELD:
     case v1::ERROR_REASON_MALFORMED_REQUEST:
       return absl::StatusCode::kInvalidArgument;
-    // More than this server gives.
+    // More than this server allows.
     case v1::ERROR_REASON_RESULT_TOO_LARGE:
     case v1::ERROR_REASON_TOO_MANY_TOKENS:
     case v1::ERROR_REASON_TOO_MANY_TENSORS:

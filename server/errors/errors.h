@@ -1,5 +1,4 @@
-// Errors as values that say what went wrong, on which hook, in which field, and what would have
-// been right.
+// Errors as values: the cause, the hook point, the field to blame, and what would have been right.
 //
 // Made anywhere in the server, carried as absl::Status with payloads, and turned into a gRPC status
 // with google.rpc details at one place (rpc/status.h). Depends on proto/ and on the names of the
@@ -19,14 +18,14 @@
 namespace hookwire::server {
 
 // A status and its details travel in HTTP/2 headers, so what an error echoes from a request is kept
-// short. Longer texts are cut between two characters and end in "…".
+// short. Longer texts are cut between two characters and end with "…".
 inline constexpr size_t kMaxErrorMessage = 1536;
 inline constexpr size_t kMaxErrorMetadata = 512;
 
 struct ErrorDetails {
   v1::ErrorReason reason = v1::ERROR_REASON_INTERNAL;
-  // Path of the request field to blame, for example "spec.captures[2].positions"; empty where there
-  // is none.
+  // Path of the request field to blame, for example "spec.captures[2].positions"; empty if there is
+  // none.
   std::string field;
   // For ErrorInfo.metadata: "hook", "suggestion", "bytes", "limit", …
   std::vector<std::pair<std::string, std::string>> metadata;
@@ -35,7 +34,7 @@ struct ErrorDetails {
   bool retry = false;
 };
 
-// The gRPC code that goes with a reason: the one table of them (errors.cc).
+// The gRPC code of a reason (the table is in errors.cc).
 absl::StatusCode CodeOf(v1::ErrorReason reason);
 
 // The reason without its prefix, as google.rpc.ErrorInfo carries it: "HOOK_NOT_FOUND".
@@ -48,16 +47,16 @@ absl::Status MakeError(absl::StatusCode code, std::string_view message,
 // With the code of the details' reason.
 absl::Status MakeError(std::string_view message, const ErrorDetails& details);
 
-// What MakeError put in, or what a model::Catalogue error carries (its payloads "hookwire/reason",
-// "hookwire/meta/…"), with the metadata sorted by key. Statuses that were made elsewhere give
-// ERROR_REASON_INTERNAL and no metadata.
+// The details that MakeError put into the status, or those of a model::Catalogue error (its
+// payloads "hookwire/reason", "hookwire/meta/…"), with the metadata sorted by key. Other statuses
+// have ERROR_REASON_INTERNAL and no metadata.
 ErrorDetails DetailsOf(const absl::Status& status);
 
 // What model::Guarded made of an exception, with a sentence for the client: OUT_OF_MEMORY where
 // memory ran out, INTERNAL otherwise. OK, and statuses that have a reason, stay as they are.
 absl::Status ExplainFailure(const absl::Status& status);
 
-// Whether the status says itself why it failed (MakeError or a model::Catalogue made it).
+// Whether the status has a reason (MakeError or a model::Catalogue made it).
 bool HasReason(const absl::Status& status);
 
 // The same error, blamed on `field`. An OK status stays as it is.
@@ -67,7 +66,7 @@ absl::Status WithField(absl::Status status, std::string_view field);
 // off.
 std::string Shorten(std::string_view text, size_t limit);
 
-// A name out of a request, in single quotes and short enough for a sentence.
+// A name from a request, in single quotes, and shortened for a message.
 std::string Quote(std::string_view name);
 
 }  // namespace hookwire::server

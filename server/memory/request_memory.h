@@ -1,8 +1,8 @@
-// How many bytes requests may hold, before they run and while they do, all of them together and for
-// each client: their messages, values that are uploaded, plans, and what is kept for each tensor
-// that is to be sent. The payload of results is counted elsewhere (stream/byte_budget.h).
+// Limits the bytes that requests hold before and while they run, all of them together and for each
+// client: their messages, uploaded values, plans, and what the server keeps for each tensor that it
+// will send. The payload of results is counted in stream/byte_budget.h.
 //
-// Nothing waits for room here: a request that does not fit is refused. How much a client may have
+// A request that does not fit is refused; it does not wait. How much a client may have
 // depends on what the others leave (the dynamic thresholds of Choudhury and Hahne, IEEE/ACM
 // Transactions on Networking 1998): a charge must leave as much free as its client then holds, so
 // that a client which comes last finds room. So one client alone may hold half of the limit.
@@ -24,7 +24,8 @@ namespace hookwire::server {
 // Thread-safe.
 class RequestMemory : public std::enable_shared_from_this<RequestMemory> {
  public:
-  // What one request holds; given back on destruction. Keeps the account alive. Thread-compatible.
+  // The bytes of one request, released on destruction. Keeps the RequestMemory alive.
+  // Thread-compatible.
   class Lease {
    public:
     Lease(std::shared_ptr<RequestMemory> memory, std::string client)
@@ -33,8 +34,8 @@ class RequestMemory : public std::enable_shared_from_this<RequestMemory> {
     Lease(const Lease&) = delete;
     Lease& operator=(const Lease&) = delete;
 
-    // From now on the request holds `bytes`. Less always succeeds. ResourceExhausted
-    // (REQUEST_MEMORY_FULL) where more does not fit, and then what it holds stays as it was.
+    // From now on the request holds `bytes`. Holding less always succeeds. ResourceExhausted
+    // (REQUEST_MEMORY_FULL) if more does not fit; the request then holds as much as before.
     absl::Status Resize(uint64_t bytes);
     absl::Status Grow(uint64_t more) { return Resize(bytes_ + more); }
     uint64_t bytes() const { return bytes_; }
@@ -66,7 +67,7 @@ class RequestMemory : public std::enable_shared_from_this<RequestMemory> {
   const uint64_t limit_;
   mutable absl::Mutex mutex_;
   uint64_t held_ ABSL_GUARDED_BY(mutex_) = 0;
-  // Clients that hold nothing are left out.
+  // By client; clients that hold nothing have no entry.
   absl::flat_hash_map<std::string, uint64_t> by_client_ ABSL_GUARDED_BY(mutex_);
 };
 

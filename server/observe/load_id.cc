@@ -14,7 +14,7 @@ namespace {
 
 constexpr size_t kHexDigits = 32;
 
-// Each text with its length before it, so that no two lists of texts look alike.
+// Adds a text with its length before it, so that different lists of texts give different bytes.
 void AddText(Sha256& hash, std::string_view text) {
   hash.Add(absl::StrCat(text.size(), ":"));
   hash.Add(text);

@@ -13,7 +13,7 @@
 
 namespace hookwire::server {
 
-// What a load id is made of.
+// What a load id is computed from.
 struct LoadIngredients {
   // The checkpoint directory's name, which clients are shown.
   std::string name;

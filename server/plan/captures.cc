@@ -1,4 +1,4 @@
-// What a request reads: names, selections and dtypes to tensors.
+// Plans the captures: from names, selections and dtypes to tensors.
 #include <ATen/ops/equal.h>
 
 #include <algorithm>
@@ -21,9 +21,11 @@
 namespace hookwire::server {
 namespace {
 
-// The list with every wrong name put right is only made for lists that a person would read.
+// The longest list of names for which an error has the corrected list: one that a person would
+// read.
 constexpr int kMaxCorrectedNames = 32;
-// With how many captures of the same hash a new one is compared; past that, it is sent on its own.
+// The most captures of the same hash that a new one is compared with; beyond that, it gets tensors
+// of its own.
 constexpr size_t kMaxCompared = 64;
 
 bool SamePick(const AxisPick& a, const AxisPick& b) {
@@ -41,7 +43,7 @@ bool SameTensors(const std::vector<TensorPlan>& a, const std::vector<TensorPlan>
                     });
 }
 
-// Equal for captures that are the same; lists of indices count only by their length.
+// A hash that is equal for equal captures; of a list of indices it uses only the length.
 size_t HashOf(const CapturePlan& capture) {
   size_t hash = absl::HashOf(capture.hook, capture.before_interventions,
                              static_cast<int>(capture.dtype), capture.tensors.size());
@@ -59,7 +61,7 @@ bool Same(const CapturePlan& a, const CapturePlan& b) {
          a.dtype == b.dtype && SameTensors(a.tensors, b.tensors);
 }
 
-// Whether a name that matches nothing here is one of other layers or other Gemma 4 models.
+// Whether a name that matches nothing is a hook point of other layers or other Gemma 4 models.
 bool ExistsElsewhere(const absl::Status& error) {
   const ErrorDetails details = DetailsOf(error);
   if (details.reason != v1::ERROR_REASON_GLOB_NO_MATCH)
@@ -115,14 +117,14 @@ class CapturePlanner {
 
     const bool is_glob = model::Catalogue::IsGlob(capture.hook());
     HookSlicer slicer(capture, path);
-    // A hook point's names follow one another, so that the last plan is usually the right one.
+    // The names of one hook point are adjacent, so the last plan is usually the right one.
     model::HookId last_hook = model::kNoHook;
     size_t last_plan = 0;
     bool fired = false;
     for (const model::NameMatch& match : *matches) {
       const model::HookPoint& point = planning_.catalogue().point(match.id);
       if (match.id != last_hook) {
-        // A glob means the hook points of its pattern that this pass has; a name means that one.
+        // A glob leaves out hook points that the pass does not reach; for a name that is an error.
         if (!FiresBefore(point, planning_.stop)) {
           if (is_glob) continue;
           return BehindStop(point, *planning_.stop, hook);
@@ -165,7 +167,7 @@ class CapturePlanner {
     return plan;
   }
 
-  // The number of the plan that sends the same: an earlier one, or this.
+  // The number of the plan that sends the same tensors: an earlier one, or this one.
   size_t Merge(CapturePlan plan) {
     std::vector<size_t>& alike = by_hash_[HashOf(plan)];
     const size_t compared = std::min(alike.size(), kMaxCompared);
@@ -177,7 +179,7 @@ class CapturePlanner {
     return plans_.size() - 1;
   }
 
-  // Bounds the work of planning itself; the result's own limit comes later and is exact.
+  // Limits the work of planning; the exact limit on the result is checked later.
   absl::Status CountTensors(size_t more, const FieldPath& path) {
     asked_ += more;
     const uint64_t limit = 4 * planning_.limits.max_tensors;
@@ -190,8 +192,8 @@ class CapturePlanner {
         {{"tensors", absl::StrCat(asked_)}, {"limit", absl::StrCat(planning_.limits.max_tensors)}});
   }
 
-  // Adds "corrected", the whole list of names with the wrong ones put right, where all of them can
-  // be.
+  // Adds "corrected" to the error: the whole list of names with the wrong ones corrected, if all of
+  // them can be.
   absl::Status WithCorrectedList(const absl::Status& error) const {
     const v1::RunSpec& spec = planning_.spec;
     if (spec.captures_size() < 2 || spec.captures_size() > kMaxCorrectedNames) return error;

@@ -1,5 +1,5 @@
-// What a request changes: names, selections and values to operations that can be applied without
-// another look.
+// Plans the interventions: from names, selections and values to operations that can be applied
+// without further checks.
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
@@ -43,7 +43,7 @@ OpKind KindOf(const v1::Intervention& intervention) {
   return OpKind::kZero;
 }
 
-// The field of Intervention that asks for it.
+// The field of Intervention for this op.
 const char* FieldOf(OpKind kind) {
   switch (kind) {
     case OpKind::kSet:
@@ -62,7 +62,7 @@ const char* FieldOf(OpKind kind) {
   return "zero";
 }
 
-// The last place whose change can still be seen: what is read last.
+// Finds changes that nothing in the run could show, because nothing is read after them.
 class LastWanted {
  public:
   explicit LastWanted(const Planning& planning) : planning_(planning) {
@@ -75,7 +75,7 @@ class LastWanted {
       }
     }
     if (!plan.captures.empty() && plan.captures.back().hook >= hook_) {
-      // Captures of one hook point are sorted: those of its value before any change come first.
+      // Captures of one hook point are sorted: those before the interventions come first.
       const bool after = !plan.captures.back().before_interventions;
       captured_after_ = after;
       if (plan.captures.back().hook > hook_) last_callback_ = kNone;
@@ -87,7 +87,7 @@ class LastWanted {
     }
   }
 
-  // Whether the change by plan.ops[index] shows.
+  // Whether something is read after plan.ops[index].
   bool Shows(size_t index) const {
     const OpPlan& op = planning_.plan.ops[index];
     const model::HookPoint& point = planning_.catalogue().point(op.hook);
@@ -167,7 +167,7 @@ class InterventionPlanner {
     HookSlicer slicer(intervention, path);
     model::HookId last_hook = model::kNoHook;
     for (const model::NameMatch& match : **matches) {
-      // A hook point's names follow one another; it is changed once.
+      // The names of one hook point are adjacent, and it is changed once.
       if (match.id == last_hook) continue;
       last_hook = match.id;
       HOOKWIRE_RETURN_IF_ERROR(planning_.keep_going());
@@ -213,7 +213,7 @@ class InterventionPlanner {
     }
   }
 
-  // Whether a change there is possible, and can be seen.
+  // Whether the hook point can be changed, and the change can show.
   absl::Status CheckPoint(const v1::Intervention& intervention, const model::HookPoint& point,
                           const FieldPath& path) const {
     if (!point.writable && !intervention.callback().read_only()) {
@@ -248,8 +248,8 @@ class InterventionPlanner {
     }
   }
 
-  // A sequence that is copied onto itself does not change: it is left out where all sequences are
-  // meant, and an error where it is named.
+  // A copy of a sequence onto itself changes nothing: it is left out if all sequences are meant,
+  // and is an error if the sequence is named.
   absl::Status RemoveSource(const v1::Intervention& intervention, const FieldPath& path,
                             std::vector<int>& targets) const {
     const FieldPath copy(path, "copy");
@@ -294,7 +294,7 @@ class InterventionPlanner {
     return absl::OkStatus();
   }
 
-  // Bounds the work that one request can ask for.
+  // Limits the work of one request.
   absl::Status CountTargets(size_t more, const FieldPath& path) {
     changed_ += more;
     const uint64_t limit = 4 * planning_.limits.max_tensors;

@@ -5,9 +5,9 @@
 namespace hookwire::server {
 namespace {
 
-// Longer than any name, and short enough to be compared with all of them.
+// The longest filter that is compared with the catalogue. No name is longer.
 constexpr size_t kMaxName = 256;
-// What is remembered of one request, some 24 MiB: real requests have far fewer names.
+// The most names that are remembered for one request (some 24 MiB); real requests have far fewer.
 constexpr size_t kMaxKept = size_t{1} << 20;
 
 NameMatcher::Matches MatchNames(const model::Catalogue& catalogue, const std::string& filter) {

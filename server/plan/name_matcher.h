@@ -1,4 +1,4 @@
-// What the filters of one request name.
+// Finds the hook points that the filters of one request mean.
 #ifndef HOOKWIRE_SERVER_PLAN_NAME_MATCHER_H_
 #define HOOKWIRE_SERVER_PLAN_NAME_MATCHER_H_
 
@@ -15,8 +15,8 @@
 
 namespace hookwire::server {
 
-// Thread-compatible. Compares each distinct filter with the catalogue once, however many captures
-// and interventions have it.
+// Compares each distinct filter with the catalogue once, however many captures and interventions
+// use it. Thread-compatible.
 class NameMatcher {
  public:
   // As Catalogue::Match; NotFound (HOOK_NOT_FOUND) also for a filter that is longer than any name.

@@ -1,4 +1,4 @@
-// Whether the pass comes to a hook point, and the error where it does not.
+// Whether the pass reaches a hook point, and the error if it does not.
 #include <string>
 
 #include "absl/strings/str_cat.h"

@@ -58,7 +58,7 @@ absl::StatusOr<std::shared_ptr<const RunPlan>> Planner::Plan(const v1::RunSpec& 
 }
 
 absl::Status Planner::CheckDescription(const RunPlan& plan, const v1::RunSpec& spec) const {
-  // Fewer tensors fit whatever their names are.
+  // A description of fewer tensors always fits, whatever their names are.
   constexpr uint32_t kFew = 2048;
   if (plan.n_tensors + plan.ops.size() <= kFew) return absl::OkStatus();
   const uint64_t limit = std::max(RunPlan().max_message_bytes, spec.max_message_bytes());

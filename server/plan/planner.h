@@ -1,4 +1,4 @@
-// request -> plan. Every input error is found here, before any compute.
+// Turns a request into a plan. Every error of the input is found here, before anything is computed.
 //
 // In: a RunSpec as it came from the wire. Out: a RunPlan, or an error with the cause, the nearest
 // right value and the field. Immutable; any thread. Depends on model/ (the catalogue) and errors/.
@@ -23,13 +23,12 @@ struct Limits {
   uint64_t max_result_bytes = uint64_t{8} << 30;
   uint64_t max_tokens = 65'536;
   uint64_t max_tensors = 65'536;
-  // The most captures of one run, and the most interventions. Real requests stay far below: a
-  // client sends one capture for each selection and name, and one intervention for each row of a
-  // sweep.
+  // The most captures of one run, and the most interventions. Real requests have far fewer: one
+  // capture for each name and selection, and one intervention for each row of a sweep.
   int max_entries = 16'384;
-  // The most that one pass works with, in bytes; 0 means no limit.
+  // The most memory that one pass may need (activation_memory.h), in bytes; 0 means no limit.
   uint64_t max_activation_bytes = 0;
-  // How runs are executed: passes of at most so many tokens, in these numerics.
+  // How runs are executed: in passes of at most so many tokens, in these numerics.
   int64_t max_batch_tokens = 8192;
   model::Numerics numerics = model::Numerics::kFast;
 };
@@ -40,27 +39,28 @@ class Planner {
   Planner(const model::TextModel& model, const Limits& limits) : model_(model), limits_(limits) {}
   virtual ~Planner() = default;
 
-  // Whether the client can be asked while the pass runs. Callbacks are errors where it cannot.
+  // Whether the client can answer while the pass runs (Interact). If not, callbacks are errors.
   enum class Client { kListens, kAnswers };
 
-  // Asked between the steps of planning, each of which takes some milliseconds at most: an error
-  // ends planning, and is returned.
+  // Called between the steps of planning, each of which takes a few milliseconds at most: an error
+  // ends planning, which returns it.
   using KeepGoing = absl::FunctionRef<absl::Status()>;
 
   absl::StatusOr<std::shared_ptr<const RunPlan>> Plan(const v1::RunSpec& spec,
                                                       Client client = Client::kListens) const {
     return Plan(spec, client, [] { return absl::OkStatus(); });
   }
-  // Virtual so that a test can put something else in its place.
+  // Virtual, so that a test can replace it.
   virtual absl::StatusOr<std::shared_ptr<const RunPlan>> Plan(const v1::RunSpec& spec,
                                                               Client client,
                                                               KeepGoing keep_going) const;
 
-  // What the client is told.
+  // The plan as the client is told it.
   v1::Plan Describe(const RunPlan& plan) const;
 
  private:
-  // ResourceExhausted (TOO_MANY_TENSORS): the client could not take the description.
+  // ResourceExhausted (TOO_MANY_TENSORS) if the description is larger than the client's largest
+  // message.
   absl::Status CheckDescription(const RunPlan& plan, const v1::RunSpec& spec) const;
 
   const model::TextModel& model_;

@@ -19,14 +19,14 @@
 
 namespace hookwire::server {
 
-// A request on its way to a plan.
+// A request while it is being planned.
 struct Planning {
   const model::TextModel& model;
   const Limits& limits;
   const v1::RunSpec& spec;
   RunPlan& plan;
   Planner::Client client;
-  // Asked for each filter, and for each hook point that a filter names.
+  // Called for each filter, and for each hook point that a filter matches.
   Planner::KeepGoing keep_going;
   NameMatcher& names;
 
@@ -36,45 +36,43 @@ struct Planning {
   int64_t length(int sequence) const {
     return static_cast<int64_t>(plan.sequences[static_cast<size_t>(sequence)].size());
   }
-  // The layer before which the pass ends; absent where the request does not say.
+  // The layer before which the pass ends; absent if the request does not say.
   std::optional<int> stop;
 };
 
-// Token ids, lengths and their number: fills plan.sequences and total_tokens.
+// Token ids, lengths and the number of sequences: fills plan.sequences and total_tokens.
 absl::Status PlanSequences(Planning& planning);
 
 // Whether the request's stop_at_layer exists: sets planning.stop.
 absl::Status PlanStop(Planning& planning);
 
-// Names, selections and dtypes of what is read: fills plan.captures (tensors not yet numbered) and
-// skipped.
+// Captures: fills plan.captures (tensors not yet numbered) and skipped.
 absl::Status PlanCaptures(Planning& planning);
 
 // Logits, log-probabilities, residual: fills plan.outputs (tensors not yet numbered).
 absl::Status PlanOutputs(Planning& planning);
 
-// Names, selections and values of what is changed: fills plan.ops (tensors of callbacks not yet
-// numbered).
+// Interventions: fills plan.ops (tensors of callbacks not yet numbered).
 absl::Status PlanInterventions(Planning& planning);
 
 // How far the pass runs: sets n_layers_run and finish.
 void PlanReach(Planning& planning);
 
-// FailedPrecondition (NEVER_FIRES): a change that nothing in this run could show.
+// FailedPrecondition (NEVER_FIRES) for an intervention that nothing in this run could show.
 absl::Status CheckInterventionsShow(const Planning& planning);
 
-// Numbers the tensors, adds up their bytes and holds them against the limits.
+// Numbers the tensors, adds up their bytes and checks the limits.
 absl::Status PlanSize(Planning& planning);
 
-// Adds up what the run's passes work with and holds it against the limit: sets activation_bytes.
+// Computes the memory that the run's passes need and checks the limit: sets activation_bytes.
 absl::Status PlanMemory(Planning& planning);
 
 // Names (names.cc).
 
-// Whether the pass comes to `point` if it ends before layer `stop`.
+// Whether the pass reaches `point` if it ends before layer `stop`.
 bool FiresBefore(const model::HookPoint& point, std::optional<int> stop);
 
-// FailedPrecondition (NEVER_FIRES): the pass ends before layer `stop`, and `point` lies behind it.
+// FailedPrecondition (NEVER_FIRES): the pass ends before layer `stop`, before it reaches `point`.
 absl::Status BehindStop(const model::HookPoint& point, int stop, const FieldPath& path);
 
 }  // namespace hookwire::server

@@ -10,7 +10,7 @@ namespace hookwire::server {
 namespace {
 
 constexpr uint64_t kMost = std::numeric_limits<uint64_t>::max() / 4;
-// Of a run whatever it asks for: the plan itself, its stream and its place in the queue.
+// The fixed part of any run: the plan, its stream and its entry in the queue.
 constexpr uint64_t kRunBytes = 4096;
 constexpr uint64_t kTensorBytes = 1024;
 // A slice that an intervention changes or copies from: one pick of 48 bytes for each of 2 to 3
@@ -92,7 +92,7 @@ uint64_t PlanningWork(const v1::RunSpec& spec, const model::Catalogue& catalogue
   for (const v1::Intervention& intervention : spec.interventions()) {
     work = Add(work, Work(intervention, n_sequences, n_names));
     if (const v1::Value* const value = ValueOf(intervention)) {
-      // Copied and looked through for NaN.
+      // The value is copied and searched for NaN.
       work = Add(work, value->tensor().data().size() / 64);
     }
   }
@@ -108,7 +108,8 @@ uint64_t ValueBytes(const v1::RunSpec& spec, at::ScalarType compute) {
   for (const v1::Intervention& intervention : spec.interventions()) {
     const v1::Value* const value = ValueOf(intervention);
     if (value == nullptr) continue;
-    // The data that came bound the shape; where they contradict it, planning ends without a copy.
+    // The size of the data limits the copy: if shape and data do not agree, planning fails before
+    // it.
     if (value->has_tensor()) {
       const uint64_t sent = value->tensor().data().size();
       const at::ScalarType dtype = FromWire(value->tensor().dtype());
@@ -138,7 +139,7 @@ uint64_t HeldBytes(const RunPlan& plan) {
     add_indices(output.tensors);
     for (const auto& positions : output.positions) bytes += 2 * positions.size() * sizeof(int64_t);
   }
-  // A pass waits for the answers of one callback at a time.
+  // A pass waits for the answers to one callback at a time.
   uint64_t answers = 0;
   for (const OpPlan& op : plan.ops) {
     bytes += kTensorBytes + (op.targets.size() + op.sources.size()) * kSliceBytes;

@@ -73,7 +73,7 @@ absl::StatusOr<at::Tensor> ParseTensor(const v1::TensorValue& value, const Field
                       absl::StrCat(expected, " bytes"),
                       absl::StrCat(value.data().size(), " bytes"));
   }
-  // Nothing writes to it: For copies. So a value exists twice at most, and not three times.
+  // Not a copy, since nothing writes to it: For copies. So a value exists at most twice.
   return at::from_blob(const_cast<char*>(value.data().data()), shape, dtype);
 }
 
@@ -81,7 +81,7 @@ bool TakesNegativeInfinity(const model::HookPoint& point) {
   return point.site == model::Site::kAttnScores;
 }
 
-// A number as it is in `dtype`.
+// The number rounded to `dtype`.
 double RoundTo(double number, at::ScalarType dtype) {
   switch (dtype) {
     case at::kFloat:
@@ -135,7 +135,7 @@ int64_t Product(const std::vector<int64_t>& shape) {
   return product;
 }
 
-// What probably was meant; empty where nothing suggests itself.
+// A suggestion of what was probably meant; empty if there is none.
 std::string Hint(const std::vector<int64_t>& got, const std::vector<int64_t>& expected,
                  const std::vector<int64_t>& whole) {
   if (got.size() > 1 && got[0] == 1 &&
@@ -194,7 +194,7 @@ absl::StatusOr<at::Tensor> OpValue::For(const model::HookPoint& point, at::Scala
   const at::Tensor converted = tensor_.to(dtype, /*non_blocking=*/false, /*copy=*/true);
   if (!allow_non_finite_) {
     at::Tensor good = at::isfinite(converted);
-    // A finite number that becomes −inf is no −inf that was meant.
+    // A finite number that becomes −inf in `dtype` was not meant as −inf.
     if (negative_infinity) good = good.logical_or(at::isneginf(tensor_));
     if (!good.all().item<bool>()) {
       const int64_t first = at::nonzero(good.logical_not().reshape({-1}))[0].item<int64_t>();

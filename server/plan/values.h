@@ -1,4 +1,4 @@
-// Values of interventions: from the wire to numbers and tensors that are safe to use.
+// Turns values of interventions into checked numbers and tensors.
 #ifndef HOOKWIRE_SERVER_PLAN_VALUES_H_
 #define HOOKWIRE_SERVER_PLAN_VALUES_H_
 
@@ -21,8 +21,8 @@ namespace hookwire::server {
 
 class OpValue {
  public:
-  // InvalidArgument: VALUE_DTYPE where the dtype is no floating-point one, VALUE_SHAPE where the
-  // bytes are not the shape's. Both `value` and `path`, which is the Value's, must outlive this.
+  // InvalidArgument: VALUE_DTYPE if the dtype is not a floating-point one, VALUE_SHAPE if the
+  // number of bytes does not fit the shape. `value`, and `path`, its path, must outlive this.
   static absl::StatusOr<OpValue> Parse(const v1::Value& value, bool allow_non_finite,
                                        const FieldPath& path);
 
@@ -45,7 +45,7 @@ class OpValue {
   std::optional<double> scalar_;
   // Over the bytes of the request; undefined for a scalar.
   at::Tensor tensor_;
-  // What For has made, by dtype and by whether −inf was allowed.
+  // Results of For, by dtype and by whether −inf was allowed.
   struct Converted {
     at::ScalarType dtype;
     bool negative_infinity;

@@ -1,4 +1,4 @@
-// What the services hand requests over to.
+// The parts of the server that the services use.
 #ifndef HOOKWIRE_SERVER_RPC_BACKEND_H_
 #define HOOKWIRE_SERVER_RPC_BACKEND_H_
 
@@ -28,7 +28,7 @@
 
 namespace hookwire::server {
 
-// Immutable but for what the parts do themselves; the parts must outlive every call.
+// Immutable; the parts are thread-safe, and must outlive every call.
 struct Backend {
   const model::Catalogue& catalogue;
   const Planner& planner;
@@ -44,23 +44,23 @@ struct Backend {
   CallLimit& call_limit;
   const Clock& clock;
   spdlog::logger& logger;
-  // Without the digest.
+  // For GetModel, without the weights digest.
   v1::Model model;
   v1::Server server;
   at::ScalarType compute_dtype = at::kFloat;
   // WeightsDigest::value.
   std::function<std::string()> weights_digest;
-  // Asked before anything that was made of the weights is called good.
+  // Checked before a result that was computed from the weights is confirmed.
   WeightsGuard& weights_guard;
-  // Of the uploaded values of one run together.
+  // The most bytes of uploaded values in one run.
   uint64_t max_upload_bytes;
   // As they were when the server started.
   TokenizerFiles tokenizer;
-  // Null: they are not handed out.
+  // For GetWeight; null if the server does not serve its weights.
   const model::Parameters* parameters = nullptr;
-  // A reader of weights that takes nothing for so long is given up.
+  // GetWeight ends if its reader reads nothing for so long.
   absl::Duration stall_timeout;
-  // Null: all results go in messages.
+  // Null if all results go in messages.
   SharedMemory* shared_memory = nullptr;
 };
 

@@ -1,4 +1,4 @@
-// A call that has been let in.
+// The client of a call that has been admitted.
 #ifndef HOOKWIRE_SERVER_RPC_CALLER_H_
 #define HOOKWIRE_SERVER_RPC_CALLER_H_
 
@@ -7,7 +7,7 @@
 
 namespace hookwire::server {
 
-// Who makes a call, and its place among that client's calls. Lives as long as the call.
+// Who makes a call; the call counts among that client's calls while this exists.
 struct Caller {
   Principal principal;
   CallLimit::Call call;

@@ -1,7 +1,8 @@
-// The edge to gRPC: no exception crosses it.
+// Keeps exceptions from reaching gRPC.
 //
-// gRPC swallows what a callback throws: the call would never end, or end with UNIMPLEMENTED and no
-// message. So every callback that gRPC calls, and every job of the planning threads, runs in here.
+// gRPC swallows an exception of a callback: the call would never end, or would end with
+// UNIMPLEMENTED and no message. So every callback that gRPC calls, and every job of the planning
+// threads, runs in Guarded.
 #ifndef HOOKWIRE_SERVER_RPC_GUARD_H_
 #define HOOKWIRE_SERVER_RPC_GUARD_H_
 
@@ -11,8 +12,8 @@
 
 namespace hookwire::server {
 
-// What `body`, which returns an absl::Status, returns. Where it throws: OUT_OF_MEMORY or INTERNAL,
-// with a sentence.
+// Returns what `body`, which returns an absl::Status, returns; if it throws, OUT_OF_MEMORY or
+// INTERNAL, with a message.
 template <typename F>
 absl::Status Guarded(F&& body) noexcept {
   try {
@@ -23,7 +24,7 @@ absl::Status Guarded(F&& body) noexcept {
     });
     return thrown.ok() ? returned : ExplainFailure(thrown);
   } catch (...) {
-    // There is no memory for a sentence either. A status without one allocates nothing.
+    // There is no memory for a message either. A status without one allocates nothing.
     return absl::Status(absl::StatusCode::kResourceExhausted, "");
   }
 }

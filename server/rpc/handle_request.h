@@ -1,5 +1,5 @@
-// Where a request is decoded and handled: on gRPC's thread where that is certainly little work, on
-// a planning thread otherwise.
+// Chooses the thread on which a request is decoded and handled: gRPC's if that is certainly little
+// work, else a planning thread.
 #ifndef HOOKWIRE_SERVER_RPC_HANDLE_REQUEST_H_
 #define HOOKWIRE_SERVER_RPC_HANDLE_REQUEST_H_
 
@@ -19,14 +19,15 @@
 
 namespace hookwire::server {
 
-// Decoding so many bytes takes less than a millisecond, even where they are all empty messages.
+// Requests of at most so many bytes are decoded on gRPC's thread: that takes less than a
+// millisecond, even if they are all empty messages.
 inline constexpr size_t kMaxInlineBytes = 32u << 10;
-// Some milliseconds at most (plan/request_cost.h).
+// Requests with at most so much work (plan/request_cost.h) are handled there: a few milliseconds.
 inline constexpr uint64_t kMaxInlineWork = 32u << 10;
 
-// Calls `handle` once, now or later, unless this returns an error. It is given a function that
-// decodes the request, or says why it cannot, and is called at most once. `work` says what handling
-// would take, as in plan/request_cost.h. `handle` must not throw.
+// Calls `handle` once, now or later, unless this returns an error. `handle` is given a function
+// that returns the decoded request, or the error of decoding it; it may call that once, and must
+// not throw. `work` returns how much work handling a request is, as in plan/request_cost.h.
 template <typename Request, typename Work, typename Handle>
 absl::Status HandleRequest(PlanningThreads& threads, const std::string& client,
                            const grpc::ByteBuffer& bytes, const Work& work, Handle handle) {

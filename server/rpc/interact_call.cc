@@ -23,7 +23,7 @@ absl::Status Unexpected(const char* message) {
   return MakeError(message, {v1::ERROR_REASON_UNEXPECTED_MESSAGE, "", {}});
 }
 
-// What a client sends is in its messages.
+// Shared memory is only for results: a client's tensors must be in its messages.
 absl::Status CheckPieces(const v1::TensorChunks& pieces, const char* field) {
   for (const v1::TensorChunk& piece : pieces.chunks()) {
     if (piece.shared_bytes() == 0 && piece.shared_offset() == 0) continue;
@@ -55,7 +55,7 @@ InteractCall* InteractCall::Start(const Backend& backend, std::string id,
   } else {
     call->End(status);
   }
-  // gRPC calls nothing before it has been given the reactor, so that the call is still there.
+  // gRPC calls the reactor only after this function has returned it, so the call still exists.
   return call.get();
 }
 
@@ -85,7 +85,7 @@ void InteractCall::OnReadDone(bool ok) {
   const absl::Cleanup hand_over = [this] { HandOver(this); };
   const std::shared_ptr<void> self = self_;
   if (!session_.begun() && !StartHandling(ok)) return;
-  // Whoever handles the first message, maybe later, goes on with the next.
+  // The first message may be handled later on another thread, which then reads the next one.
   const bool is_first = !has_spec_;
   const absl::Status status = Guarded([&] { return Handle(ok); });
   if (!status.ok()) return End(status);
@@ -150,7 +150,7 @@ absl::Status InteractCall::TakeSpec(v1::RunSpec& spec) {
   has_spec_ = true;
   spec_ = std::move(spec);
   HOOKWIRE_ASSIGN_OR_RETURN(uploads_, Uploads::Of(spec_, backend_.max_upload_bytes));
-  // Before any of the uploads may come: what they will be, and the copies that the plan makes.
+  // Before the uploads come: their bytes, and those of the copies that planning makes of values.
   HOOKWIRE_RETURN_IF_ERROR(session_.Hold(spec_.SpaceUsedLong() + uploads_.bytes() +
                                          ValueBytes(spec_, backend_.compute_dtype)));
   return BeginIfComplete();
@@ -170,7 +170,7 @@ absl::Status InteractCall::BeginIfComplete() {
 }
 
 absl::Status InteractCall::TakeEnd() {
-  // A cancelled call ends here too.
+  // A read also fails when the call has been cancelled.
   if (context_.IsCancelled()) return ClientGone();
   if (!has_spec_) return Unexpected("the client sent no spec");
   if (!session_.begun()) return Unexpected("the client sent no more before all uploads had come");
@@ -195,7 +195,7 @@ void InteractCall::LeaveRequests() {
     absl::MutexLock lock(&mutex_);
     phase_ = Phase::kOver;
   }
-  // Not under the mutex: the registry calls Abandon, which takes it, under its own.
+  // Without the mutex: the registry calls Abandon, which takes it, under the registry's own.
   backend_.requests.Remove(this);
 }
 
@@ -223,7 +223,7 @@ void InteractCall::Abandon(const absl::Status& status) {
     }
     phase_ = Phase::kOver;
   }
-  // gRPC ends the read that is outstanding. The registry forgets the call in OnDone.
+  // gRPC ends the read that is outstanding. OnDone removes the call from the registry.
   Refuse(status);
 }
 

@@ -1,5 +1,5 @@
-// One call of Interact: its reactor. A run as in run_call.h, whose client also sends: values that
-// are large, and answers to callbacks.
+// The reactor of one Interact call: a run as in run_call.h, whose client also sends large values
+// and answers to callbacks.
 #ifndef HOOKWIRE_SERVER_RPC_INTERACT_CALL_H_
 #define HOOKWIRE_SERVER_RPC_INTERACT_CALL_H_
 
@@ -23,10 +23,10 @@
 
 namespace hookwire::server {
 
-// Until the run begins, the call is in the backend's registry of requests, which ends it where the
-// client sends nothing, or next to nothing, for too long, and at shutdown. What the client sends is
-// read one message after another; the spec may be decoded and planned on a planning thread, and
-// nothing is read meanwhile.
+// Until the run begins, the call is in the backend's registry of requests, which ends it if the
+// client sends nothing, or too little, for too long, and at shutdown. Messages are read one after
+// another; the spec may be decoded and planned on a planning thread, and no message is read until
+// that is done.
 class InteractCall final
     : public RunReactor<grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>>,
       private WatchedCall {
@@ -39,17 +39,17 @@ class InteractCall final
   InteractCall(const Backend& backend, std::string id, grpc::CallbackServerContext& context,
                Caller caller);
 
-  // Who may touch the request, and end the call.
+  // Which thread may use the request and end the call.
   enum class Phase {
-    // A message is being read, and nobody else works at the call.
+    // gRPC reads a message; no thread works on the call.
     kReading,
-    // A message has come and is being handled.
+    // A thread handles a message.
     kHandling,
-    // The run has begun, or the call has been ended.
+    // The run has begun, or the call has ended.
     kOver,
   };
 
-  // kReading to kHandling; false where the call has been ended.
+  // From kReading to kHandling; false if the call has ended.
   bool StartHandling(bool received);
   // Reads the next message, unless the call has to end.
   void ReadNext();
@@ -60,32 +60,32 @@ class InteractCall final
   absl::Status TakeSpec(v1::RunSpec& spec);
   absl::Status TakeUpload(const v1::TensorChunks& pieces);
   absl::Status BeginIfComplete();
-  // The client sends no more.
+  // The client has half-closed: it sends no more.
   absl::Status TakeEnd();
   void End(const absl::Status& status);
-  // The run has begun, or the call ends: the registry forgets it.
+  // Removes the call from the registry of requests, when its run has begun or it ends.
   void LeaveRequests();
 
   // grpc::ServerBidiReactor
   void OnReadDone(bool ok) override;
   void OnDone() override;
 
-  // WatchedCall, of a request on its way.
+  // WatchedCall, while the request is being sent.
   absl::Time waiting_since() const override;
   absl::Status StallError(absl::Duration timeout) const override;
   void Abandon(const absl::Status& status) override;
 
   mutable absl::Mutex mutex_;
   Phase phase_ ABSL_GUARDED_BY(mutex_) = Phase::kHandling;
-  // Why the call has to end, once whoever handles a message is done.
+  // If not OK: why the call has to end when the thread that handles a message is done.
   absl::Status abandoned_ ABSL_GUARDED_BY(mutex_);
   RequestPace pace_ ABSL_GUARDED_BY(mutex_);
 
   bool has_spec_ = false;
-  // Until all uploads have come.
+  // The request, until all uploads have come.
   v1::RunSpec spec_;
   Uploads uploads_;
-  // What gRPC is reading.
+  // The message that gRPC is reading.
   grpc::ByteBuffer received_;
 };
 

@@ -12,9 +12,10 @@
 
 namespace hookwire::server {
 
-// The hook points that any of the filters names, in the order of the pass; all of them without
-// filters. Errors as Catalogue::Match, blamed on the filter; InvalidArgument (BAD_FIELD) for more
-// than 1000 filters; what `keep_going` returns, which is asked at each filter.
+// The hook points that match any of the filters, in the order of the pass; all hook points if there
+// are no filters. Errors of Catalogue::Match, with the filter as the field to blame;
+// InvalidArgument (BAD_FIELD) for more than 1000 filters; errors of `keep_going`, which is called
+// for each filter.
 absl::StatusOr<v1::ListHooksResponse> ListMatchingHooks(
     const model::Catalogue& catalogue, at::ScalarType compute, const v1::ListHooksRequest& request,
     absl::FunctionRef<absl::Status()> keep_going);

@@ -26,7 +26,7 @@ absl::Status PlanningThreads::Enqueue(const std::string& client, std::function<v
     const auto found = clients_.find(client);
     if (found != clients_.end()) own = found->second.waiting.size();
     const size_t free = options_.max_waiting - waiting_;
-    // As in the queue of runs: who comes last finds a place (Choudhury and Hahne 1998).
+    // As in the queue of runs: a client that comes later finds a place (Choudhury and Hahne 1998).
     if (free > 0 && (own == 0 || own < free)) {
       clients_[client].waiting.push_back(std::move(job));
       ++waiting_;
@@ -47,7 +47,7 @@ std::map<std::string, PlanningThreads::Client>::iterator PlanningThreads::Next()
   const auto may_begin = [](const auto& client) {
     return !client.second.busy && !client.second.waiting.empty();
   };
-  // In the order of their keys, from the one behind the last on, and around.
+  // Round robin in the order of their keys, beginning after the last one.
   const auto after = clients_.upper_bound(last_);
   for (auto it = after; it != clients_.end(); ++it) {
     if (may_begin(*it)) return it;
@@ -75,7 +75,7 @@ void PlanningThreads::Work() {
     client.busy = true;
     mutex_.Unlock();
     job();
-    // What the job holds goes before the next one begins.
+    // Frees what the job holds before the next one begins.
     job = nullptr;
     mutex_.Lock();
     client.busy = false;

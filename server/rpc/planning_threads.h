@@ -1,9 +1,9 @@
 // Threads for requests whose decoding or planning may take long, so that gRPC's threads stay free
-// for everybody else's calls.
+// for other calls.
 //
-// A client has one job on these threads at a time, and the clients take turns: whoever sends many
-// requests waits for its own. The number of jobs that wait is limited, and one client may fill half
-// of the places that the others leave.
+// These threads run at most one job of a client at a time, and the clients take turns: a client
+// that sends many requests waits for its own ones. The number of waiting jobs is limited, and one
+// client may fill half of the places that the others leave.
 #ifndef HOOKWIRE_SERVER_RPC_PLANNING_THREADS_H_
 #define HOOKWIRE_SERVER_RPC_PLANNING_THREADS_H_
 
@@ -26,18 +26,18 @@ class PlanningThreads {
  public:
   struct Options {
     int threads = 2;
-    // Jobs that wait, those that have begun apart.
+    // The most jobs that wait; those that have begun do not count.
     size_t max_waiting = 256;
   };
 
   PlanningThreads() : PlanningThreads(Options()) {}
   explicit PlanningThreads(const Options& options);
-  // Does what still waits, and returns when all is done.
+  // Runs the jobs that still wait, and returns when all are done.
   ~PlanningThreads();
 
-  // Takes a job of the client with this key (Principal::key), which is then done exactly once. It
-  // must not throw. ResourceExhausted (QUEUE_FULL) where too many wait, in all or of this client;
-  // then the job is never done.
+  // Queues a job of the client with this key (Principal::key), which is then run exactly once. It
+  // must not throw. ResourceExhausted (QUEUE_FULL) if too many wait, in all or of this client; the
+  // job is then never run.
   absl::Status Enqueue(const std::string& client, std::function<void()> job);
 
  private:
@@ -47,14 +47,14 @@ class PlanningThreads {
   };
 
   void Work();
-  // The client whose turn it is; end() where none has a job that may begin.
+  // The client whose turn it is; end() if none has a job that may begin.
   std::map<std::string, Client>::iterator Next() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const Options options_;
   absl::Mutex mutex_;
   // Clients that have jobs, waiting or begun.
   std::map<std::string, Client> clients_ ABSL_GUARDED_BY(mutex_);
-  // Whose job was begun last.
+  // The client whose job was begun last.
   std::string last_ ABSL_GUARDED_BY(mutex_);
   size_t waiting_ ABSL_GUARDED_BY(mutex_) = 0;
   bool stop_ ABSL_GUARDED_BY(mutex_) = false;

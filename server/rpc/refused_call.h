@@ -1,4 +1,4 @@
-// A call that ends as soon as it begins.
+// A call that is refused: it ends as soon as it begins.
 #ifndef HOOKWIRE_SERVER_RPC_REFUSED_CALL_H_
 #define HOOKWIRE_SERVER_RPC_REFUSED_CALL_H_
 

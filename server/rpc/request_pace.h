@@ -12,8 +12,8 @@ namespace hookwire::server {
 // Not thread-safe.
 class RequestPace {
  public:
-  // Each second of the time that a request takes has to bring so many bytes, so that a byte now and
-  // then keeps no call open.
+  // A request has to arrive at this rate, so that a client cannot keep a call open by sending one
+  // byte now and then.
   static constexpr uint64_t kLeastBytesPerSecond = 64u << 10;
 
   explicit RequestPace(absl::Time start) : start_(start), last_(start) {}
@@ -23,8 +23,8 @@ class RequestPace {
     bytes_ += bytes;
   }
 
-  // Since when the client is late: since the last bytes came, or since the time for which all that
-  // has come would have been enough, whichever is earlier.
+  // Since when the client is late: since the last bytes came, or since the time at which the bytes
+  // so far were due at that rate, whichever is earlier.
   absl::Time waiting_since() const {
     const double seconds = static_cast<double>(bytes_) / kLeastBytesPerSecond;
     return std::min(last_, start_ + absl::Seconds(seconds));

@@ -19,7 +19,7 @@ RunCall* RunCall::Start(const Backend& backend, std::string id,
   call->self_ = call;
   const absl::Status status = Guarded([&] { return call->Receive(request); });
   if (!status.ok()) call->Refuse(status);
-  // gRPC calls nothing before it has been given the reactor, so that the call is still there.
+  // gRPC calls the reactor only after this function has returned it, so the call still exists.
   return call.get();
 }
 

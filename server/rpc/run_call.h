@@ -1,4 +1,4 @@
-// One call of Run: its reactor.
+// The reactor of one Run call.
 #ifndef HOOKWIRE_SERVER_RPC_RUN_CALL_H_
 #define HOOKWIRE_SERVER_RPC_RUN_CALL_H_
 

@@ -1,4 +1,4 @@
-// What the calls that run something have in common: the writing side of gRPC's reactor, around a
+// The common part of Run and Interact calls: the writing side of gRPC's reactor, around a
 // RunSession.
 #ifndef HOOKWIRE_SERVER_RPC_RUN_REACTOR_H_
 #define HOOKWIRE_SERVER_RPC_RUN_REACTOR_H_
@@ -22,8 +22,8 @@
 
 namespace hookwire::server {
 
-// `Reactor` is grpc::ServerWriteReactor or ServerBidiReactor over ByteBuffers. Lives until gRPC has
-// done with the call and the scheduler has let go of the run.
+// `Reactor` is grpc::ServerWriteReactor or ServerBidiReactor over ByteBuffers. Exists until gRPC
+// has called OnDone and the scheduler has dropped the run.
 template <typename Reactor>
 class RunReactor : public Reactor, private MessageWriter {
  protected:
@@ -36,7 +36,7 @@ class RunReactor : public Reactor, private MessageWriter {
         session_(backend, std::move(id), std::move(caller.principal),
                  absl::FromChrono(context.deadline()), *this) {}
 
-  // Ends a call whose request was refused. gRPC may then be done with it at once.
+  // Ends a call whose request was refused. gRPC may call OnDone before this returns.
   void Refuse(const absl::Status& status) {
     (void)Guarded([&] {
       session_.LogRefusal(status);
@@ -60,12 +60,12 @@ class RunReactor : public Reactor, private MessageWriter {
   // After every other callback has returned.
   void OnDone() override {
     TakeOver(this);
-    // Often the last reference.
+    // Often the last reference: this function may destroy the call.
     const std::shared_ptr<RunReactor> self = std::move(self_);
     session_.Detach();
   }
 
-  // Calls `body` as a part of a run that has begun, which it ends where it throws.
+  // Calls `body`; if it throws, ends the run.
   template <typename Body>
   void EndIfThrown(Body&& body) {
     const absl::Status status = Guarded([&] {
@@ -81,11 +81,11 @@ class RunReactor : public Reactor, private MessageWriter {
 
   const Backend& backend_;
 
-  // Gone after OnDone, which may come before the scheduler has let go of the run.
+  // Destroyed after OnDone, which may come before the scheduler has dropped the run.
   grpc::CallbackServerContext& context_;
   const CallLimit::Call call_;
   RunSession session_;
-  // Until OnDone.
+  // Keeps the call until OnDone.
   std::shared_ptr<RunReactor> self_;
 
  private:
@@ -101,7 +101,7 @@ class RunReactor : public Reactor, private MessageWriter {
   void Close(const absl::Status& status) override { this->Finish(ToGrpcStatus(status)); }
   void Break(const absl::Status& status) override { BreakOff(context_.c_call(), status); }
 
-  // What gRPC is writing.
+  // The message that gRPC is writing.
   grpc::ByteBuffer message_;
 };
 

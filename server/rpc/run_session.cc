@@ -77,7 +77,7 @@ absl::Status RunSession::Begin(const v1::RunSpec& spec, Planner::Client client,
   HOOKWIRE_RETURN_IF_ERROR(ahead.status());
   std::move(not_begun).Cancel();
   const absl::Status opened = Guarded([&] {
-    // The worker may have begun by now: what it emits waits for this.
+    // The run may have begun by now: what it has emitted is sent after this.
     accepted.set_queue_position(*ahead);
     stream_->Open(accepted);
     return absl::OkStatus();
@@ -164,7 +164,7 @@ absl::StatusOr<std::vector<at::Tensor>> RunSession::AwaitAnswer(
     const OpPlan& op, absl::FunctionRef<absl::Status()> keep_waiting) {
   stream_->SetBlocked(true);
   auto answers = answers_->Await(op, [&] {
-    // The stream fails where its reader stands still, and at shutdown.
+    // The stream fails if its reader stalls, and at shutdown.
     const absl::Status status = stream_->status();
     return status.ok() ? keep_waiting() : status;
   });
@@ -177,7 +177,7 @@ void RunSession::Complete(RunOutcome outcome) {
   shared_ = nullptr;
   const absl::Status status = Guarded([&]() -> absl::Status {
     HOOKWIRE_RETURN_IF_ERROR(outcome.status);
-    // A receipt says that all of it was computed from the weights that it names.
+    // A receipt states that everything was computed from the weights that it names.
     HOOKWIRE_RETURN_IF_ERROR(backend_.weights_guard.Check());
     stream_->End(MakeReceipt(id_, backend_.weights_digest(), backend_.server, *plan_, outcome));
     return absl::OkStatus();

@@ -1,5 +1,4 @@
-// One run, whatever call it came through: the joint between the planner, the scheduler and the
-// result stream.
+// One run of a Run or Interact call: connects the planner, the scheduler and the result stream.
 #ifndef HOOKWIRE_SERVER_RPC_RUN_SESSION_H_
 #define HOOKWIRE_SERVER_RPC_RUN_SESSION_H_
 
@@ -33,8 +32,9 @@
 
 namespace hookwire::server {
 
-// A part of the call that it belongs to. The request is planned and queued on gRPC's thread or on a
-// planning thread; tensors are written from the scheduler's thread, what is left over from gRPC's.
+// A member of its call. The request is planned and queued on gRPC's thread or on a planning thread.
+// A message is written on the scheduler's thread that emits a tensor, or on gRPC's thread when the
+// message before has been sent.
 // Cancel may come from any thread at any time; the other methods that lead to Begin come one after
 // another.
 class RunSession final : public RunOutput {
@@ -49,33 +49,34 @@ class RunSession final : public RunOutput {
         writer_(writer),
         memory_(backend.request_memory.Open(principal_.key)) {}
 
-  // Whose run it is (Principal::key).
+  // The client's key (Principal::key).
   const std::string& client() const { return principal_.key; }
 
-  // The request holds `bytes` more until its plan is known. REQUEST_MEMORY_FULL.
+  // Charges `bytes` more for the request until its plan is known. Error: REQUEST_MEMORY_FULL.
   absl::Status Hold(uint64_t bytes) { return memory_->Grow(bytes); }
-  // An error once nobody waits for the run: CANCELLED, DEADLINE_EXCEEDED.
+  // CANCELLED or DEADLINE_EXCEEDED when the client no longer waits for the run.
   absl::Status KeepGoing() const;
 
-  // Plans and queues the run. From then on the writer is told everything, its end included; where
-  // this returns an error, nothing. `owner` keeps the session, and is kept until the scheduler has
-  // released the run. The memory that was held for the request is exchanged for what its plan
-  // holds.
+  // Plans and queues the run. If this returns OK, the writer is told everything from then on, also
+  // how the call ends; if it returns an error, the writer is told nothing. `owner` keeps the
+  // session alive, and is kept until the scheduler has dropped the run. The memory that was held
+  // for the request is exchanged for what its plan holds.
   absl::Status Begin(const v1::RunSpec& spec, Planner::Client client,
                      const std::shared_ptr<void>& owner);
   bool begun() const { return begun_; }
 
-  // For the log: the request was refused.
+  // Logs that the request was refused.
   void LogRefusal(const absl::Status& status) const;
 
-  // The writer's message has been taken (or, not `ok`, never will be).
+  // The writer's message has been sent (or, if not `ok`, never will be).
   void OnWritten(bool ok) { stream_->OnWritten(ok); }
-  // The client has gone, or has broken the rules: planning, or the run, ends as soon as it can.
+  // The client has gone, or has broken the protocol: ends planning, or the run, as soon as
+  // possible.
   void Cancel(const absl::Status& status);
-  // The transport has done with the call.
+  // gRPC has finished the call.
   void Detach();
 
-  // Of the callbacks. REQUIRES: begun().
+  // The answers to callbacks. REQUIRES: begun().
   Answers& answers() { return *answers_; }
 
   // RunOutput
@@ -100,21 +101,21 @@ class RunSession final : public RunOutput {
   const Principal principal_;
   const absl::Time deadline_;
   MessageWriter& writer_;
-  // Shared with the stream, whose tensors may leave after the call has ended.
+  // Shared with the stream, whose tensors may be sent after the call has ended.
   const std::shared_ptr<RequestMemory::Lease> memory_;
 
-  // Between the thread that begins the run and the one that cancels it.
+  // Orders Begin and Cancel, which run on different threads.
   absl::Mutex mutex_;
   absl::Status cancelled_ ABSL_GUARDED_BY(mutex_);
   // Set with `cancelled_`; read at every step of planning.
   std::atomic<bool> is_cancelled_ = false;
-  // From then on the members below are there, and stay.
+  // Once true, the members below exist until the end.
   std::atomic<bool> begun_ = false;
   std::shared_ptr<const RunPlan> plan_;
-  // There are none where the request was refused.
+  // Absent if the request was refused.
   std::optional<Answers> answers_;
   std::optional<ResultStream> stream_;
-  // Null where the result goes in messages, and when the run has ended.
+  // Null if the result goes in messages, and when the run has ended.
   std::unique_ptr<SharedResult> shared_;
 };
 

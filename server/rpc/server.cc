@@ -16,10 +16,11 @@ namespace hookwire::server {
 
 absl::StatusOr<std::unique_ptr<RpcServer>> RpcServer::Start(const Backend& backend,
                                                             const ListenAddress& address) {
-  // Held to the end of the process: gRPC's own end may wait for a thread of its for many seconds.
+  // Never released: gRPC's shutdown of its library may wait for one of its threads for many
+  // seconds.
   static const bool kHeld = (grpc_init(), true);
   (void)kHeld;
-  // Both are settings of the process that apply to servers built later.
+  // Both are global settings, which apply to servers built later.
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
 
@@ -32,7 +33,7 @@ absl::StatusOr<std::unique_ptr<RpcServer>> RpcServer::Start(const Backend& backe
   builder.SetMaxReceiveMessageSize(kMaxRequestBytes);
   // Otherwise two servers could share a port, each with some of the clients.
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
-  // Reflection alone is served by threads of its own.
+  // Synchronous threads only serve reflection.
   builder.SetSyncServerOption(grpc::ServerBuilder::NUM_CQS, 1);
   builder.SetSyncServerOption(grpc::ServerBuilder::MAX_POLLERS, 1);
   builder.RegisterService(&rpc->service_);
@@ -45,8 +46,9 @@ absl::StatusOr<std::unique_ptr<RpcServer>> RpcServer::Start(const Backend& backe
   backend.peers.ListenAt({address.host, rpc->address_.port});
   rpc->SetServing(true);
   if (address.socket.has_value()) {
-    // gRPC would call every client of a Unix socket by the socket's name, and take the place of a
-    // server that listens there. A connection that it is given has a name of its own.
+    // We accept the connections, because gRPC would give all clients of a Unix socket the same peer
+    // name (a connection that it is given is named by its descriptor), and would replace the socket
+    // of another server that listens there.
     HOOKWIRE_ASSIGN_OR_RETURN(
         rpc->unix_server_,
         UnixServer::Start(*address.socket, SOCK_STREAM,

@@ -23,16 +23,16 @@ inline constexpr int kMaxRequestBytes = 4 << 20;
 // Thread-safe.
 class RpcServer {
  public:
-  // Serves as soon as it returns. `backend` must outlive the server. FailedPrecondition where it
-  // cannot listen.
+  // Serves when it returns. `backend` must outlive the server. FailedPrecondition if it cannot
+  // listen.
   static absl::StatusOr<std::unique_ptr<RpcServer>> Start(const Backend& backend,
                                                           const ListenAddress& address);
   ~RpcServer();
 
-  // With the port that was picked.
+  // With the port that the system picked.
   const ListenAddress& address() const { return address_; }
 
-  // What the health service says from now on.
+  // Sets what the health service answers.
   void SetServing(bool serving);
 
   // Takes no more calls, and waits until all have ended and are gone; those that have not by then
@@ -46,7 +46,7 @@ class RpcServer {
   ActivationServiceImpl service_;
   ListenAddress address_;
   std::unique_ptr<grpc::Server> server_;
-  // Where the address is a Unix socket. Ends before the server.
+  // Accepts connections if the address is a Unix socket. Ends before the server.
   std::unique_ptr<UnixServer> unix_server_;
 };
 

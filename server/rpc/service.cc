@@ -37,15 +37,15 @@ v1::Load LoadOf(const Backend& backend) {
   return load;
 }
 
-// Who calls, if it may have another call open.
+// The caller, if the client may open another call.
 absl::StatusOr<Caller> Admit(const Backend& backend, const grpc::CallbackServerContext& context) {
   Principal principal = backend.peers.Of(context.peer());
   HOOKWIRE_ASSIGN_OR_RETURN(CallLimit::Call call, backend.call_limit.Admit(principal));
   return Caller{std::move(principal), std::move(call)};
 }
 
-// The reactor that `start` makes for the caller, which must not throw once it has made it; or one
-// that refuses the call.
+// The reactor that `start` makes for the caller, or one that refuses the call. `start` must not
+// throw after it has made a reactor.
 template <typename Reactor, typename Start>
 Reactor* Open(const Backend& backend, const grpc::CallbackServerContext& context,
               const Start& start) {
@@ -55,7 +55,7 @@ Reactor* Open(const Backend& backend, const grpc::CallbackServerContext& context
     reactor = start(std::move(caller));
     return absl::OkStatus();
   });
-  // Without memory for even this one, gRPC ends the call by itself.
+  // If there is no memory even for a RefusedCall, gRPC ends the call when it is given null.
   return status.ok() ? reactor : new (std::nothrow) RefusedCall<Reactor>(status);
 }
 
@@ -72,7 +72,7 @@ grpc::ServerUnaryReactor* ActivationServiceImpl::GetModel(grpc::CallbackServerCo
   using Call = UnaryCall<v1::GetModelRequest, v1::GetModelResponse>;
   const auto answer = [this](const v1::GetModelRequest&, const Call&,
                              RequestMemory::Lease& memory) -> absl::StatusOr<v1::GetModelResponse> {
-    // The load is that of the others.
+    // So that Load.request_bytes does not count this request.
     HOOKWIRE_RETURN_IF_ERROR(memory.Resize(0));
     v1::GetModelResponse out;
     *out.mutable_model() = backend_.model;

@@ -18,7 +18,7 @@ constexpr std::string_view kDomain = "hookwire";
 constexpr std::string_view kHookType = "hookwire.v1.HookPoint";
 constexpr int kRetrySeconds = 1;
 
-// How long each text may be; made smaller until everything fits.
+// The most bytes of each text, which are reduced until the status fits.
 struct Caps {
   size_t message = 1200;
   size_t field = 300;
@@ -26,7 +26,7 @@ struct Caps {
   size_t values = 12;
 };
 
-// Whether the caller, or time, ended the call: no reason of ours to give.
+// Whether the client or its deadline ended the call: there is no ErrorReason for that.
 bool IsOutside(const absl::Status& status) {
   return (absl::IsCancelled(status) || absl::IsDeadlineExceeded(status)) && !HasReason(status);
 }
@@ -107,7 +107,7 @@ grpc::Status ToGrpcStatus(const absl::Status& status) {
   try {
     return Explain(status);
   } catch (const std::exception&) {
-    // No memory for words.
+    // There is no memory for the text.
     return grpc::Status(static_cast<grpc::StatusCode>(status.code()), "");
   }
 }

@@ -1,4 +1,4 @@
-// absl::Status -> grpc::Status, at this one place.
+// Turns an absl::Status into a grpc::Status; the only place that does.
 #ifndef HOOKWIRE_SERVER_RPC_STATUS_H_
 #define HOOKWIRE_SERVER_RPC_STATUS_H_
 
@@ -11,20 +11,20 @@
 
 namespace hookwire::server {
 
-// Message and details together, as they travel in HTTP/2 headers, take no more than this.
+// The most bytes of message and details together, as encoded in HTTP/2 headers.
 inline constexpr size_t kMaxStatusBytes = 4096;
 
-// The same code and sentence, with a google.rpc.Status in the details: an ErrorInfo (domain
-// "hookwire"), a BadRequest where a field is to blame, a ResourceInfo where a hook point is, a
-// RetryInfo where the same request may succeed later. Text is made valid UTF-8 and shortened where
-// it would not fit. Never throws: where there is no memory for words, the code alone is left.
+// The same code and message, with a google.rpc.Status in the details: an ErrorInfo (domain
+// "hookwire"), a BadRequest if a field is to blame, a ResourceInfo if a hook point is, a RetryInfo
+// if the same request may succeed later. Text is made valid UTF-8, and shortened if it does not
+// fit. Never throws: if there is no memory for the text, the status has only the code.
 grpc::Status ToGrpcStatus(const absl::Status& status);
 
-// CANCELLED: what a run ends with whose client has gone or has cancelled it.
+// CANCELLED, for a run whose client has gone or has cancelled it.
 absl::Status ClientGone();
 
-// Ends a call in the middle of whatever gRPC does with it. Unlike ServerContext::TryCancel, this
-// tells the client why.
+// Ends a call at once, whatever gRPC is doing with it. Unlike ServerContext::TryCancel, this tells
+// the client why.
 void BreakOff(grpc_call* call, const absl::Status& status);
 
 }  // namespace hookwire::server

@@ -1,4 +1,4 @@
-// One call of GetTokenizer.
+// The reactor of one GetTokenizer call.
 #ifndef HOOKWIRE_SERVER_RPC_TOKENIZER_CALL_H_
 #define HOOKWIRE_SERVER_RPC_TOKENIZER_CALL_H_
 

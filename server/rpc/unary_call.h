@@ -1,4 +1,4 @@
-// One call of a method with one request and one answer.
+// The reactor of a call with one request and one answer.
 #ifndef HOOKWIRE_SERVER_RPC_UNARY_CALL_H_
 #define HOOKWIRE_SERVER_RPC_UNARY_CALL_H_
 
@@ -32,9 +32,9 @@ template <typename Request, typename Response>
 class UnaryCall final : public grpc::ServerUnaryReactor {
  public:
   struct Method {
-    // Of answering, as in plan/request_cost.h.
+    // How much work answering is, as in plan/request_cost.h.
     std::function<uint64_t(const Request&)> work;
-    // What `memory` holds counts until the answer has left.
+    // Makes the answer. What `memory` holds is charged until the answer has been sent.
     std::function<absl::StatusOr<Response>(const Request&, const UnaryCall& call,
                                            RequestMemory::Lease& memory)>
         answer;
@@ -50,7 +50,7 @@ class UnaryCall final : public grpc::ServerUnaryReactor {
     return call;
   }
 
-  // CANCELLED or DEADLINE_EXCEEDED once nobody waits for the answer.
+  // CANCELLED or DEADLINE_EXCEEDED when the client no longer waits for the answer.
   absl::Status KeepGoing() const {
     if (cancelled_) return ClientGone();
     if (backend_.clock.Now() < deadline_) return absl::OkStatus();
@@ -89,7 +89,7 @@ class UnaryCall final : public grpc::ServerUnaryReactor {
     }));
   }
 
-  // The last thing that is done: the call may be gone when it returns.
+  // Must be the last statement of its caller: the call may be destroyed when it returns.
   void End(const absl::Status& status) {
     HandOver(this);
     Finish(ToGrpcStatus(status));

@@ -31,7 +31,7 @@ absl::Status BadUpload(int intervention, const std::string& message) {
       {v1::ERROR_REASON_BAD_FIELD, absl::StrCat("spec.interventions[", intervention, "]"), {}});
 }
 
-// 0 where there is no such size.
+// 0 if the dtype is unknown or the size overflows.
 uint64_t BytesOf(const v1::UploadedValue& upload) {
   const at::ScalarType dtype = FromWire(upload.dtype());
   if (dtype == at::ScalarType::Undefined) return 0;
@@ -52,7 +52,7 @@ absl::StatusOr<Uploads> Uploads::Of(v1::RunSpec& spec, uint64_t max_bytes) {
     if (value == nullptr || !value->has_upload()) continue;
     const uint32_t number = value->upload().upload();
     const uint64_t bytes = BytesOf(value->upload());
-    // Protobuf's own limit of one value, which this becomes.
+    // Protobuf's limit for one bytes field, which this becomes.
     if (bytes == 0 || bytes > std::numeric_limits<int32_t>::max()) {
       return BadUpload(
           i, absl::StrCat("upload ", number, " has no dtype, no elements, or more than 2 GiB"));
@@ -87,7 +87,7 @@ absl::Status Uploads::Take(const v1::TensorChunks& pieces) {
                                                  " on of upload ", next_, " were expected")),
           {v1::ERROR_REASON_UNEXPECTED_MESSAGE, "", {}});
     }
-    // Otherwise the string would grow to up to twice the size.
+    // Otherwise the string could grow to twice the size.
     if (data_.empty()) data_.reserve(values_[next_].bytes);
     data_ += piece.data();
     if (data_.size() < values_[next_].bytes) continue;

@@ -1,5 +1,5 @@
-// Values of interventions that come in messages of their own: large ones, which do not fit into a
-// request.
+// Puts together values of interventions that are too large for the request, and come in messages of
+// their own.
 #ifndef HOOKWIRE_SERVER_RPC_UPLOADS_H_
 #define HOOKWIRE_SERVER_RPC_UPLOADS_H_
 
@@ -17,16 +17,16 @@ namespace hookwire::server {
 // Thread-compatible.
 class Uploads {
  public:
-  // None.
+  // No uploads.
   Uploads() = default;
-  // Those that `spec` names, which must outlive this. Nothing is allocated yet. InvalidArgument
-  // (BAD_FIELD) where they are not numbered 0, 1, … or have no size, ResourceExhausted
-  // (VALUE_TOO_LARGE) where they are more than `max_bytes` together.
+  // The uploads that `spec` names; it must outlive this. Allocates nothing yet. InvalidArgument
+  // (BAD_FIELD) if they are not numbered 0, 1, … or have no size, ResourceExhausted
+  // (VALUE_TOO_LARGE) if they have more than `max_bytes` together.
   static absl::StatusOr<Uploads> Of(v1::RunSpec& spec, uint64_t max_bytes);
 
-  // Of all of them together.
+  // Of all uploads together.
   uint64_t bytes() const { return bytes_; }
-  // Whether all have come. Then each has become an ordinary TensorValue of the spec.
+  // Whether all have come. Each has then become an ordinary TensorValue of the spec.
   bool complete() const { return next_ == values_.size(); }
 
   // InvalidArgument (UNEXPECTED_MESSAGE) for pieces out of order.
@@ -40,7 +40,7 @@ class Uploads {
   uint64_t bytes_ = 0;
   // By number.
   std::vector<Upload> values_;
-  // The one that comes now, and what has come of it.
+  // The upload that is being received, and its bytes so far.
   size_t next_ = 0;
   std::string data_;
 };

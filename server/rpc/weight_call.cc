@@ -16,12 +16,12 @@
 
 namespace hookwire::server {
 
-// Which message the reader owes an answer to, if any.
+// The message that is being sent, if any, and the call to end if it is not read in time.
 class WeightCall::Watch {
  public:
   explicit Watch(grpc::CallbackServerContext& context) : context_(&context) {}
 
-  // A message is on its way; its number.
+  // A message is being sent. Returns its number.
   uint64_t Begin() {
     absl::MutexLock lock(&mutex_);
     waiting_ = true;
@@ -33,14 +33,14 @@ class WeightCall::Watch {
     waiting_ = false;
   }
 
-  // Breaks the call off, if it still waits for that message.
+  // Ends the call if that message is still being sent.
   void Rang(uint64_t message) {
     grpc_call* call = nullptr;
     {
       absl::MutexLock lock(&mutex_);
       if (!waiting_ || messages_ != message) return;
       call = context_->c_call();
-      // The call may end as soon as the lock is gone, and it may end inside the next line.
+      // Without this reference, the call may be destroyed as soon as the mutex is released.
       grpc_call_ref(call);
     }
     BreakOff(call, absl::DeadlineExceededError("the reader has read nothing for too long"));
@@ -49,7 +49,7 @@ class WeightCall::Watch {
 
  private:
   absl::Mutex mutex_;
-  // There for as long as a message is waited for.
+  // Valid while a message is being sent.
   grpc::CallbackServerContext* const context_;
   bool waiting_ ABSL_GUARDED_BY(mutex_) = false;
   uint64_t messages_ ABSL_GUARDED_BY(mutex_) = 0;
@@ -70,7 +70,7 @@ WeightCall* WeightCall::Start(const Backend& backend, grpc::CallbackServerContex
 
 absl::Status WeightCall::Open(const grpc::ByteBuffer& request) {
   HOOKWIRE_RETURN_IF_ERROR(memory_->Grow(request.Valid() ? request.Length() : 0));
-  // As many steps as there are rows to sort.
+  // One step for each row that has to be sorted.
   const auto work = [](const v1::GetWeightRequest& message) {
     return static_cast<uint64_t>(message.rows().indices().values_size());
   };
@@ -90,7 +90,7 @@ absl::Status WeightCall::Open(const grpc::ByteBuffer& request) {
 }
 
 absl::StatusOr<std::optional<grpc::ByteBuffer>> WeightCall::Next() {
-  // Behind the last message too: what has been written was made of weights as they were loaded.
+  // Also after the last message: everything that was sent must come from the weights as loaded.
   HOOKWIRE_RETURN_IF_ERROR(backend_.weights_guard.Check());
   return reader_->Next();
 }

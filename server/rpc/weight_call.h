@@ -1,4 +1,4 @@
-// One call of GetWeight.
+// The reactor of one GetWeight call.
 #ifndef HOOKWIRE_SERVER_RPC_WEIGHT_CALL_H_
 #define HOOKWIRE_SERVER_RPC_WEIGHT_CALL_H_
 
@@ -23,10 +23,10 @@
 
 namespace hookwire::server {
 
-// Makes and writes one message at a time, on gRPC's threads; the pass is not disturbed. A large
-// selection of rows is resolved on a planning thread. Ends with
-// DEADLINE_EXCEEDED where its reader takes nothing for `stall_timeout`, and with WEIGHTS_CHANGED
-// where the weights change before all of it has been written. Deletes itself when the call is over.
+// Makes and writes one message at a time, on gRPC's threads. A large selection of rows is resolved
+// on a planning thread. Ends with DEADLINE_EXCEEDED if its reader reads nothing for the stall
+// timeout, and with WEIGHTS_CHANGED if the weight files change before all of it has been sent.
+// Deletes itself when the call is over.
 class WeightCall final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
  public:
   // Sends the parameter, or an error. `backend` must outlive the call.
@@ -40,13 +40,14 @@ class WeightCall final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
 
   absl::Status Open(const grpc::ByteBuffer& request);
   absl::Status WriteNext();
-  // Of what gRPC, or a planning thread, calls: an error, or an exception, ends the call.
+  // Runs `body` in a callback of gRPC, or on a planning thread; ends the call if it returns an
+  // error or throws.
   template <typename Body>
   void Step(Body&& body) {
     const absl::Status status = Guarded(std::forward<Body>(body));
     if (!status.ok()) Finish(ToGrpcStatus(status));
   }
-  // Nothing after the last one.
+  // The next message; nothing after the last one.
   absl::StatusOr<std::optional<grpc::ByteBuffer>> Next();
 
   void OnWriteDone(bool ok) override;
@@ -60,9 +61,9 @@ class WeightCall final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
   // Absent until the request has been decoded.
   std::optional<WeightReader> reader_;
   grpc::ByteBuffer message_;
-  // Shared with the alarm, which may ring after the call is over.
+  // Shared with the alarm, which may go off after the call has ended.
   const std::shared_ptr<Watch> watch_;
-  // Of the message that is on its way.
+  // Goes off if the message that is being sent is not read in time.
   std::optional<grpc::Alarm> alarm_;
 };
 

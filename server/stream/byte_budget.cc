@@ -66,7 +66,7 @@ bool ByteBudget::Account::Reserve(bool claim) {
   if (has_reservation_ || total_ == 0) return true;
   const auto own = budget_->reserved_by_client_.find(client_);
   const uint64_t had = own == budget_->reserved_by_client_.end() ? 0 : own->second;
-  // What the client then has, and as much again for others.
+  // After this, as much must be free for others as the client has.
   const bool fits = budget_->reserved_ + total_ + had + total_ <= budget_->limit_ / 2;
   if (!fits || WouldDelayClaimant()) {
     if (!claim) {

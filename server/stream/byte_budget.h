@@ -1,8 +1,7 @@
-// How many bytes of results may wait for slow readers, for the whole server and for each stream.
+// Limits the bytes of results that wait for slow readers, for the whole server and for each stream.
 //
-// A run acquires a tensor's bytes before the tensor is queued, and they come back when the
-// transport has let go of the memory. So the server's memory is bounded by configuration and never
-// by the size of a result.
+// A run acquires a tensor's bytes before the tensor is queued, and releases them when the transport
+// has freed its memory. So configuration limits the server's memory, whatever the size of a result.
 //
 // One half of the limit is for results that are buffered whole: their room is reserved before the
 // run starts, so that its pass never waits for its reader. How much of it a client may have depends
@@ -36,7 +35,7 @@ class ByteBudget : public std::enable_shared_from_this<ByteBudget> {
  public:
   class Account;
 
-  // Bytes of an account, given back on destruction. Keeps the budget alive.
+  // Bytes of an account, released on destruction. Keeps the budget alive.
   class Lease {
    public:
     Lease(std::shared_ptr<Account> account, uint64_t bytes)
@@ -126,13 +125,13 @@ class ByteBudget::Account : public std::enable_shared_from_this<Account> {
   // account has one, nor while its client has reservations: these are what it waits for.
   bool Reserve(bool claim = false);
   bool has_reservation() const;
-  // No more bytes will be acquired: what was reserved and not acquired is for others.
+  // No more bytes will be acquired: releases what was reserved and not acquired.
   void EndReservation();
 
   // What the account may hold without a reservation.
   uint64_t share() const { return budget_->share_; }
 
-  // Nothing where the bytes do not fit now.
+  // Nothing if the bytes do not fit now.
   std::optional<Lease> TryAcquire(uint64_t bytes);
 
   // Blocks until the bytes fit; returns nothing once `given_up` is true. Whoever makes it true
@@ -141,10 +140,10 @@ class ByteBudget::Account : public std::enable_shared_from_this<Account> {
 
   // Whether the account holds more than its share, without a reservation.
   bool IsOverShare() const;
-  // Blocks while it does; false once `given_up` says true.
+  // Blocks until it does not. False if `given_up` becomes true.
   bool WaitUntilWithinShare(absl::FunctionRef<bool()> given_up);
 
-  // Lets a blocked call look at `given_up` again.
+  // Makes a blocked call evaluate `given_up` again.
   void Wake();
 
   uint64_t held() const;

@@ -9,8 +9,8 @@
 namespace hookwire::server {
 namespace {
 
-// A message that has something in it already does not take the head of the next tensor for less
-// than this.
+// The first part of a tensor is added to a message with other tensors only if it has at least so
+// many bytes.
 constexpr uint64_t kLeastSplitBytes = 64u << 10;
 
 }  // namespace
@@ -142,7 +142,7 @@ void ResultStream::Abandon(const absl::Status& status) {
     absl::MutexLock lock(&mutex_);
     outstanding = writing_;
   }
-  // Otherwise the call ends as any other failed one, as soon as the producer has ended.
+  // Otherwise the call ends like any failed one, when the run has ended.
   if (outstanding) writer_.Break(status);
 }
 
@@ -191,8 +191,7 @@ uint64_t ResultStream::bytes() const {
 }
 
 std::deque<Piece> ResultStream::FailLocked(const absl::Status& status) {
-  // The first failure is the one that counts. After the last call to the writer nothing can fail
-  // any more.
+  // Only the first failure counts, and none after the last call to the writer.
   if (failure_.ok() && !closed_) {
     failure_ = status;
     failed_ = true;
@@ -234,7 +233,7 @@ void ResultStream::Pump() {
 ResultStream::Step ResultStream::NextStep() {
   if (writing_) return {};
   if (!failure_.ok()) {
-    // Until the producer has ended it may still call.
+    // The call is ended only when the run has, which may still emit.
     if (!producer_ended_) return {};
     return {Step::kClose, {}, failure_};
   }

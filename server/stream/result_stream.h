@@ -1,5 +1,5 @@
-// One run's events on their way to its reader: tensors become messages, a slow reader becomes
-// back-pressure.
+// Sends the events of one run to its reader: makes messages of tensors, and makes the run wait for
+// a slow reader.
 //
 // Life: Open (the run is accepted), then Emit and Progress from the thread that runs the pass, then
 // one End or Fail, after which the stream drains by itself. Emit may come before Open; nothing is
@@ -38,11 +38,11 @@ class ResultStream final : public WatchedCall {
     // The largest message with tensors.
     uint32_t max_message_bytes = 2u << 20;
     // Small tensors that are emitted within this time of the last message wait for the next call,
-    // so that many of them share a message. The first tensor, and `eager_bytes` waiting, go out at
-    // once.
+    // so that many of them share a message. The first tensor is sent at once, and so are the
+    // waiting ones when they have `eager_bytes`.
     absl::Duration write_interval = absl::Milliseconds(1);
     uint64_t eager_bytes = 256u << 10;
-    // Progress is sent no more often than this, and not before the stream has been there for so
+    // Progress is sent at most once in this time, and first when the stream has existed for so
     // long.
     absl::Duration progress_interval = absl::Milliseconds(50);
   };
@@ -64,19 +64,20 @@ class ResultStream final : public WatchedCall {
   absl::Status Emit(
       uint32_t index, uint64_t offset, at::Tensor tensor,
       absl::FunctionRef<void(bool)> waits = [](bool) {});
-  // The same for bytes that lie in the memory that the client shares, from its byte `shared_offset`
-  // on. Never blocks.
+  // The same for bytes that are in the client's shared memory, from its byte `shared_offset` on.
+  // Never blocks.
   absl::Status EmitShared(uint32_t index, uint64_t offset, uint64_t size, uint64_t shared_offset);
   // RunOutput::Progress.
   absl::Status Progress(int layers_done);
 
-  // While the producer waits for its reader, whatever waits is due at once.
+  // While the run waits for its client (`blocked`), waiting tensors are sent without delay.
   void SetBlocked(bool blocked);
 
-  // Everything was emitted: the receipt follows the last tensor, and says how long the stream took.
+  // Everything has been emitted: sends the receipt after the last tensor, with the time that
+  // sending took.
   void End(v1::Receipt receipt);
-  // The run has failed: what waits is dropped, and the call ends with `status` (or with the
-  // stream's own failure).
+  // The run has failed: drops the tensors that wait, and ends the call with `status`, or with the
+  // stream's own failure if it has one.
   void Fail(const absl::Status& status);
 
   // The reader is gone, or does not want the rest: what waits is dropped, and the run ends before
@@ -86,11 +87,10 @@ class ResultStream final : public WatchedCall {
   // written.
   void Abandon(const absl::Status& status) override;
 
-  // The message that the writer was given last has been taken (or, not `ok`, never will be).
+  // The writer's last message has been sent (or, if not `ok`, never will be).
   void OnWritten(bool ok);
 
-  // Since when the reader has been given something that it has not taken; InfiniteFuture while it
-  // owes nothing.
+  // Since when a message waits to be read; InfiniteFuture while none does.
   absl::Time waiting_since() const override;
   // READER_STALLED.
   absl::Status StallError(absl::Duration timeout) const override;
@@ -109,7 +109,7 @@ class ResultStream final : public WatchedCall {
   };
 
   absl::Status Queue(Piece piece);
-  // Gives the writer the next message, if it waits for one and there is one that is due.
+  // Gives the writer the next message, if it is not writing and a message is due.
   void Pump() ABSL_LOCKS_EXCLUDED(mutex_);
   Step NextStep() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool TensorsAreDue() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -129,7 +129,7 @@ class ResultStream final : public WatchedCall {
 
   mutable absl::Mutex mutex_;
   absl::Status failure_ ABSL_GUARDED_BY(mutex_);
-  // The producer waits for room: everything is due.
+  // The run waits: waiting tensors are sent without delay.
   bool blocked_ ABSL_GUARDED_BY(mutex_) = false;
   bool producer_ended_ ABSL_GUARDED_BY(mutex_) = false;
   // The writer has a message, or has been told to close the call.
@@ -143,7 +143,8 @@ class ResultStream final : public WatchedCall {
   std::optional<grpc::ByteBuffer> accepted_ ABSL_GUARDED_BY(mutex_);
   std::deque<Piece> waiting_ ABSL_GUARDED_BY(mutex_);
   uint64_t waiting_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
-  // Kept until the message that they were copied into has been taken, so that the budget counts it.
+  // The tensors whose bytes were copied into the message that is being sent: kept until it has been
+  // sent, so that the budget counts them.
   std::optional<TensorMessage> in_flight_ ABSL_GUARDED_BY(mutex_);
   std::optional<uint32_t> progress_ ABSL_GUARDED_BY(mutex_);
   absl::Time progress_at_ ABSL_GUARDED_BY(mutex_);
