@@ -47,9 +47,9 @@ std::optional<int> Signals::WaitFor(absl::Duration timeout) const {
     // One call waits for an hour at most.
     const absl::Duration left =
         std::clamp(deadline - absl::Now(), absl::ZeroDuration(), absl::Hours(1));
-    const int n = poll(ready, 2,
-                       static_cast<int>(absl::ToInt64Milliseconds(
-                           absl::Ceil(left, absl::Milliseconds(1)))));
+    const int n =
+        poll(ready, 2,
+             static_cast<int>(absl::ToInt64Milliseconds(absl::Ceil(left, absl::Milliseconds(1)))));
     if (n < 0) continue;
     if (n == 0) {
       if (absl::Now() >= deadline) return std::nullopt;
