@@ -216,7 +216,8 @@ TEST(Emitter, GivesPartsOfALargeTensorInOrderAndCountsItOnce) {
   plan.n_tensors = 1;
   for (const at::Tensor& source : {values, values.t().contiguous().t()}) {
     RecordingOutput output;
-    Emitter emitter(plan, output);
+    hookwire::testing::BareContext context;
+    Emitter emitter(plan, output, context);
     emitter.StartPass();
     const at::Tensor n_masked = at::full({}, 1000, at::kLong).to(kDevice);
     ASSERT_TRUE(emitter.Emit(tensor, at::kFloat, "hook", source.to(kDevice), n_masked).ok());
@@ -239,7 +240,8 @@ TEST(Emitter, BoundsWhatIsOnItsWay) {
   plan.n_tensors = 4;
   std::vector<TensorPlan> tensors(plan.n_tensors, PlanOf(values));
   RecordingOutput output;
-  Emitter emitter(plan, output);
+  hookwire::testing::BareContext context;
+  Emitter emitter(plan, output, context);
   emitter.StartPass();
   for (uint32_t i = 0; i < plan.n_tensors; ++i) {
     tensors[i].index = i;
