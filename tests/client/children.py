@@ -54,27 +54,6 @@ def forks(model: hookwire.RemoteModel, want: bytes) -> None:
     assert results(model) == want
 
 
-def forks_of_a_busy_process(model: hookwire.RemoteModel, want: bytes) -> None:
-    """Forks while other threads are in the middle of calls, and of asking for what is not here."""
-    done = threading.Event()
-    wrong: list[int] = []
-
-    def work() -> None:
-        while not done.is_set():
-            if results(model) != want:
-                wrong.append(1)
-
-    threads = [threading.Thread(target=work) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for _ in range(20):
-        assert forked(lambda: results(model) == want)
-    done.set()
-    for thread in threads:
-        thread.join()
-    assert not wrong
-
-
 def forks_with_locks_held(model: hookwire.RemoteModel, want: bytes) -> None:
     """Forks while another thread holds every lock of the client."""
     tokenizer, weights, connection = model.tokenizer, model.weights, model._connection
@@ -88,7 +67,7 @@ def forks_with_locks_held(model: hookwire.RemoteModel, want: bytes) -> None:
             held.set()
             go.wait()
 
-    thread = threading.Thread(target=hold)
+    thread = threading.Thread(target=hold, daemon=True)
     thread.start()
     held.wait()
     model._catalogue = model._weights = None
@@ -180,7 +159,6 @@ def data_loader(model: hookwire.RemoteModel, want: bytes, start: str) -> None:
 
 KINDS: dict[str, Callable[[hookwire.RemoteModel, bytes], None]] = {
     "forks": forks,
-    "forks of a busy process": forks_of_a_busy_process,
     "forks with locks held": forks_with_locks_held,
     "forks in a stream": forks_in_a_stream,
     "forks of an asynchronous model": forks_of_an_asynchronous_model,

@@ -263,7 +263,7 @@ def test_only_names_that_others_have_can_be_skipped(model: hookwire.RemoteModel)
     plan = model.plan(CLEAN, ["hook_embed", *absent], missing="skip")
     assert plan.skipped == tuple(absent)
     for typo in ("hook_emebd", "blocks.17.hook_in", "blocks.*.hook_nothing"):
-        with pytest.raises(KeyError, match=r"did you mean|layers 0 to 5"):
+        with pytest.raises(KeyError, match=r"did you mean|layers 0 to 5|with a name like it"):
             model.run_with_cache(CLEAN, names_filter=["hook_embed", typo], missing="skip")
 
 

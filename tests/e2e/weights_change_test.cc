@@ -78,7 +78,7 @@ class WeightsChange : public ::testing::Test {
     daemon_->process().Signal(SIGTERM);
     EXPECT_EQ(daemon_->process().Wait(absl::Seconds(30)), 0);
     const std::string log = daemon_->process().Errors();
-    const std::string line = " error weights changed";
+    const std::string line = " error weight files changed";
     const size_t at = log.find(line);
     ASSERT_NE(at, std::string::npos) << log;
     EXPECT_EQ(log.find(line, at + 1), std::string::npos) << log;

@@ -33,6 +33,7 @@ _ARGUMENTS = {
 }
 _PHRASES = {
     ", or set max_message_bytes": "",
+    "`hookwire hooks` and ListHooks list": "model.hook_dict and the command hookwire hooks list",
     "max_message_bytes": "the size of a message",
     "outputs.residual": "what a run with stop_at_layer returns",
     "(features)": "(feature=)",

@@ -53,7 +53,7 @@ TEST_F(CheckpointFaults, OpenSaysWhichFileAndWhyAndLeavesNothingOpen) {
   EXPECT_EQ(calls.at("open"), 5);
   EXPECT_EQ(calls.at("mmap"), 3);
   for (const auto& [name, n] : calls) {
-    // Without inotify, the times of the files are still compared. See NoInotify… below.
+    // Without inotify, the times of the files are still compared. See NoInotifyIsSaid below.
     if (name == "close" || absl::StartsWith(name, "inotify")) continue;
     for (int k = 0; k < n; ++k) {
       SCOPED_TRACE(absl::StrCat(name, " ", k));

@@ -9,7 +9,7 @@ from typing import Any
 
 import tokenizers
 
-from hookwire import errors, inputs, selection
+from hookwire import errors, forks, inputs, selection
 from hookwire.text import absent, characters, chat, loading
 from hookwire.text.encoding import NO_LIMIT
 from hookwire.text.unknown import UnknownWords, listed
@@ -60,7 +60,8 @@ class Vocabulary:
     def __init__(self, files: Mapping[str, bytes], name_or_path: str = "") -> None:
         loaded = loading.load(files)
         config = loaded.config
-        self._lock = threading.Lock()
+        self._after_fork()
+        forks.register(self)
         self._backend = loaded.backend
         self._special = loaded.special
         self.extra_special_tokens = loaded.extra_special
@@ -77,6 +78,10 @@ class Vocabulary:
         # Sets of unknown words that a warning has named.
         self._warned_of: set[frozenset[str]] = set()
 
+    def _after_fork(self) -> None:
+        # In the parent another thread may hold the old one.
+        self._lock = threading.Lock()
+
     def _find_unknown(self) -> None:
         self._unknown = UnknownWords(self._backend, self.unk_token)
 
@@ -88,7 +93,8 @@ class Vocabulary:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._lock = threading.Lock()
+        self._after_fork()
+        forks.register(self)
         self._find_unknown()
 
     def __bool__(self) -> bool:
