@@ -128,7 +128,7 @@ def _in_full(given: Any, reach: Reach) -> list[str]:
         return found
     near = nearest(full, every)
     if not near or (bare != given and not found):
-        return [full]  # the server knows whether another Gemma 4 has it
+        return [given]  # the server knows whether another Gemma 4 has it
     raise missing_hook(given, every)
 
 
