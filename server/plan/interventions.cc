@@ -200,19 +200,6 @@ class InterventionPlanner {
     return absl::OkStatus();
   }
 
-  static const v1::Value* SentValue(const v1::Intervention& intervention) {
-    switch (intervention.op_case()) {
-      case v1::Intervention::kSet:
-        return &intervention.set().value();
-      case v1::Intervention::kAdd:
-        return &intervention.add().value();
-      case v1::Intervention::kScale:
-        return &intervention.scale().factor();
-      default:
-        return nullptr;
-    }
-  }
-
   // Whether the hook point can be changed, and the change can show.
   absl::Status CheckPoint(const v1::Intervention& intervention, const model::HookPoint& point,
                           const FieldPath& path) const {

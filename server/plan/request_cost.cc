@@ -5,6 +5,7 @@
 
 #include "absl/container/flat_hash_set.h"
 #include "server/plan/dtypes.h"
+#include "server/plan/values.h"
 
 namespace hookwire::server {
 namespace {
@@ -36,19 +37,6 @@ uint64_t Work(const Selecting& from, uint64_t n_sequences, uint64_t n_names) {
   const uint64_t indices =
       Indices(from.positions()) + Indices(from.heads()) + Indices(from.features());
   return Add(n_names + Multiply(indices, sequences), Multiply(matches, sequences));
-}
-
-const v1::Value* ValueOf(const v1::Intervention& intervention) {
-  switch (intervention.op_case()) {
-    case v1::Intervention::kSet:
-      return &intervention.set().value();
-    case v1::Intervention::kAdd:
-      return &intervention.add().value();
-    case v1::Intervention::kScale:
-      return &intervention.scale().factor();
-    default:
-      return nullptr;
-  }
 }
 
 uint64_t Elements(const google::protobuf::RepeatedField<uint64_t>& shape) {
@@ -91,7 +79,7 @@ uint64_t PlanningWork(const v1::RunSpec& spec, const model::Catalogue& catalogue
   }
   for (const v1::Intervention& intervention : spec.interventions()) {
     work = Add(work, Work(intervention, n_sequences, n_names));
-    if (const v1::Value* const value = ValueOf(intervention)) {
+    if (const v1::Value* const value = SentValue(intervention)) {
       // The value is copied and searched for NaN.
       work = Add(work, value->tensor().data().size() / 64);
     }
@@ -106,7 +94,7 @@ uint64_t ValueBytes(const v1::RunSpec& spec, at::ScalarType compute) {
   const uint64_t element = c10::elementSize(compute);
   uint64_t bytes = 0;
   for (const v1::Intervention& intervention : spec.interventions()) {
-    const v1::Value* const value = ValueOf(intervention);
+    const v1::Value* const value = SentValue(intervention);
     if (value == nullptr) continue;
     // The size of the data limits the copy: if shape and data do not agree, planning fails before
     // it.
