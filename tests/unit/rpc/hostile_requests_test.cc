@@ -247,16 +247,21 @@ TEST_F(HostileRequestsTest, OthersAreAnsweredWhileLargeRequestsArePlanned) {
   for (std::thread& client : clients) client.join();
 }
 
-TEST_F(HostileRequestsTest, ACancelledCallIsPlannedNoFurther) {
-  absl::Notification begun;
-  absl::Notification ended;
-  const OtherPlanner planner([&](Planner::KeepGoing keep_going) {
+// Planning that goes on until it is told to stop.
+auto PlanningUntilTold(absl::Notification& begun, absl::Notification& ended) {
+  return [&begun, &ended](Planner::KeepGoing keep_going) {
     begun.Notify();
     absl::Status status;
     while ((status = keep_going()).ok()) std::this_thread::yield();
     ended.Notify();
     return status;
-  });
+  };
+}
+
+TEST_F(HostileRequestsTest, ACancelledCallIsPlannedNoFurther) {
+  absl::Notification begun;
+  absl::Notification ended;
+  const OtherPlanner planner(PlanningUntilTold(begun, ended));
   StartServer({.directory = {}, .execute = {}, .planner = &planner});
   grpc::ClientContext context;
   std::thread client([&] {
@@ -274,13 +279,7 @@ TEST_F(HostileRequestsTest, ACancelledCallIsPlannedNoFurther) {
 TEST_F(HostileRequestsTest, ACancelledRunIsPlannedNoFurther) {
   absl::Notification begun;
   absl::Notification ended;
-  const OtherPlanner planner([&](Planner::KeepGoing keep_going) {
-    begun.Notify();
-    absl::Status status;
-    while ((status = keep_going()).ok()) std::this_thread::yield();
-    ended.Notify();
-    return status;
-  });
+  const OtherPlanner planner(PlanningUntilTold(begun, ended));
   StartServer({.directory = {}, .execute = {}, .planner = &planner});
   grpc::ClientContext context;
   v1::RunRequest request;
