@@ -25,7 +25,6 @@
 namespace hookwire::server {
 namespace {
 
-constexpr uint64_t kMiB = uint64_t{1} << 20;
 // How long open calls may take to end when the server closes its connections: some, such as health
 // watches, never end by themselves.
 constexpr absl::Duration kConnectionGrace = absl::Milliseconds(500);
@@ -181,7 +180,7 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(const Options& options,
   std::vector<model::DeviceRoom> room;
   for (const at::Device device : *devices) room.push_back({device, FreeMemory(device)});
 
-  const int threads = options.threads > 0 ? options.threads : UsableCores();
+  const int threads = options.threads.value_or(UsableCores());
   at::set_num_threads(threads);
   const absl::Time start = absl::Now();
   absl::StatusOr<std::unique_ptr<const model::TextModel>> model = model::TextModel::Load(
@@ -247,7 +246,7 @@ Daemon::Daemon(const Options& options, std::shared_ptr<spdlog::logger> logger,
            .max_batch_tokens = static_cast<uint64_t>(limits_.max_batch_tokens),
            .small_tokens = model_->devices().front().is_cpu() ? 32u : 512u,
            .max_activation_bytes = limits_.max_activation_bytes,
-           .max_batch_delay = options.max_batch_delay,
+           .max_batch_delay = absl::Microseconds(options.max_batch_delay_us),
            .max_interactive = options.max_interactive,
            .max_paced = options.max_paced,
            .hook_timeout = options.hook_timeout,

@@ -51,8 +51,8 @@ class Daemon {
   // `timeout`.
   bool WaitUntilIdle(absl::Duration timeout) const;
   // Cancels the runs that are left, waits until they have ended, and closes all connections. A run
-  // ends before the next step of its pass, which may take long: main.cc limits the time by ending
-  // the process.
+  // ends before the next step of its pass, which may take long: ShutDown (shutdown.h) limits the
+  // time by ending the process.
   void Stop();
 
  private:

@@ -9,20 +9,18 @@
 #include <cstdio>
 #include <memory>
 #include <nlohmann/json.hpp>
-#include <optional>
 #include <string>
 #include <thread>
 #include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "absl/synchronization/notification.h"
-#include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "server/daemon.h"
 #include "server/memory/block_cache.h"
 #include "server/observe/logging.h"
 #include "server/options.h"
+#include "server/shutdown.h"
 #include "server/signals.h"
 
 namespace hookwire::server {
@@ -31,47 +29,6 @@ namespace {
 int Fail(const absl::Status& status) {
   std::fprintf(stderr, "hookwired: %s\n", std::string(status.message()).c_str());
   return 2;
-}
-
-// How long cancelled runs and open connections may take to end. A run ends before the next step of
-// its pass, a matter of milliseconds; but a step may be long, and what is in the way may be a
-// fault.
-constexpr absl::Duration kStopTime = absl::Seconds(2);
-
-// Ends the process after kStopTime, or at the next signal, unless `ended` comes first.
-void EndAtTheLatest(const Signals& signals, const absl::Notification& ended,
-                    spdlog::logger& logger) {
-  const absl::Time deadline = absl::Now() + kStopTime;
-  std::optional<int> signal = 0;
-  while (signal == 0) {
-    if (ended.HasBeenNotified()) return;
-    signal = signals.WaitFor(deadline - absl::Now());
-  }
-  LogEvent(logger, spdlog::level::warn, "stopped before all runs and connections had ended",
-           {{"cause", signal.has_value() ? "another signal" : "it took too long"}});
-  logger.flush();
-  _exit(0);
-}
-
-// Lets runs end by themselves for the grace period, or until a second signal; then cancels them. It
-// returns within kStopTime of that, or the process ends.
-void ShutDown(std::unique_ptr<Daemon> daemon, const Signals& signals, absl::Duration grace_period,
-              spdlog::logger& logger) {
-  daemon->Drain();
-  std::thread idle([&] {
-    daemon->WaitUntilIdle(grace_period);
-    signals.Wake();
-  });
-  const bool hurry = signals.Wait() != 0;
-  if (hurry) LogEvent(logger, spdlog::level::info, "second signal: cancelling all runs", {});
-  absl::Notification ended;
-  std::thread limit([&] { EndAtTheLatest(signals, ended, logger); });
-  daemon->Stop();
-  idle.join();
-  daemon = nullptr;
-  ended.Notify();
-  signals.Wake();
-  limit.join();
 }
 
 int Main(const std::vector<std::string>& arguments) {
@@ -105,7 +62,14 @@ int Main(const std::vector<std::string>& arguments) {
   LogEvent(*logger, spdlog::level::info, "shutting down",
            {{"signal", signal_number == SIGINT ? "SIGINT" : "SIGTERM"},
             {"grace_s", absl::ToDoubleSeconds(options->grace_period)}});
-  ShutDown(*std::move(daemon), *signals, options->grace_period, *logger);
+  std::unique_ptr<Daemon> served = *std::move(daemon);
+  ShutDown({.grace_period = options->grace_period,
+            .drain = [&] { served->Drain(); },
+            .wait_until_idle = [&](absl::Duration timeout) { served->WaitUntilIdle(timeout); },
+            .stop = [&] { served->Stop(); },
+            .destroy = [&] { served = nullptr; },
+            .end_process = [] { _exit(0); }},
+           *signals, *logger);
   LogEvent(*logger, spdlog::level::info, "stopped", {});
   return 0;
 }

@@ -3,9 +3,12 @@
 #include <algorithm>
 #include <array>
 #include <limits>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
+#include <vector>
 
 #define TOML_EXCEPTIONS 0
 #include <toml++/toml.h>
@@ -24,6 +27,8 @@ namespace {
 
 // Parses a flag's value into the options. The error says what the value should have been.
 using Setter = absl::Status (*)(const std::string& value, Options& options);
+// The value as the flag takes it.
+using Getter = std::string (*)(const Options& options);
 
 struct Flag {
   std::string_view name;
@@ -31,43 +36,97 @@ struct Flag {
   std::string_view value;
   std::string_view help;
   Setter set;
+  // For the default in the help. Null where the help says it in words, or where there is none.
+  Getter get = nullptr;
 };
 
 absl::Status Expected(std::string_view what) {
   return absl::InvalidArgumentError(absl::StrCat("expected ", std::string(what)));
 }
 
-template <typename Number>
-absl::Status SetNumber(const std::string& value, uint64_t least, uint64_t most, Number& out) {
-  uint64_t number = 0;
-  if (!absl::SimpleAtoi(value, &number) || number < least || number > most) {
-    return Expected(absl::StrCat("a whole number from ", least, " to ", most));
+// The value of an option that may be optional.
+template <typename T>
+struct ValueOf {
+  using Type = T;
+};
+template <typename T>
+struct ValueOf<std::optional<T>> {
+  using Type = T;
+};
+
+// A flag for an option that is a whole number from kLeast to kMost, or nullopt by default.
+template <auto kOption, uint64_t kLeast, uint64_t kMost>
+constexpr Flag Number(std::string_view name, std::string_view help) {
+  using Option = std::decay_t<decltype(std::declval<Options>().*kOption)>;
+  using Value = typename ValueOf<Option>::Type;
+  Flag flag{name, "N", help, [](const std::string& value, Options& options) {
+              uint64_t number = 0;
+              if (!absl::SimpleAtoi(value, &number) || number < kLeast || number > kMost) {
+                return Expected(absl::StrCat("a whole number from ", kLeast, " to ", kMost));
+              }
+              options.*kOption = static_cast<Value>(number);
+              return absl::OkStatus();
+            }};
+  if constexpr (std::is_same_v<Option, Value>) {
+    flag.get = [](const Options& options) { return absl::StrCat(options.*kOption); };
   }
-  out = static_cast<Number>(number);
-  return absl::OkStatus();
+  return flag;
 }
 
-absl::Status SetSeconds(const std::string& value, absl::Duration& out) {
-  double seconds = 0;
-  if (!absl::SimpleAtod(value, &seconds) || !(seconds > 0) || seconds > 1e9) {
-    return Expected("a number of seconds above 0");
-  }
-  out = absl::Seconds(seconds);
-  return absl::OkStatus();
+template <auto kOption>
+constexpr Flag Seconds(std::string_view name, std::string_view help) {
+  return {
+      name, "SECONDS", help,
+      [](const std::string& value, Options& options) {
+        double seconds = 0;
+        if (!absl::SimpleAtod(value, &seconds) || !(seconds > 0) || seconds > 1e9) {
+          return Expected("a number of seconds above 0");
+        }
+        options.*kOption = absl::Seconds(seconds);
+        return absl::OkStatus();
+      },
+      [](const Options& options) { return absl::StrCat(absl::ToDoubleSeconds(options.*kOption)); }};
 }
 
 template <typename T>
-absl::Status SetChoice(const std::string& value,
-                       std::initializer_list<std::pair<std::string_view, T>> choices, T& out) {
-  std::vector<std::string> names;
-  for (const auto& [name, choice] : choices) {
-    if (value == name) {
-      out = choice;
-      return absl::OkStatus();
-    }
-    names.emplace_back(name);
-  }
-  return Expected(absl::StrJoin(names, ", "));
+struct Choice {
+  std::string_view name;
+  T value;
+};
+
+constexpr Choice<std::optional<at::ScalarType>> kDtypes[] = {
+    {"auto", std::nullopt}, {"float32", at::kFloat}, {"bfloat16", at::kBFloat16}};
+constexpr Choice<model::Numerics> kNumerics[] = {{"fast", model::Numerics::kFast},
+                                                 {"invariant", model::Numerics::kInvariant},
+                                                 {"reference", model::Numerics::kReference}};
+constexpr Choice<LogFormat> kLogFormats[] = {{"text", LogFormat::kText},
+                                             {"json", LogFormat::kJson}};
+constexpr Choice<spdlog::level::level_enum> kLogLevels[] = {
+    {"trace", spdlog::level::trace}, {"debug", spdlog::level::debug}, {"info", spdlog::level::info},
+    {"warn", spdlog::level::warn},   {"error", spdlog::level::err},   {"off", spdlog::level::off}};
+constexpr Choice<bool> kTruth[] = {{"true", true}, {"false", false}};
+
+// A flag for an option that has one of a few values.
+template <auto kOption, const auto& kChoices>
+constexpr Flag OneOf(std::string_view name, std::string_view placeholder, std::string_view help) {
+  return {name, placeholder, help,
+          [](const std::string& value, Options& options) {
+            std::vector<std::string> names;
+            for (const auto& choice : kChoices) {
+              if (choice.name == value) {
+                options.*kOption = choice.value;
+                return absl::OkStatus();
+              }
+              names.emplace_back(choice.name);
+            }
+            return Expected(absl::StrJoin(names, ", "));
+          },
+          [](const Options& options) {
+            for (const auto& choice : kChoices) {
+              if (choice.value == options.*kOption) return std::string(choice.name);
+            }
+            return std::string();
+          }};
 }
 
 absl::Status SetModel(const std::string& value, Options& options) {
@@ -104,166 +163,75 @@ absl::Status SetDevice(const std::string& value, Options& options) {
   return absl::OkStatus();
 }
 
-absl::Status SetDtype(const std::string& value, Options& options) {
-  using Dtype = std::optional<at::ScalarType>;
-  return SetChoice<Dtype>(
-      value, {{"auto", std::nullopt}, {"float32", at::kFloat}, {"bfloat16", at::kBFloat16}},
-      options.dtype);
-}
-
 constexpr uint64_t kMaxMegabytes = uint64_t{1} << 40;
+constexpr uint64_t kMaxTokens = std::numeric_limits<uint32_t>::max();
 
 // In the order of the help.
 constexpr std::array kFlags = {
     Flag{"model", "DIR", "checkpoint directory, as save_pretrained writes it (required)", SetModel},
     Flag{"listen", "HOST:PORT",
-         "where to listen; port 0 picks a free one; unix:PATH is a Unix socket (default "
-         "127.0.0.1:7431)",
-         SetListen},
+         "where to listen; port 0 picks a free one; unix:PATH is a Unix socket", SetListen,
+         [](const Options& options) { return options.listen.ToString(); }},
     Flag{"device", "DEVICE",
-         "cpu, cuda, cuda:<n>, or several separated by commas, among which the layers are divided "
-         "(default cpu)",
-         SetDevice},
-    Flag{"dtype", "DTYPE",
-         "dtype to compute in: auto (the checkpoint's own), float32 or bfloat16 (default auto)",
-         SetDtype},
-    Flag{"numerics", "MODE",
-         "fast; invariant: a run's bits do not depend on the runs in the same pass; reference: the "
-         "bits of Transformers (default fast)",
-         [](const std::string& value, Options& options) {
-           return SetChoice<model::Numerics>(value,
-                                             {{"fast", model::Numerics::kFast},
-                                              {"invariant", model::Numerics::kInvariant},
-                                              {"reference", model::Numerics::kReference}},
-                                             options.numerics);
-         }},
-    Flag{"threads", "N", "compute threads (default: one for each core)",
-         [](const std::string& value, Options& options) {
-           return SetNumber(value, 1, 4096, options.threads);
-         }},
-    Flag{"log-format", "FORMAT", "text or json (default text)",
-         [](const std::string& value, Options& options) {
-           return SetChoice<LogFormat>(
-               value, {{"text", LogFormat::kText}, {"json", LogFormat::kJson}}, options.log_format);
-         }},
-    Flag{"log-level", "LEVEL", "trace, debug, info, warn, error or off (default info)",
-         [](const std::string& value, Options& options) {
-           return SetChoice<spdlog::level::level_enum>(value,
-                                                       {{"trace", spdlog::level::trace},
-                                                        {"debug", spdlog::level::debug},
-                                                        {"info", spdlog::level::info},
-                                                        {"warn", spdlog::level::warn},
-                                                        {"error", spdlog::level::err},
-                                                        {"off", spdlog::level::off}},
-                                                       options.log_level);
-         }},
-    Flag{"max-result-mb", "N", "largest result of one run, in MiB; 0: no limit (default 8192)",
-         [](const std::string& value, Options& options) {
-           return SetNumber(value, 0, kMaxMegabytes, options.max_result_mb);
-         }},
-    Flag{"max-activation-mb", "N",
-         "most memory that the forward passes under way may use together, weights not counted, in "
-         "MiB; 0: no limit (default: half of the free memory at the start)",
-         [](const std::string& value, Options& options) {
-           uint64_t megabytes = 0;
-           absl::Status status = SetNumber(value, 0, kMaxMegabytes, megabytes);
-           if (status.ok()) options.max_activation_mb = megabytes;
-           return status;
-         }},
-    Flag{"max-tokens", "N", "most tokens of one run (default 65536)",
-         [](const std::string& value, Options& options) {
-           return SetNumber(value, 1, std::numeric_limits<uint32_t>::max(), options.max_tokens);
-         }},
-    Flag{"max-batch-tokens", "N",
-         "most tokens of one forward pass; a run of several sequences that has more is divided "
-         "among several passes (default 1024 on cpu, else 8192)",
-         [](const std::string& value, Options& options) {
-           uint64_t tokens = 0;
-           absl::Status status = SetNumber(value, 1, std::numeric_limits<uint32_t>::max(), tokens);
-           if (status.ok()) options.max_batch_tokens = tokens;
-           return status;
-         }},
-    Flag{"max-batch-delay-us", "N",
-         "how long a pass with room for more runs waits for them, in microseconds (default 0)",
-         [](const std::string& value, Options& options) {
-           uint32_t microseconds = 0;
-           absl::Status status = SetNumber(value, 0, 1'000'000, microseconds);
-           if (status.ok()) options.max_batch_delay = absl::Microseconds(microseconds);
-           return status;
-         }},
-    Flag{"max-upload-mb", "N", "most data that one run may upload, in MiB (default 1024)",
-         [](const std::string& value, Options& options) {
-           return SetNumber(value, 0, kMaxMegabytes, options.max_upload_mb);
-         }},
-    Flag{
-        "request-memory-mb", "N",
+         "cpu, cuda, cuda:<n>, or several separated by commas, among which the layers are divided",
+         SetDevice, [](const Options& options) { return absl::StrJoin(options.devices, ","); }},
+    OneOf<&Options::dtype, kDtypes>(
+        "dtype", "DTYPE", "dtype to compute in: auto (the checkpoint's own), float32 or bfloat16"),
+    OneOf<&Options::numerics, kNumerics>(
+        "numerics", "MODE",
+        "fast; invariant: a run's bits do not depend on the runs in the same pass; reference: the "
+        "bits of Transformers"),
+    Number<&Options::threads, 1, 4096>("threads", "compute threads (default: one for each core)"),
+    OneOf<&Options::log_format, kLogFormats>("log-format", "FORMAT", "text or json"),
+    OneOf<&Options::log_level, kLogLevels>("log-level", "LEVEL",
+                                           "trace, debug, info, warn, error or off"),
+    Number<&Options::max_result_mb, 0, kMaxMegabytes>(
+        "max-result-mb", "largest result of one run, in MiB; 0: no limit"),
+    Number<&Options::max_activation_mb, 0, kMaxMegabytes>(
+        "max-activation-mb",
+        "most memory that the forward passes under way may use together, weights not counted, in "
+        "MiB; 0: no limit (default: half of the free memory at the start)"),
+    Number<&Options::max_tokens, 1, kMaxTokens>("max-tokens", "most tokens of one run"),
+    Number<&Options::max_batch_tokens, 1, kMaxTokens>(
+        "max-batch-tokens",
+        "most tokens of one forward pass; a run of several sequences that has more is divided "
+        "among several passes (default 1024 on cpu, else 8192)"),
+    Number<&Options::max_batch_delay_us, 0, 1'000'000>(
+        "max-batch-delay-us",
+        "how long a pass with room for more runs waits for them, in microseconds"),
+    Number<&Options::max_upload_mb, 0, kMaxMegabytes>("max-upload-mb",
+                                                      "most data that one run may upload, in MiB"),
+    Number<&Options::request_memory_mb, 1, kMaxMegabytes>(
+        "request-memory-mb",
         "most memory that all requests hold before and while they run (uploads, plans, 1 KiB for "
         "each tensor), in MiB; one client may have half of what the others leave (default: 256 + 4 "
-        "times --max-upload-mb)",
-        [](const std::string& value, Options& options) {
-          uint64_t megabytes = 0;
-          absl::Status status = SetNumber(value, 1, kMaxMegabytes, megabytes);
-          if (status.ok()) options.request_memory_mb = megabytes;
-          return status;
-        }},
-    Flag{"max-calls", "N",
-         "most open calls of one client (default: twice --max-queue, at least 1024)",
-         [](const std::string& value, Options& options) {
-           size_t calls = 0;
-           absl::Status status = SetNumber(value, 1, 1'000'000, calls);
-           if (status.ok()) options.max_calls = calls;
-           return status;
-         }},
-    Flag{"max-interactive", "N",
-         "most passes that may wait for a client's function at the same time (default 4)",
-         [](const std::string& value, Options& options) {
-           return SetNumber(value, 1, 256, options.max_interactive);
-         }},
-    Flag{"hook-timeout", "SECONDS",
-         "how long a pass may wait for a client's function while another run needs its slot "
-         "(default 30)",
-         [](const std::string& value, Options& options) {
-           return SetSeconds(value, options.hook_timeout);
-         }},
-    Flag{"max-paced", "N",
-         "most passes that may wait for a slow reader at the same time (default 4)",
-         [](const std::string& value, Options& options) {
-           return SetNumber(value, 1, 256, options.max_paced);
-         }},
-    Flag{"max-queue", "N",
-         "most runs in the queue; one client may fill half of the places that others leave "
-         "(default 1024)",
-         [](const std::string& value, Options& options) {
-           return SetNumber(value, 1, 1'000'000, options.max_queue);
-         }},
-    Flag{"max-queue-time", "SECONDS", "how long a run may be in the queue (default 300)",
-         [](const std::string& value, Options& options) {
-           return SetSeconds(value, options.max_queue_time);
-         }},
-    Flag{"result-buffer-mb", "N",
-         "most memory for results that have been computed and not yet sent, in MiB (default 256)",
-         [](const std::string& value, Options& options) {
-           return SetNumber(value, 1, kMaxMegabytes, options.result_buffer_mb);
-         }},
-    Flag{"shared-memory-mb", "N",
-         "most shared memory for large results of clients on this host, in MiB; 0: none (default "
-         "1024)",
-         [](const std::string& value, Options& options) {
-           return SetNumber(value, 0, uint64_t{1} << 24, options.shared_memory_mb);
-         }},
-    Flag{"stall-timeout", "SECONDS",
-         "end a run whose client reads nothing, or sends nothing of its request, for this long "
-         "(default 60)",
-         [](const std::string& value, Options& options) {
-           return SetSeconds(value, options.stall_timeout);
-         }},
-    Flag{"grace-period", "SECONDS",
-         "how long runs may go on after SIGTERM or SIGINT before they are cancelled; a second "
-         "signal "
-         "cancels them at once (default 30)",
-         [](const std::string& value, Options& options) {
-           return SetSeconds(value, options.grace_period);
-         }},
+        "times --max-upload-mb)"),
+    Number<&Options::max_calls, 1, 1'000'000>(
+        "max-calls", "most open calls of one client (default: twice --max-queue, at least 1024)"),
+    Number<&Options::max_interactive, 1, 256>(
+        "max-interactive", "most passes that may wait for a client's function at the same time"),
+    Seconds<&Options::hook_timeout>(
+        "hook-timeout",
+        "how long a pass may wait for a client's function while another run needs its slot"),
+    Number<&Options::max_paced, 1, 256>(
+        "max-paced", "most passes that may wait for a slow reader at the same time"),
+    Number<&Options::max_queue, 1, 1'000'000>(
+        "max-queue",
+        "most runs in the queue; one client may fill half of the places that others leave"),
+    Seconds<&Options::max_queue_time>("max-queue-time", "how long a run may be in the queue"),
+    Number<&Options::result_buffer_mb, 1, kMaxMegabytes>(
+        "result-buffer-mb",
+        "most memory for results that have been computed and not yet sent, in MiB"),
+    Number<&Options::shared_memory_mb, 0, (uint64_t{1} << 24)>(
+        "shared-memory-mb",
+        "most shared memory for large results of clients on this host, in MiB; 0: none"),
+    Seconds<&Options::stall_timeout>(
+        "stall-timeout",
+        "end a run whose client reads nothing, or sends nothing of its request, for this long"),
+    Seconds<&Options::grace_period>(
+        "grace-period",
+        "how long runs may go on after SIGTERM or SIGINT before they are cancelled; a second "
+        "signal cancels them at once"),
     Flag{"digest-cache", "DIR",
          "directory that keeps digests of weight files, so that a start need not read the files "
          "again; '': keep none (default $XDG_CACHE_HOME/hookwire/digests, or in ~/.cache)",
@@ -271,18 +239,12 @@ constexpr std::array kFlags = {
            options.digest_cache = value;
            return absl::OkStatus();
          }},
-    Flag{"strict", "",
-         "refuse to start if the checkpoint has tensors that nothing reads; without it they are a "
-         "warning (in a file: strict = true)",
-         [](const std::string& value, Options& options) {
-           return SetChoice<bool>(value.empty() ? "true" : value,
-                                  {{"true", true}, {"false", false}}, options.strict);
-         }},
-    Flag{"serve-weights", "BOOL",
-         "let clients read the model's parameters: true or false (default true)",
-         [](const std::string& value, Options& options) {
-           return SetChoice<bool>(value, {{"true", true}, {"false", false}}, options.serve_weights);
-         }},
+    OneOf<&Options::strict, kTruth>(
+        "strict", "",
+        "refuse to start if the checkpoint has tensors that nothing reads; without it they are a "
+        "warning (in a file: strict = true)"),
+    OneOf<&Options::serve_weights, kTruth>(
+        "serve-weights", "BOOL", "let clients read the model's parameters: true or false"),
     Flag{"config", "FILE",
          "TOML file with the same names as keys, for example max-queue = 8; flags override it",
          nullptr},
@@ -355,7 +317,7 @@ absl::StatusOr<std::vector<Given>> Split(const std::vector<std::string>& argumen
       }
       out.push_back({flag, argument.substr(equals + 1)});
     } else if (is_switch) {
-      out.push_back({flag, ""});
+      out.push_back({flag, "true"});
     } else if (i + 1 < arguments.size()) {
       out.push_back({flag, arguments[++i]});
     } else {
@@ -448,7 +410,10 @@ std::string HelpText() {
   for (const Flag& flag : kFlags) {
     const std::string left = absl::StrCat("--", std::string(flag.name),
                                           flag.value.empty() ? "" : " ", std::string(flag.value));
-    absl::StrAppend(&text, absl::StrFormat("  %-24s %s\n", left, std::string(flag.help)));
+    const std::string shown_default =
+        flag.get == nullptr ? "" : absl::StrCat(" (default ", flag.get(Options()), ")");
+    absl::StrAppend(&text,
+                    absl::StrFormat("  %-24s %s%s\n", left, std::string(flag.help), shown_default));
   }
   return text;
 }

@@ -14,11 +14,16 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "model/numerics.h"
+#include "server/local/shared_memory.h"
 #include "server/observe/digest_cache.h"
 #include "server/observe/logging.h"
+#include "server/plan/planner.h"
 #include "server/rpc/listen_address.h"
+#include "server/schedule/batch_scheduler.h"
 
 namespace hookwire::server {
+
+constexpr uint64_t kMiB = uint64_t{1} << 20;
 
 struct Options {
   // The checkpoint directory.
@@ -29,24 +34,26 @@ struct Options {
   // What to compute in; nullopt means the checkpoint's own dtype.
   std::optional<at::ScalarType> dtype;
   model::Numerics numerics = model::Numerics::kFast;
-  // Compute threads; 0 means one for each core that the process may use.
-  int threads = 0;
+  // Compute threads; nullopt means one for each core that the process may use.
+  std::optional<int> threads;
 
   LogFormat log_format = LogFormat::kText;
   spdlog::level::level_enum log_level = spdlog::level::info;
 
+  // Where an option of a part is set here, the part has the default.
+
   // The largest result of one run; 0 means no limit.
-  uint64_t max_result_mb = 8192;
+  uint64_t max_result_mb = Limits().max_result_bytes / kMiB;
   // The most memory that the forward passes under way may use together, weights not counted.
   // nullopt means half of the device's free memory at the start; 0 means no limit.
   std::optional<uint64_t> max_activation_mb;
   // The most tokens of one run.
-  uint64_t max_tokens = 65'536;
+  uint64_t max_tokens = Limits().max_tokens;
   // The most tokens of one forward pass; nullopt means 1024 on cpu, else 8192. Larger passes take
   // no less time for each token.
   std::optional<uint64_t> max_batch_tokens;
-  // How long a pass with room for more runs waits for them before it starts.
-  absl::Duration max_batch_delay = absl::ZeroDuration();
+  // How long a pass with room for more runs waits for them before it starts, in microseconds.
+  uint32_t max_batch_delay_us = 0;
   // The most bytes that one run may upload.
   uint64_t max_upload_mb = 1024;
   // The most memory that all requests hold before and while they run (RequestMemory); nullopt means
@@ -55,22 +62,22 @@ struct Options {
   // The most open calls of one client; nullopt means the default of MaxCalls.
   std::optional<size_t> max_calls;
   // The most passes that may wait for a client's function (Interact) at the same time.
-  int max_interactive = 4;
+  int max_interactive = BatchScheduler::Options().max_interactive;
   // The most passes that may wait for a slow reader at the same time, because the run's result is
   // too large for the buffer.
-  int max_paced = 4;
+  int max_paced = BatchScheduler::Options().max_paced;
   // How long a pass may wait for a client's function while another run needs its slot or its
   // memory.
-  absl::Duration hook_timeout = absl::Seconds(30);
+  absl::Duration hook_timeout = BatchScheduler::Options().hook_timeout;
   // The most runs in the queue.
-  size_t max_queue = 1024;
+  size_t max_queue = BatchScheduler::Options().max_queue;
   // How long a run may be in the queue.
-  absl::Duration max_queue_time = absl::Minutes(5);
+  absl::Duration max_queue_time = BatchScheduler::Options().max_queue_time;
   // The most memory for results that have been computed and not yet sent, for all runs together.
   uint64_t result_buffer_mb = 256;
   // The most shared memory, in which clients on this host get large results; 0 means that all
   // results are sent in messages.
-  uint64_t shared_memory_mb = 1024;
+  uint64_t shared_memory_mb = SharedMemory::Options().max_bytes / kMiB;
   // A run whose client reads nothing, or sends nothing of its request, for this long is ended.
   absl::Duration stall_timeout = absl::Seconds(60);
   // How long runs that have started may continue after SIGTERM or SIGINT.

@@ -121,23 +121,22 @@ void SharedMemory::Welcome(Descriptor connection) {
   if (!user.has_value() || !MayHave(*user, geteuid())) return;
   {
     absl::MutexLock lock(&mutex_);
-    if (sessions_.size() >= options_.max_clients) return;
+    if (clients_.size() >= options_.max_clients) return;
   }
-  auto session = std::make_shared<Session>();
+  auto client = std::make_shared<Client>();
   absl::StatusOr<std::unique_ptr<Segment>> segment = Segment::Create(options_.max_bytes, system_);
   absl::StatusOr<std::string> token = MakeToken(system_);
   // Without a segment the client gets its results in messages.
   if (!segment.ok() || !token.ok()) return;
-  session->segment = *std::move(segment);
-  session->token = *std::move(token);
-  session->connection = std::move(connection);
+  client->segment = *std::move(segment);
+  client->token = *std::move(token);
+  client->connection = std::move(connection);
   {
-    // Sends under the mutex, so that a client that has its token is in sessions_.
+    // Sends under the mutex, so that a client that has its token is in clients_.
     absl::MutexLock lock(&mutex_);
-    if (!Send(system_, session->connection.get(), session->token, session->segment->reader()))
-      return;
-    session->segment->CloseReader();
-    sessions_.emplace(session->token, session);
+    if (!Send(system_, client->connection.get(), client->token, client->segment->reader())) return;
+    client->segment->CloseReader();
+    clients_.emplace(client->token, client);
   }
   system_.EventfdWrite(wake_.get(), 1);
 }
@@ -148,79 +147,79 @@ std::unique_ptr<SharedResult> SharedMemory::Lend(std::string_view token, const R
   }
   std::vector<uint64_t> starts = LayOut(plan);
   absl::MutexLock lock(&mutex_);
-  const auto found = sessions_.find(token);
-  if (found == sessions_.end()) return nullptr;
-  const std::shared_ptr<Session> session = found->second;
+  const auto found = clients_.find(token);
+  if (found == clients_.end()) return nullptr;
+  const std::shared_ptr<Client> client = found->second;
   // The client may have sent its byte before it sent this run.
-  Receive(*session);
-  if (session->gone || session->state != Session::kFree) return nullptr;
-  if (!SetAside(*session, RoundUp(starts.back(), Segment::kBlock))) return nullptr;
-  session->state = Session::kWriting;
-  return std::make_unique<SharedResult>(*this, session, std::move(starts));
+  Receive(*client);
+  if (client->gone || client->state != Client::kFree) return nullptr;
+  if (!SetAside(*client, RoundUp(starts.back(), Segment::kBlock))) return nullptr;
+  client->state = Client::kWriting;
+  return std::make_unique<SharedResult>(*this, client, std::move(starts));
 }
 
-bool SharedMemory::SetAside(Session& session, uint64_t bytes) {
-  if (bytes <= session.held) return true;
-  const uint64_t more = bytes - session.held;
-  // Sessions that have been idle longest come first.
-  std::vector<Session*> idle;
+bool SharedMemory::SetAside(Client& client, uint64_t bytes) {
+  if (bytes <= client.held) return true;
+  const uint64_t more = bytes - client.held;
+  // Those whose segments have been idle longest come first.
+  std::vector<Client*> idle;
   uint64_t reach = options_.max_bytes - held_;
-  for (const auto& [token, other] : sessions_) {
-    if (other.get() == &session || other->state != Session::kFree || other->held == 0) continue;
+  for (const auto& [token, other] : clients_) {
+    if (other.get() == &client || other->state != Client::kFree || other->held == 0) continue;
     idle.push_back(other.get());
     reach += other->held;
   }
-  if (bytes > session.segment->bytes() || more > reach) return false;
+  if (bytes > client.segment->bytes() || more > reach) return false;
   std::sort(idle.begin(), idle.end(),
-            [](const Session* a, const Session* b) { return a->free_since < b->free_since; });
-  for (Session* const other : idle) {
+            [](const Client* a, const Client* b) { return a->free_since < b->free_since; });
+  for (Client* const other : idle) {
     if (held_ + more <= options_.max_bytes) break;
     Discard(*other);
   }
   // The system did not take all of it back.
   if (held_ + more > options_.max_bytes) return false;
-  session.held = bytes;
+  client.held = bytes;
   held_ += more;
   return true;
 }
 
-void SharedMemory::Discard(Session& session) {
-  if (session.segment->Discard()) held_ -= std::exchange(session.held, 0);
+void SharedMemory::Discard(Client& client) {
+  if (client.segment->Discard()) held_ -= std::exchange(client.held, 0);
 }
 
-void SharedMemory::Release(Session& session) {
+void SharedMemory::Release(Client& client) {
   absl::MutexLock lock(&mutex_);
-  if (session.gone) held_ -= std::exchange(session.held, 0);
-  session.state = Session::kReading;
+  if (client.gone) held_ -= std::exchange(client.held, 0);
+  client.state = Client::kReading;
 }
 
-void SharedMemory::Receive(Session& session) {
+void SharedMemory::Receive(Client& client) {
   while (true) {
     char said = 0;
-    const ssize_t size = system_.Recv(session.connection.get(), &said, sizeof(said), MSG_DONTWAIT);
+    const ssize_t size = system_.Recv(client.connection.get(), &said, sizeof(said), MSG_DONTWAIT);
     if (size > 0) {
-      if (session.state != Session::kReading) continue;
-      session.state = Session::kFree;
-      session.free_since = clock_.Now();
+      if (client.state != Client::kReading) continue;
+      client.state = Client::kFree;
+      client.free_since = clock_.Now();
       continue;
     }
     if (size < 0 && errno == EINTR) continue;
     if (size < 0 && errno == EAGAIN) return;
     break;
   }
-  if (std::exchange(session.gone, true)) return;
-  if (session.state != Session::kWriting) held_ -= std::exchange(session.held, 0);
-  sessions_.erase(session.token);
+  if (std::exchange(client.gone, true)) return;
+  if (client.state != Client::kWriting) held_ -= std::exchange(client.held, 0);
+  clients_.erase(client.token);
 }
 
 absl::Time SharedMemory::FreeIdle(absl::Time now) {
   absl::MutexLock lock(&mutex_);
   absl::Time next = held_ == 0 ? absl::InfiniteFuture() : now + options_.idle_time;
-  for (const auto& [token, session] : sessions_) {
-    if (session->state != Session::kFree || session->held == 0) continue;
-    const absl::Time end = session->free_since + options_.idle_time;
+  for (const auto& [token, client] : clients_) {
+    if (client->state != Client::kFree || client->held == 0) continue;
+    const absl::Time end = client->free_since + options_.idle_time;
     if (end <= now) {
-      Discard(*session);
+      Discard(*client);
     } else {
       next = std::min(next, end);
     }
@@ -230,14 +229,14 @@ absl::Time SharedMemory::FreeIdle(absl::Time now) {
 
 void SharedMemory::Watch() {
   while (true) {
-    std::vector<std::shared_ptr<Session>> sessions;
+    std::vector<std::shared_ptr<Client>> clients;
     std::vector<pollfd> ready = {{wake_.get(), POLLIN, 0}};
     {
       absl::MutexLock lock(&mutex_);
       if (stop_) return;
-      for (const auto& [token, session] : sessions_) {
-        sessions.push_back(session);
-        ready.push_back({session->connection.get(), POLLIN, 0});
+      for (const auto& [token, client] : clients_) {
+        clients.push_back(client);
+        ready.push_back({client->connection.get(), POLLIN, 0});
       }
     }
     const absl::Time now = clock_.Now();
@@ -251,17 +250,17 @@ void SharedMemory::Watch() {
     if (n <= 0) continue;
     eventfd_t wakes = 0;
     system_.EventfdRead(wake_.get(), &wakes);
-    for (size_t i = 0; i < sessions.size(); ++i) {
+    for (size_t i = 0; i < clients.size(); ++i) {
       if (ready[i + 1].revents == 0) continue;
       absl::MutexLock lock(&mutex_);
-      if (!sessions[i]->gone) Receive(*sessions[i]);
+      if (!clients[i]->gone) Receive(*clients[i]);
     }
   }
 }
 
 size_t SharedMemory::clients() const {
   const absl::MutexLock lock(&mutex_);
-  return sessions_.size();
+  return clients_.size();
 }
 
 uint64_t SharedMemory::held() const {
@@ -270,7 +269,7 @@ uint64_t SharedMemory::held() const {
 }
 
 std::optional<uint64_t> SharedResult::Find(const void* data) const {
-  const Segment& segment = *session_->segment;
+  const Segment& segment = *client_->segment;
   const auto* const byte = static_cast<const uint8_t*>(data);
   // Addresses of different objects have no order but std::less's.
   const std::less<const uint8_t*> before;

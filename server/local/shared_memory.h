@@ -77,7 +77,7 @@ class SharedMemory {
   friend class SharedResult;
 
   // A connected client.
-  struct Session {
+  struct Client {
     enum State {
       // No run uses the segment, and the client has read the last result.
       kFree,
@@ -101,13 +101,13 @@ class SharedMemory {
 
   void Welcome(Descriptor connection);
   void Watch();
-  // Reads the client's messages. Where it has hung up, the session ends.
-  void Receive(Session& session) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // Gives the session `bytes` of the limit, and takes them from idle sessions if necessary. False
-  // if that is not enough.
-  bool SetAside(Session& session, uint64_t bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void Discard(Session& session) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void Release(Session& session);
+  // Reads the client's messages. Forgets the client if it has hung up.
+  void Receive(Client& client) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Gives the client `bytes` of the limit, and takes them from idle clients if necessary. False if
+  // that is not enough.
+  bool SetAside(Client& client, uint64_t bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Discard(Client& client) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Release(Client& client);
 
   const Options options_;
   const Clock& clock_;
@@ -117,7 +117,7 @@ class SharedMemory {
   std::string socket_;
   mutable absl::Mutex mutex_;
   // The keys are tokens.
-  std::map<std::string, std::shared_ptr<Session>, std::less<>> sessions_ ABSL_GUARDED_BY(mutex_);
+  std::map<std::string, std::shared_ptr<Client>, std::less<>> clients_ ABSL_GUARDED_BY(mutex_);
   uint64_t held_ ABSL_GUARDED_BY(mutex_) = 0;
   bool stop_ ABSL_GUARDED_BY(mutex_) = false;
   std::thread thread_;
@@ -128,20 +128,20 @@ class SharedMemory {
 // A segment while one run writes to it; destroying this ends that. Thread-compatible.
 class SharedResult {
  public:
-  SharedResult(SharedMemory& memory, std::shared_ptr<SharedMemory::Session> session,
+  SharedResult(SharedMemory& memory, std::shared_ptr<SharedMemory::Client> client,
                std::vector<uint64_t> starts)
-      : memory_(memory), session_(std::move(session)), starts_(std::move(starts)) {}
-  ~SharedResult() { memory_.Release(*session_); }
+      : memory_(memory), client_(std::move(client)), starts_(std::move(starts)) {}
+  ~SharedResult() { memory_.Release(*client_); }
   SharedResult(const SharedResult&) = delete;
   SharedResult& operator=(const SharedResult&) = delete;
 
   // Whether the segment has memory for every tensor of the run, so that Buffer never fails.
-  bool HasAllMemory() const { return session_->segment->HasMemory(starts_.back()); }
+  bool HasAllMemory() const { return client_->segment->HasMemory(starts_.back()); }
 
   // The memory for bytes [offset, offset + bytes) of tensor number `index` of the plan; null if the
   // system has no memory left.
   uint8_t* Buffer(uint32_t index, uint64_t offset, uint64_t bytes) {
-    return session_->segment->Reserve(starts_[index] + offset, bytes);
+    return client_->segment->Reserve(starts_[index] + offset, bytes);
   }
 
   // The offset of `data` in the segment, in bytes; nullopt if `data` is not in the segment.
@@ -149,7 +149,7 @@ class SharedResult {
 
  private:
   SharedMemory& memory_;
-  const std::shared_ptr<SharedMemory::Session> session_;
+  const std::shared_ptr<SharedMemory::Client> client_;
   // The offset in the segment of each tensor of the plan.
   const std::vector<uint64_t> starts_;
 };

@@ -64,7 +64,7 @@ void InteractCall::ReadNext() {
   {
     absl::MutexLock lock(&mutex_);
     abandoned = abandoned_;
-    if (abandoned.ok() && !session_.begun()) phase_ = Phase::kReading;
+    if (abandoned.ok() && !run_.begun()) phase_ = Phase::kReading;
   }
   if (!abandoned.ok()) return End(abandoned);
   HandOver(this);
@@ -84,7 +84,7 @@ void InteractCall::OnReadDone(bool ok) {
   TakeOver(this);
   const absl::Cleanup hand_over = [this] { HandOver(this); };
   const std::shared_ptr<void> self = self_;
-  if (!session_.begun() && !StartHandling(ok)) return;
+  if (!run_.begun() && !StartHandling(ok)) return;
   // The first message may be handled later on another thread, which then reads the next one.
   const bool is_first = !has_spec_;
   const absl::Status status = Guarded([&] { return Handle(ok); });
@@ -102,7 +102,7 @@ absl::Status InteractCall::Handle(bool received) {
 }
 
 absl::Status InteractCall::HandleFirst() {
-  HOOKWIRE_RETURN_IF_ERROR(session_.Hold(received_.Length()));
+  HOOKWIRE_RETURN_IF_ERROR(run_.Hold(received_.Length()));
   const auto work = [this](const v1::InteractRequest& request) {
     return PlanningWork(request.spec(), backend_.catalogue);
   };
@@ -110,7 +110,7 @@ absl::Status InteractCall::HandleFirst() {
     const std::shared_ptr<void> self = self_;
     TakeOver(this);
     const absl::Status status = Guarded([&]() -> absl::Status {
-      HOOKWIRE_RETURN_IF_ERROR(session_.KeepGoing());
+      HOOKWIRE_RETURN_IF_ERROR(run_.KeepGoing());
       HOOKWIRE_ASSIGN_OR_RETURN(v1::InteractRequest request, decode());
       return Take(request);
     });
@@ -119,8 +119,8 @@ absl::Status InteractCall::HandleFirst() {
     ReadNext();
   };
   const grpc::ByteBuffer first = std::exchange(received_, grpc::ByteBuffer());
-  return HandleRequest<v1::InteractRequest>(backend_.planning_threads, session_.client(), first,
-                                            work, handle);
+  return HandleRequest<v1::InteractRequest>(backend_.planning_threads, run_.client(), first, work,
+                                            handle);
 }
 
 absl::Status InteractCall::Take(v1::InteractRequest& request) {
@@ -133,12 +133,12 @@ absl::Status InteractCall::Take(v1::InteractRequest& request) {
       HOOKWIRE_RETURN_IF_ERROR(CheckPieces(request.upload(), "upload"));
       return TakeUpload(request.upload());
     case v1::InteractRequest::kAnswer:
-      if (!session_.begun()) return Unexpected("an answer before the run has begun");
+      if (!run_.begun()) return Unexpected("an answer before the run has begun");
       HOOKWIRE_RETURN_IF_ERROR(CheckPieces(request.answer(), "answer"));
-      return session_.answers().Take(request.answer());
+      return run_.answers().Take(request.answer());
     case v1::InteractRequest::kKeep:
-      if (!session_.begun()) return Unexpected("an answer before the run has begun");
-      return session_.answers().Take(request.keep());
+      if (!run_.begun()) return Unexpected("an answer before the run has begun");
+      return run_.answers().Take(request.keep());
     case v1::InteractRequest::MESSAGE_NOT_SET:
       break;
   }
@@ -151,8 +151,8 @@ absl::Status InteractCall::TakeSpec(v1::RunSpec& spec) {
   spec_ = std::move(spec);
   HOOKWIRE_ASSIGN_OR_RETURN(uploads_, Uploads::Of(spec_, backend_.max_upload_bytes));
   // Before the uploads come: their bytes, and those of the copies that planning makes of values.
-  HOOKWIRE_RETURN_IF_ERROR(session_.Hold(spec_.SpaceUsedLong() + uploads_.bytes() +
-                                         ValueBytes(spec_, backend_.compute_dtype)));
+  HOOKWIRE_RETURN_IF_ERROR(run_.Hold(spec_.SpaceUsedLong() + uploads_.bytes() +
+                                     ValueBytes(spec_, backend_.compute_dtype)));
   return BeginIfComplete();
 }
 
@@ -162,9 +162,9 @@ absl::Status InteractCall::TakeUpload(const v1::TensorChunks& pieces) {
 }
 
 absl::Status InteractCall::BeginIfComplete() {
-  if (session_.begun() || !uploads_.complete()) return absl::OkStatus();
+  if (run_.begun() || !uploads_.complete()) return absl::OkStatus();
   const v1::RunSpec spec = std::exchange(spec_, v1::RunSpec());
-  HOOKWIRE_RETURN_IF_ERROR(session_.Begin(spec, Planner::Client::kAnswers, self_));
+  HOOKWIRE_RETURN_IF_ERROR(run_.Begin(spec, Planner::Client::kAnswers, self_));
   LeaveRequests();
   return absl::OkStatus();
 }
@@ -173,14 +173,14 @@ absl::Status InteractCall::TakeEnd() {
   // A read also fails when the call has been cancelled.
   if (context_.IsCancelled()) return ClientGone();
   if (!has_spec_) return Unexpected("the client sent no spec");
-  if (!session_.begun()) return Unexpected("the client sent no more before all uploads had come");
-  session_.answers().Close(
+  if (!run_.begun()) return Unexpected("the client sent no more before all uploads had come");
+  run_.answers().Close(
       Unexpected("the client has closed its side, and a callback waits for an answer"));
   return absl::OkStatus();
 }
 
 void InteractCall::End(const absl::Status& status) {
-  if (session_.begun()) return EndIfThrown([&] { session_.Cancel(status); });
+  if (run_.begun()) return EndIfThrown([&] { run_.Cancel(status); });
   LeaveRequests();
   Refuse(status);
 }

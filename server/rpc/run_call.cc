@@ -24,7 +24,7 @@ RunCall* RunCall::Start(const Backend& backend, std::string id,
 }
 
 absl::Status RunCall::Receive(const grpc::ByteBuffer& request) {
-  HOOKWIRE_RETURN_IF_ERROR(session_.Hold(request.Valid() ? request.Length() : 0));
+  HOOKWIRE_RETURN_IF_ERROR(run_.Hold(request.Valid() ? request.Length() : 0));
   const auto work = [this](const v1::RunRequest& message) {
     return PlanningWork(message.spec(), backend_.catalogue);
   };
@@ -32,22 +32,22 @@ absl::Status RunCall::Receive(const grpc::ByteBuffer& request) {
     const auto self = self_;
     TakeOver(this);
     const absl::Status status = Guarded([&]() -> absl::Status {
-      HOOKWIRE_RETURN_IF_ERROR(session_.KeepGoing());
+      HOOKWIRE_RETURN_IF_ERROR(run_.KeepGoing());
       HOOKWIRE_ASSIGN_OR_RETURN(const v1::RunRequest message, decode());
       return Begin(message.spec());
     });
     HandOver(this);
     if (!status.ok()) Refuse(status);
   };
-  return HandleRequest<v1::RunRequest>(backend_.planning_threads, session_.client(), request, work,
+  return HandleRequest<v1::RunRequest>(backend_.planning_threads, run_.client(), request, work,
                                        handle);
 }
 
 absl::Status RunCall::Begin(const v1::RunSpec& spec) {
   HOOKWIRE_RETURN_IF_ERROR(CheckLoad(backend_, spec.load_id()));
   HOOKWIRE_RETURN_IF_ERROR(
-      session_.Hold(spec.SpaceUsedLong() + ValueBytes(spec, backend_.compute_dtype)));
-  return session_.Begin(spec, Planner::Client::kListens, self_);
+      run_.Hold(spec.SpaceUsedLong() + ValueBytes(spec, backend_.compute_dtype)));
+  return run_.Begin(spec, Planner::Client::kListens, self_);
 }
 
 }  // namespace hookwire::server

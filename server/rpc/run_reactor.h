@@ -1,5 +1,5 @@
 // The common part of Run and Interact calls: the writing side of gRPC's reactor, around a
-// RunSession.
+// ServedRun.
 #ifndef HOOKWIRE_SERVER_RPC_RUN_REACTOR_H_
 #define HOOKWIRE_SERVER_RPC_RUN_REACTOR_H_
 
@@ -16,7 +16,7 @@
 #include "server/rpc/caller.h"
 #include "server/rpc/guard.h"
 #include "server/rpc/handover.h"
-#include "server/rpc/run_session.h"
+#include "server/rpc/served_run.h"
 #include "server/rpc/status.h"
 #include "server/stream/message_writer.h"
 
@@ -33,13 +33,13 @@ class RunReactor : public Reactor, private MessageWriter {
       : backend_(backend),
         context_(context),
         call_(std::move(caller.call)),
-        session_(backend, std::move(id), std::move(caller.principal),
-                 absl::FromChrono(context.deadline()), *this) {}
+        run_(backend, std::move(id), std::move(caller.principal),
+             absl::FromChrono(context.deadline()), *this) {}
 
   // Ends a call whose request was refused. gRPC may call OnDone before this returns.
   void Refuse(const absl::Status& status) {
     (void)Guarded([&] {
-      session_.LogRefusal(status);
+      run_.LogRefusal(status);
       return absl::OkStatus();
     });
     this->Finish(ToGrpcStatus(status));
@@ -49,12 +49,12 @@ class RunReactor : public Reactor, private MessageWriter {
   void OnWriteDone(bool ok) override {
     EndIfThrown([&] {
       message_.Clear();
-      session_.OnWritten(ok);
+      run_.OnWritten(ok);
     });
     HandOver(this);
   }
   void OnCancel() override {
-    EndIfThrown([&] { session_.Cancel(ClientGone()); });
+    EndIfThrown([&] { run_.Cancel(ClientGone()); });
     HandOver(this);
   }
   // After every other callback has returned.
@@ -62,7 +62,7 @@ class RunReactor : public Reactor, private MessageWriter {
     TakeOver(this);
     // Often the last reference: this function may destroy the call.
     const std::shared_ptr<RunReactor> self = std::move(self_);
-    session_.Detach();
+    run_.Detach();
   }
 
   // Calls `body`; if it throws, ends the run.
@@ -74,7 +74,7 @@ class RunReactor : public Reactor, private MessageWriter {
     });
     if (status.ok()) return;
     (void)Guarded([&] {
-      session_.Cancel(status);
+      run_.Cancel(status);
       return absl::OkStatus();
     });
   }
@@ -84,7 +84,7 @@ class RunReactor : public Reactor, private MessageWriter {
   // Destroyed after OnDone, which may come before the scheduler has dropped the run.
   grpc::CallbackServerContext& context_;
   const CallLimit::Call call_;
-  RunSession session_;
+  ServedRun run_;
   // Keeps the call until OnDone.
   std::shared_ptr<RunReactor> self_;
 

@@ -4,8 +4,10 @@
 #include <gtest/gtest.h>
 
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "tests/unit/support/temp_directory.h"
 
 namespace hookwire::server {
@@ -35,7 +37,7 @@ TEST(Options, HaveDefaults) {
   EXPECT_THAT(options->devices, ElementsAre("cpu"));
   EXPECT_EQ(options->dtype, std::nullopt);
   EXPECT_EQ(options->numerics, model::Numerics::kFast);
-  EXPECT_EQ(options->threads, 0);
+  EXPECT_EQ(options->threads, std::nullopt);
   EXPECT_EQ(options->log_format, LogFormat::kText);
   EXPECT_EQ(options->result_buffer_mb, 256u);
   EXPECT_EQ(options->stall_timeout, absl::Seconds(60));
@@ -127,6 +129,24 @@ TEST(Options, HelpListsEveryFlag) {
                            "version",
                            "help"}) {
     EXPECT_THAT(HelpText(), HasSubstr(std::string("--") + name));
+  }
+}
+
+TEST(Options, HelpShowsTheDefaultsThatParsingGives) {
+  const Options options = *ParseOptions({"--model=m"});
+  for (const auto& [flag, value] : {std::pair<std::string, std::string>{"listen", "127.0.0.1:7431"},
+                                    {"device", "cpu"},
+                                    {"dtype", "auto"},
+                                    {"numerics", "fast"},
+                                    {"log-level", "info"},
+                                    {"max-queue", absl::StrCat(options.max_queue)},
+                                    {"max-tokens", absl::StrCat(options.max_tokens)},
+                                    {"shared-memory-mb", absl::StrCat(options.shared_memory_mb)},
+                                    {"stall-timeout", "60"},
+                                    {"max-queue-time", "300"},
+                                    {"serve-weights", "true"}}) {
+    EXPECT_THAT(HelpText(),
+                ::testing::ContainsRegex("--" + flag + " [^\n]*\\(default " + value + "\\)\n"));
   }
 }
 

@@ -1,6 +1,6 @@
 // One run of a Run or Interact call: connects the planner, the scheduler and the result stream.
-#ifndef HOOKWIRE_SERVER_RPC_RUN_SESSION_H_
-#define HOOKWIRE_SERVER_RPC_RUN_SESSION_H_
+#ifndef HOOKWIRE_SERVER_RPC_SERVED_RUN_H_
+#define HOOKWIRE_SERVER_RPC_SERVED_RUN_H_
 
 #include <ATen/core/Tensor.h>
 
@@ -37,11 +37,11 @@ namespace hookwire::server {
 // message before has been sent.
 // Cancel may come from any thread at any time; the other methods that lead to Begin come one after
 // another.
-class RunSession final : public RunOutput {
+class ServedRun final : public RunOutput {
  public:
-  // `backend` and `writer` must outlive the session. A run that has not started by `deadline` ends.
-  RunSession(const Backend& backend, std::string id, Principal principal, absl::Time deadline,
-             MessageWriter& writer)
+  // `backend` and `writer` must outlive the run. A run that has not started by `deadline` ends.
+  ServedRun(const Backend& backend, std::string id, Principal principal, absl::Time deadline,
+            MessageWriter& writer)
       : backend_(backend),
         id_(std::move(id)),
         principal_(std::move(principal)),
@@ -59,7 +59,7 @@ class RunSession final : public RunOutput {
 
   // Plans and queues the run. If this returns OK, the writer is told everything from then on, also
   // how the call ends; if it returns an error, the writer is told nothing. `owner` keeps the
-  // session alive, and is kept until the scheduler has dropped the run. The memory that was held
+  // run alive, and is kept until the scheduler has dropped the run. The memory that was held
   // for the request is exchanged for what its plan holds.
   absl::Status Begin(const v1::RunSpec& spec, Planner::Client client,
                      const std::shared_ptr<void>& owner);
@@ -121,4 +121,4 @@ class RunSession final : public RunOutput {
 
 }  // namespace hookwire::server
 
-#endif  // HOOKWIRE_SERVER_RPC_RUN_SESSION_H_
+#endif  // HOOKWIRE_SERVER_RPC_SERVED_RUN_H_

@@ -1,4 +1,4 @@
-#include "server/rpc/run_session.h"
+#include "server/rpc/served_run.h"
 
 #include <utility>
 
@@ -27,13 +27,13 @@ Priority PriorityOf(v1::Priority priority) {
 
 }  // namespace
 
-absl::Status RunSession::KeepGoing() const {
+absl::Status ServedRun::KeepGoing() const {
   if (is_cancelled_) return ClientGone();
   if (backend_.clock.Now() < deadline_) return absl::OkStatus();
   return absl::DeadlineExceededError("the deadline passed while the run was planned");
 }
 
-absl::Status RunSession::Prepare(const v1::RunSpec& spec, Planner::Client client) {
+absl::Status ServedRun::Prepare(const v1::RunSpec& spec, Planner::Client client) {
   HOOKWIRE_RETURN_IF_ERROR(backend_.weights_guard.Check());
   HOOKWIRE_ASSIGN_OR_RETURN(plan_,
                             backend_.planner.Plan(spec, client, [this] { return KeepGoing(); }));
@@ -49,8 +49,8 @@ absl::Status RunSession::Prepare(const v1::RunSpec& spec, Planner::Client client
   return absl::OkStatus();
 }
 
-absl::Status RunSession::Begin(const v1::RunSpec& spec, Planner::Client client,
-                               const std::shared_ptr<void>& owner) {
+absl::Status ServedRun::Begin(const v1::RunSpec& spec, Planner::Client client,
+                              const std::shared_ptr<void>& owner) {
   HOOKWIRE_RETURN_IF_ERROR(Prepare(spec, client));
   auto run = std::make_unique<QueuedRun>();
   run->id = id_;
@@ -86,13 +86,13 @@ absl::Status RunSession::Begin(const v1::RunSpec& spec, Planner::Client client,
   return absl::OkStatus();
 }
 
-void RunSession::LogRefusal(const absl::Status& status) const {
+void ServedRun::LogRefusal(const absl::Status& status) const {
   RunOutcome outcome;
   outcome.status = status;
   Log(outcome);
 }
 
-void RunSession::Log(const RunOutcome& outcome) const {
+void ServedRun::Log(const RunOutcome& outcome) const {
   RunRecord record;
   record.id = id_;
   record.peer = principal_.name;
@@ -113,7 +113,7 @@ void RunSession::Log(const RunOutcome& outcome) const {
   LogRun(backend_.logger, record);
 }
 
-void RunSession::Cancel(const absl::Status& status) {
+void ServedRun::Cancel(const absl::Status& status) {
   {
     absl::MutexLock lock(&mutex_);
     if (cancelled_.ok()) cancelled_ = status;
@@ -125,27 +125,27 @@ void RunSession::Cancel(const absl::Status& status) {
   backend_.scheduler.Cancel(id_);
 }
 
-void RunSession::Detach() {
+void ServedRun::Detach() {
   if (begun_) backend_.streams.Remove(&*stream_);
 }
 
 // What lies in shared memory waits for no reader. But while the segment lacks memory for some of
 // the result, the system may refuse it in the middle of the pass, and those tensors go in messages:
 // then the buffer must have room for them.
-bool RunSession::FitsBuffer() const {
+bool ServedRun::FitsBuffer() const {
   return (shared_ != nullptr && shared_->HasAllMemory()) || stream_->MayReserve();
 }
 
-bool RunSession::Reserve(bool claim) {
+bool ServedRun::Reserve(bool claim) {
   return (shared_ != nullptr && shared_->HasAllMemory()) || stream_->Reserve(claim);
 }
 
-uint8_t* RunSession::Buffer(uint32_t index, uint64_t offset, uint64_t bytes) {
+uint8_t* ServedRun::Buffer(uint32_t index, uint64_t offset, uint64_t bytes) {
   return shared_ == nullptr ? nullptr : shared_->Buffer(index, offset, bytes);
 }
 
-absl::Status RunSession::Emit(uint32_t index, uint64_t offset, at::Tensor tensor,
-                              absl::FunctionRef<void(bool)> waits) {
+absl::Status ServedRun::Emit(uint32_t index, uint64_t offset, at::Tensor tensor,
+                             absl::FunctionRef<void(bool)> waits) {
   answers_->Show(index);
   if (shared_ != nullptr) {
     if (const std::optional<uint64_t> at = shared_->Find(tensor.const_data_ptr())) {
@@ -155,12 +155,12 @@ absl::Status RunSession::Emit(uint32_t index, uint64_t offset, at::Tensor tensor
   return stream_->Emit(index, offset, std::move(tensor), waits);
 }
 
-absl::Status RunSession::Progress(int layers_done) {
+absl::Status ServedRun::Progress(int layers_done) {
   HOOKWIRE_RETURN_IF_ERROR(backend_.weights_guard.status());
   return stream_->Progress(layers_done);
 }
 
-absl::StatusOr<std::vector<at::Tensor>> RunSession::AwaitAnswer(
+absl::StatusOr<std::vector<at::Tensor>> ServedRun::AwaitAnswer(
     const OpPlan& op, absl::FunctionRef<absl::Status()> keep_waiting) {
   stream_->SetBlocked(true);
   auto answers = answers_->Await(op, [&] {
@@ -172,7 +172,7 @@ absl::StatusOr<std::vector<at::Tensor>> RunSession::AwaitAnswer(
   return answers;
 }
 
-void RunSession::Complete(RunOutcome outcome) {
+void ServedRun::Complete(RunOutcome outcome) {
   // Before the receipt: a client that has it may start its next run.
   shared_ = nullptr;
   const absl::Status status = Guarded([&]() -> absl::Status {
