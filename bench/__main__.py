@@ -8,13 +8,15 @@ import logging
 import sys
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 
 from bench import machine, plot, report
 from bench.agree import DisagreementError
-from bench.figures import Row
+from bench.cache import LeftOutError
+from bench.figures import LeftOut, Row
 from bench.rows import ROWS
 from bench.workbench import Workbench
 
@@ -67,22 +69,34 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     return options
 
 
-def run(options: argparse.Namespace) -> tuple[list[Row], list[str]]:
-    """Measures row after row; how far it is goes to stderr.
+@dataclass
+class Results:
+    """What became of the rows.
 
-    Returns:
-        The rows, and what kept others from being measured: sides that return different outputs.
+    Attributes:
+        rows: that were measured.
+        left_out: that this machine has no room or no packages for.
+        failures: that were not measured because sides return different outputs, and how.
     """
-    rows: list[Row] = []
-    failures: list[str] = []
+
+    rows: list[Row] = field(default_factory=list)
+    left_out: list[LeftOut] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+
+
+def run(options: argparse.Namespace) -> Results:
+    """Measures row after row; how far it is goes to stderr."""
+    results = Results()
     with Workbench(threads=options.threads, quick=options.quick) as bench:
         for number, name in enumerate(options.rows, 1):
             print(f"{number} of {len(options.rows)}: {name}", file=sys.stderr, flush=True)
             try:
-                rows += ROWS[name](bench)
+                results.rows += ROWS[name](bench)
             except DisagreementError as error:
-                failures.append(f"{name}: {error}")
-    return rows, failures
+                results.failures.append(f"{name}: {error}")
+            except LeftOutError as error:
+                results.left_out.append(LeftOut(name, str(error)))
+    return results
 
 
 def main() -> None:
@@ -93,23 +107,24 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     torch.set_grad_enabled(False)
     described = machine.describe(options.threads)
-    rows, failures = run(options)
-    whole = json.dumps(report.as_json(described, rows), indent=2)
+    results = run(options)
+    told = (described, results.rows, results.left_out)
+    whole = json.dumps(report.as_json(*told), indent=2)
     if options.json == "-":
         print(whole)
     else:
-        print((report.markdown if options.markdown else report.text)(described, rows))
+        print((report.markdown if options.markdown else report.text)(*told))
     if options.into:
         document = options.into.read_text()
-        options.into.write_text(report.put_into(document, report.markdown(described, rows)))
+        options.into.write_text(report.put_into(document, report.markdown(*told)))
     if options.json and options.json != "-":
         path = Path(options.json)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(whole + "\n")
     if options.plot:
-        plot.curves(rows).savefig(options.plot, dpi=plot.DPI)
-    if failures:
-        sys.exit("\n".join(["Not measured, because both sides do not agree:", *failures]))
+        plot.curves(results.rows).savefig(options.plot, dpi=plot.DPI)
+    if results.failures:
+        sys.exit("\n".join(["Not measured, because both sides do not agree:", *results.failures]))
 
 
 if __name__ == "__main__":

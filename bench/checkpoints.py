@@ -1,7 +1,8 @@
 """The checkpoints that are measured: the bundled toy, and random ones, made when needed.
 
 Weights that are made are random: speed does not depend on what a model has learnt. They are kept in
-`build/bench/`: 1 GB for `mid`, 0.8 GB for `wide`.
+the cache directory (`bench.cache`): 1 GB for `mid`, 0.8 GB for `wide`, 29 GB for the shapes of
+published models.
 """
 
 from __future__ import annotations
@@ -10,27 +11,22 @@ import hashlib
 import json
 import shutil
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from tokenizers import Tokenizer
-from tokenizers.models import WordLevel
-from tokenizers.pre_tokenizers import WhitespaceSplit
-from tokenizers.processors import TemplateProcessing
-from transformers import (
-    Gemma4Config,
-    Gemma4ForConditionalGeneration,
-    Gemma4TextConfig,
-    PreTrainedTokenizerFast,
-)
+
+from bench import random_weights
+from bench.cache import CACHE, require_disk
+from bench.random_weights import SPECIAL
 
 ROOT = Path(__file__).resolve().parents[1]
-CACHE = ROOT / "build" / "bench"
 SLIDING, FULL = "sliding_attention", "full_attention"
-SPECIAL = ("<pad>", "<eos>", "<bos>", "<unk>")
 BOS = SPECIAL.index("<bos>")
+_IN_BFLOAT16 = "-bf16"
+_WRITER = 3
+"""Of what `random_weights` writes: another number makes the checkpoints anew."""
 
 
 @dataclass(frozen=True)
@@ -42,12 +38,19 @@ class Checkpoint:
         n_layers: layers.
         d_vocab: words.
         text: arguments of the text config; None for one that is bundled.
+        stored: dtype of its weights.
+        dtype: in which all sides compute.
+        large: of the size of a published model: its weights are mapped on all sides, and nothing
+            else is kept running beside it.
     """
 
     name: str
     n_layers: int
     d_vocab: int
     text: dict[str, Any] | None = field(default=None, hash=False)
+    stored: torch.dtype = torch.float32
+    dtype: torch.dtype = torch.float32
+    large: bool = False
 
     @property
     def middle(self) -> str:
@@ -68,16 +71,22 @@ class Checkpoint:
         """Where it lies; it is made first where it is not there yet."""
         if self.text is None:
             return ROOT / "toy" / "checkpoint"
-        digest = hashlib.sha256(json.dumps(self.text, sort_keys=True).encode()).hexdigest()
-        directory = CACHE / f"{self.name}-{digest[:12]}"
+        made_of = json.dumps([_WRITER, str(self.stored), self.text], sort_keys=True)
+        digest = hashlib.sha256(made_of.encode()).hexdigest()
+        name = self.name.removesuffix(_IN_BFLOAT16)
+        directory = CACHE / f"{name}-{digest[:12]}"
         if not directory.exists():
-            where = directory.relative_to(ROOT)
-            print(f"making the checkpoint {self.name} in {where}", file=sys.stderr, flush=True)
+            require_disk(random_weights.size(self.text, self.stored), f"the checkpoint {name}")
+            print(f"making the checkpoint {name} in {directory}", file=sys.stderr, flush=True)
             unfinished = directory.with_suffix(".unfinished")
             shutil.rmtree(unfinished, ignore_errors=True)
-            _write(self.text, unfinished)
+            random_weights.write(self.text, unfinished, self.stored)
             unfinished.rename(directory)
         return directory
+
+    def in_bfloat16(self) -> Checkpoint:
+        """The same weights, and bfloat16 to compute in."""
+        return replace(self, name=f"{self.name}{_IN_BFLOAT16}", dtype=torch.bfloat16)
 
     def weight_bytes(self) -> int:
         """Of its weight files."""
@@ -89,7 +98,7 @@ class Checkpoint:
 
 
 # Of all that are made here.
-_COMMON: dict[str, Any] = {
+COMMON: dict[str, Any] = {
     "max_position_embeddings": 32768,
     "bos_token_id": BOS,
     "eos_token_id": SPECIAL.index("<eos>"),
@@ -116,7 +125,7 @@ def _e_type(layers: int, vocab: int, width: int, mlp: int, heads: int, ple: int)
         "use_double_wide_mlp": True,
         "sliding_window": 512,
         "final_logit_softcapping": 30.0,
-        **_COMMON,
+        **COMMON,
     }
 
 
@@ -149,10 +158,11 @@ EXPERTS = Checkpoint(
         "moe_intermediate_size": 256,
         "sliding_window": 512,
         "final_logit_softcapping": 30.0,
-        **_COMMON,
+        **COMMON,
     },
 )
 CHECKPOINTS = (TOY, MID, WIDE)
+MID_BF16 = MID.in_bfloat16()
 # As wide as a large model, with no per-layer embeddings: what it takes to embed a token is little
 # beside the 16 KiB that its embedding has. Rows that compute use the others.
 BROAD = Checkpoint(
@@ -170,41 +180,6 @@ BROAD = Checkpoint(
         "num_key_value_heads": 1,
         "head_dim": 64,
         "global_head_dim": 64,
-        **_COMMON,
+        **COMMON,
     },
 )
-
-
-@torch.no_grad()
-def _write(text: dict[str, Any], directory: Path) -> None:
-    torch.manual_seed(0)
-    config = Gemma4Config(text_config=Gemma4TextConfig(**text), tie_word_embeddings=True)
-    model = Gemma4ForConditionalGeneration(config)
-    for name, weight in model.named_parameters():
-        if "norm" in name:
-            weight.copy_(1 + 0.1 * torch.randn_like(weight))
-        else:  # keeps the size of what it multiplies
-            weight.normal_(std=weight.shape[-1] ** -0.5)
-    model.save_pretrained(directory, max_shard_size="8GB")
-    _tokenizer(text["vocab_size"]).save_pretrained(directory)
-
-
-def _tokenizer(vocab_size: int) -> PreTrainedTokenizerFast:
-    """A word-level tokenizer; TransformerLens does not boot without one."""
-    words = (*SPECIAL, *(f"w{i}" for i in range(len(SPECIAL), vocab_size)))
-    vocab = {word: index for index, word in enumerate(words)}
-    backend = Tokenizer(WordLevel(vocab, unk_token="<unk>"))
-    backend.pre_tokenizer = WhitespaceSplit()
-    backend.post_processor = TemplateProcessing(
-        single="<bos> $A", special_tokens=[("<bos>", vocab["<bos>"])]
-    )
-    make: Any = PreTrainedTokenizerFast
-    tokenizer: PreTrainedTokenizerFast = make(
-        tokenizer_object=backend,
-        pad_token="<pad>",
-        eos_token="<eos>",
-        bos_token="<bos>",
-        unk_token="<unk>",
-        padding_side="left",
-    )
-    return tokenizer

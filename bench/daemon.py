@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import hookwire
+import torch
 
-from bench.checkpoints import CACHE
+from bench.cache import CACHE
 from bench.process import BINARIES, Server, running
 
 DIGEST_SECONDS = 120
@@ -24,19 +25,27 @@ class Daemon:
     model: hookwire.RemoteModel
 
 
-def command(checkpoint: Path, threads: int, numerics: str = "fast") -> list[str | Path]:
+def command(
+    checkpoint: Path, threads: int, numerics: str = "fast", dtype: torch.dtype = torch.float32
+) -> list[str | Path]:
     """How it is started: on a free port."""
     return [
         BINARIES / "hookwired",
         *("--model", checkpoint, "--listen", "127.0.0.1:0"),
         *("--threads", str(threads), "--numerics", numerics),
+        *("--dtype", str(dtype).removeprefix("torch.")),
         *("--log-level", "warn", "--digest-cache", str(CACHE / "digests")),
     ]
 
 
 @contextmanager
 def daemon(
-    checkpoint: Path, threads: int, *, numerics: str = "fast", shared_memory: bool = True
+    checkpoint: Path,
+    threads: int,
+    *,
+    numerics: str = "fast",
+    dtype: torch.dtype = torch.float32,
+    shared_memory: bool = True,
 ) -> Iterator[Daemon]:
     """Serves a checkpoint. Given once the daemon has nothing else left to do.
 
@@ -44,9 +53,10 @@ def daemon(
         checkpoint: its directory.
         threads: compute threads.
         numerics: as the daemon takes them.
+        dtype: to compute in.
         shared_memory: as in `hookwire.connect`.
     """
-    with running(command(checkpoint, threads, numerics)) as server:
+    with running(command(checkpoint, threads, numerics, dtype)) as server:
         _wait_for_digest(server.address)
         with hookwire.connect(server.address, quiet=True, shared_memory=shared_memory) as model:
             yield Daemon(server, model)

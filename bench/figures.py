@@ -73,6 +73,19 @@ class Kind(Enum):
 
 
 @dataclass(frozen=True)
+class LeftOut:
+    """A row that this machine cannot measure.
+
+    Attributes:
+        name: of the row.
+        why: for readers.
+    """
+
+    name: str
+    why: str
+
+
+@dataclass(frozen=True)
 class Row:
     """One comparison.
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import torch
 from safetensors.torch import load
 from torch import Tensor
 
@@ -20,7 +21,7 @@ METHOD = "/hookwire.bench.Python/Run"
 
 
 @contextmanager
-def python_server(checkpoint: Path, threads: int) -> Iterator[str]:
+def python_server(checkpoint: Path, threads: int, dtype: torch.dtype) -> Iterator[str]:
     """Serves a checkpoint; its address."""
     command: list[str | Path] = [
         sys.executable,
@@ -28,6 +29,7 @@ def python_server(checkpoint: Path, threads: int) -> Iterator[str]:
         "bench.python_server",
         checkpoint,
         str(threads),
+        str(dtype).removeprefix("torch."),
     ]
     with running(command) as server:
         yield server.address

@@ -16,7 +16,9 @@ def describe(threads: int) -> dict[str, str]:
     cpu = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
     model = _first(r"^model name.*: (.*)$", cpu)
     flags = set(_first(r"^flags\s*: (.*)$", cpu).split())
-    wide = [name for name in ("avx2", "avx512f", "amx_bf16", "sha_ni") if name in flags]
+    wide = [
+        name for name in ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "sha_ni") if name in flags
+    ]
     memory = Path("/proc/meminfo").read_text() if Path("/proc/meminfo").exists() else ""
     kilobytes = _first(r"^MemTotal:\s+(\d+) kB$", memory)
     return {

@@ -36,6 +36,10 @@ class Server:
         """What it holds now."""
         return Memory.of(self.pid)
 
+    def cpu_seconds(self) -> float:
+        """What its threads have computed so far, in user mode and in the system."""
+        return cpu_seconds(Path(f"/proc/{self.pid}/stat").read_text())
+
 
 @dataclass(frozen=True)
 class Memory:
@@ -60,6 +64,14 @@ class Memory:
         status = Path(f"/proc/{pid}/status").read_text()
         found = dict(re.findall(r"^(VmRSS|RssFile):\s+(\d+) kB$", status, re.MULTILINE))
         return cls(int(found["VmRSS"]) * 1024, int(found["RssFile"]) * 1024)
+
+
+def cpu_seconds(stat: str) -> float:
+    """The CPU time in a process's `/proc/<pid>/stat`: a multiple of a clock tick, 10 ms."""
+    # The second field is the program's name, which may have spaces; utime and stime are the 14th
+    # and 15th.
+    fields = stat.rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def environment() -> dict[str, str]:

@@ -1,6 +1,6 @@
 """The server that one would write by hand: Transformers behind gRPC, one run at a time.
 
-    python -m bench.python_server CHECKPOINT THREADS
+    python -m bench.python_server CHECKPOINT THREADS [DTYPE]
 
 `/hookwire.bench.Python/Run` takes JSON: "tokens", one prompt; "layer", whose output to return;
 "logits", whether to return those of the last position; "stop", whether the pass may end at the
@@ -37,11 +37,12 @@ class Runner:
 
     Args:
         checkpoint: its directory.
+        dtype: to compute in.
     """
 
-    def __init__(self, checkpoint: str) -> None:
+    def __init__(self, checkpoint: str, dtype: torch.dtype = torch.float32) -> None:
         model: Any = AutoModelForImageTextToText.from_pretrained(
-            checkpoint, dtype=torch.float32, attn_implementation="sdpa", local_files_only=True
+            checkpoint, dtype=dtype, attn_implementation="sdpa", local_files_only=True
         )
         self._model = model.eval()
         self._layers = self._model.model.language_model.layers
@@ -79,12 +80,12 @@ class Runner:
         return seen
 
 
-def main(checkpoint: str, threads: str) -> None:
+def main(checkpoint: str, threads: str, dtype: str = "float32") -> None:
     """Serves until SIGTERM."""
     torch.set_num_threads(int(threads))
     pool = ThreadPoolExecutor(_WORKERS)
     server = grpc.server(pool, options=[("grpc.max_send_message_length", -1)])
-    handler: Any = grpc.unary_unary_rpc_method_handler(Runner(checkpoint))
+    handler: Any = grpc.unary_unary_rpc_method_handler(Runner(checkpoint, getattr(torch, dtype)))
     server.add_generic_rpc_handlers(
         [grpc.method_handlers_generic_handler(SERVICE, {METHOD: handler})]
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bench.figures import Kind, Row, Series, Unit
+from bench.figures import Kind, LeftOut, Row, Series, Unit
 
 HEADINGS = ("row", "what", "Hookwire", "against", "", "ratio", "goal", "")
 BEGIN, END = "<!-- figures: ./run bench --into -->", "<!-- end of the figures -->"
@@ -76,11 +76,12 @@ def cells(row: Row) -> tuple[str, ...]:
     )
 
 
-def text(machine: Mapping[str, str], rows: Sequence[Row]) -> str:
-    """The machine, aligned columns for a terminal, and the notes."""
+def text(machine: Mapping[str, str], rows: Sequence[Row], left_out: Sequence[LeftOut] = ()) -> str:
+    """The machine, aligned columns for a terminal, the notes, and what was left out."""
     width = max(map(len, machine), default=0) + 1
     about = [f"{what + ':':{width}} {value}" for what, value in machine.items()]
     told = [f"{name}: {note}" for name, note in notes(rows)]
+    told += [f"{one.name}: left out: {one.why}" for one in left_out]
     return "\n".join([*about, "", *table(rows), "", *told])
 
 
@@ -98,13 +99,16 @@ def table(rows: Sequence[Row]) -> list[str]:
     return aligned
 
 
-def markdown(machine: Mapping[str, str], rows: Sequence[Row]) -> str:
+def markdown(
+    machine: Mapping[str, str], rows: Sequence[Row], left_out: Sequence[LeftOut] = ()
+) -> str:
     """The same as Markdown."""
     rule = tuple(":--" if column in _LEFT else "--:" for column in range(len(HEADINGS)))
     body = [HEADINGS, rule, *(cells(row) for row in rows)]
     lines = [f"| {' | '.join(line)} |" for line in body]
     about = ", ".join(f"{what} {value}" for what, value in machine.items())
     told = [f"- `{name}`: {note}" for name, note in notes(rows)]
+    told += [f"- `{one.name}`: left out: {one.why}" for one in left_out]
     return "\n".join([f"Measured on: {about}.", "", *lines, "", *told])
 
 
@@ -126,9 +130,15 @@ def notes(rows: Sequence[Row]) -> list[tuple[str, str]]:
     return list(dict.fromkeys((row.name, row.note) for row in rows if row.note))
 
 
-def as_json(machine: Mapping[str, str], rows: Sequence[Row]) -> dict[str, Any]:
+def as_json(
+    machine: Mapping[str, str], rows: Sequence[Row], left_out: Sequence[LeftOut] = ()
+) -> dict[str, Any]:
     """Everything, every repetition included."""
-    return {"machine": dict(machine), "rows": [_row_as_json(row) for row in rows]}
+    return {
+        "machine": dict(machine),
+        "rows": [_row_as_json(row) for row in rows],
+        "left_out": [{"name": one.name, "why": one.why} for one in left_out],
+    }
 
 
 def _row_as_json(row: Row) -> dict[str, Any]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from bench.baselines import Baselines
+from bench.cache import GIB, require_memory
 from bench.checkpoints import Checkpoint
 from bench.clients import Worker
 from bench.daemon import Daemon, daemon
@@ -15,6 +17,10 @@ from bench.measure import Effort
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+
+_BESIDE_WEIGHTS = 4 * GIB
+"""What both sides need beside the mapped weights of a large checkpoint."""
 
 
 class Workbench:
@@ -35,26 +41,30 @@ class Workbench:
         self._python_servers: dict[str, str] = {}
         self._workers: dict[str, Worker] = {}
         self._started = contextlib.ExitStack()
+        self._alone: str | None = None
 
     def daemon(self, checkpoint: Checkpoint) -> Daemon:
-        """A daemon that serves the checkpoint until the end."""
+        """A daemon that serves the checkpoint."""
+        self._make_room(checkpoint)
         if checkpoint.name not in self._daemons:
             self._daemons[checkpoint.name] = self._started.enter_context(
-                daemon(checkpoint.directory(), self.threads)
+                daemon(checkpoint.directory(), self.threads, dtype=checkpoint.dtype)
             )
         return self._daemons[checkpoint.name]
 
     def baselines(self, checkpoint: Checkpoint) -> Baselines:
         """TransformerLens and Transformers with the checkpoint."""
+        self._make_room(checkpoint)
         if checkpoint.name not in self._baselines:
-            self._baselines[checkpoint.name] = Baselines(checkpoint.directory())
+            self._baselines[checkpoint.name] = Baselines(checkpoint)
         return self._baselines[checkpoint.name]
 
     def python_server(self, checkpoint: Checkpoint) -> str:
         """The address of a hand-written Python server of the checkpoint."""
+        self._make_room(checkpoint)
         if checkpoint.name not in self._python_servers:
             self._python_servers[checkpoint.name] = self._started.enter_context(
-                python_server(checkpoint.directory(), self.threads)
+                python_server(checkpoint.directory(), self.threads, checkpoint.dtype)
             )
         return self._python_servers[checkpoint.name]
 
@@ -63,6 +73,23 @@ class Workbench:
         if name not in self._workers:
             self._workers[name] = self._started.enter_context(Worker())
         return self._workers[name]
+
+    def _make_room(self, checkpoint: Checkpoint) -> None:
+        """Stops all others before and after a large checkpoint, which gets the memory for itself.
+
+        Raises:
+            LeftOutError: there is not enough of it.
+        """
+        if checkpoint.name == self._alone or not (checkpoint.large or self._alone):
+            return
+        self._started.close()
+        for started in (self._daemons, self._baselines, self._python_servers, self._workers):
+            started.clear()
+        gc.collect()
+        self._alone = None
+        if checkpoint.large:
+            require_memory(checkpoint.weight_bytes() + _BESIDE_WEIGHTS, checkpoint.name)
+            self._alone = checkpoint.name
 
     def __enter__(self) -> Self:
         return self

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from bench.rows import (
     batch,
+    everything,
     functions,
     hooks,
     invariant,
+    layers,
     load,
     memory,
     neighbours,
@@ -18,6 +20,7 @@ from bench.rows.kind import Measure
 
 ROWS: dict[str, Measure] = {
     **hooks.ROWS,
+    **everything.ROWS,
     **functions.ROWS,
     **batch.ROWS,
     **invariant.ROWS,
@@ -27,6 +30,7 @@ ROWS: dict[str, Measure] = {
     **stream.ROWS,
     **load.ROWS,
     **memory.ROWS,
+    **layers.ROWS,
 }
 """What `--only` may name, in the order in which it runs."""
 

@@ -1,4 +1,4 @@
-"""One client and one prompt: a mid-layer hook, the same with all logits, and everything."""
+"""One client and one prompt: a mid-layer hook, and the same with all logits."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from functools import partial
 
 from torch import Tensor
 
-from bench.checkpoints import CHECKPOINTS, MID, TOY, Checkpoint
+from bench.checkpoints import CHECKPOINTS, MID, MID_BF16, TOY, Checkpoint
 from bench.figures import Row
-from bench.rows.kind import TRANSFORMER_LENS, TRANSFORMERS, Measure, Outputs, compare
+from bench.rows.kind import TRANSFORMER_LENS, TRANSFORMERS, Measure, Outputs, compare, unrounded
 from bench.workbench import Workbench
 
 N_POS = 16
 # How many times as fast as TransformerLens with the same filter.
-HOOK_GOALS = {TOY.name: 5.0, MID.name: 2.0}
+HOOK_GOALS = {TOY.name: 5.0, MID.name: 2.0, MID_BF16.name: 3.0}
 LOGITS_GOALS = {MID.name: 1.2}
 STOPPED = f"{TRANSFORMER_LENS}, stop_at_layer"
 
@@ -21,7 +21,9 @@ STOPPED = f"{TRANSFORMER_LENS}, stop_at_layer"
 def hook(checkpoint: Checkpoint, bench: Workbench) -> tuple[Row, ...]:
     """The output of the middle layer, and nothing else."""
     model = bench.daemon(checkpoint).model
-    bridge, reference = (b := bench.baselines(checkpoint)).bridge, b.transformers
+    reference = bench.baselines(checkpoint).transformers
+    # TransformerLens would hold a large checkpoint's weights a second time.
+    bridge = None if checkpoint.large else bench.baselines(checkpoint).bridge
     tokens, name, layer = checkpoint.prompt(N_POS), checkpoint.middle, checkpoint.n_layers // 2
 
     def ours() -> Outputs:
@@ -29,10 +31,14 @@ def hook(checkpoint: Checkpoint, bench: Workbench) -> tuple[Row, ...]:
         return {name: cache[name]}
 
     def lens(stop_at_layer: int | None = None) -> Outputs:
+        assert bridge is not None
         _, cache = bridge.run_with_cache(
             tokens, names_filter=name, return_type=None, stop_at_layer=stop_at_layer
         )
         return {name: cache[name]}
+
+    def theirs() -> Outputs:
+        return reference.run(tokens, [layer], "no")
 
     return compare(
         bench,
@@ -40,11 +46,11 @@ def hook(checkpoint: Checkpoint, bench: Workbench) -> tuple[Row, ...]:
         f"{checkpoint.name}: {name} of {N_POS} tokens, no logits",
         ours,
         {
-            TRANSFORMER_LENS: lens,
-            STOPPED: partial(lens, layer + 1),
-            TRANSFORMERS: lambda: reference.run(tokens, layer, logits=False),
+            **({TRANSFORMER_LENS: lens, STOPPED: partial(lens, layer + 1)} if bridge else {}),
+            TRANSFORMERS: theirs,
         },
         _goal(HOOK_GOALS, checkpoint),
+        exact=unrounded(checkpoint, theirs),
     )
 
 
@@ -58,6 +64,9 @@ def logits(checkpoint: Checkpoint, bench: Workbench) -> tuple[Row, ...]:
         whole, cache = result
         return {"logits": whole, name: cache[name]}
 
+    def theirs() -> Outputs:
+        return reference.run(tokens, [layer], "all")
+
     return compare(
         bench,
         f"logits/{checkpoint.name}",
@@ -65,39 +74,11 @@ def logits(checkpoint: Checkpoint, bench: Workbench) -> tuple[Row, ...]:
         lambda: outputs(model.run_with_cache(tokens, names_filter=name)),
         {
             TRANSFORMER_LENS: lambda: outputs(bridge.run_with_cache(tokens, names_filter=name)),
-            TRANSFORMERS: lambda: reference.run(tokens, layer, logits=True),
+            TRANSFORMERS: theirs,
         },
         _goal(LOGITS_GOALS, checkpoint),
+        exact=unrounded(checkpoint, theirs),
     )
-
-
-def everything(checkpoint: Checkpoint, bench: Workbench) -> tuple[Row, ...]:
-    """Every hook point that TransformerLens's cache holds, and all logits."""
-    model, bridge = bench.daemon(checkpoint).model, bench.baselines(checkpoint).bridge
-    tokens = checkpoint.prompt(N_POS)
-    names = [name for name in bridge.run_with_cache(tokens)[1] if _same_in_both(name)]
-
-    def outputs(result: tuple[Tensor, dict[str, Tensor]]) -> Outputs:
-        whole, cache = result
-        return {"logits": whole, **{name: cache[name] for name in names}}
-
-    planned = model.plan(tokens, names)
-    return compare(
-        bench,
-        f"everything/{checkpoint.name}",
-        f"{checkpoint.name}: all of TransformerLens's cache of {N_POS} tokens, all logits",
-        lambda: outputs(model.run_with_cache(tokens, names_filter=names)),
-        {TRANSFORMER_LENS: lambda: outputs(bridge.run_with_cache(tokens))},
-        note=(
-            f"{len(names)} names, {len(planned.tensors)} tensors, "
-            f"{planned.total_bytes / 2**20:.1f} MiB"
-        ),
-    )
-
-
-def _same_in_both(name: str) -> bool:
-    """Whether the name means the same tensor: rotary and the scores do not in TransformerLens."""
-    return not name.startswith("rotary_emb") and not name.endswith("hook_attn_scores")
 
 
 def _goal(goals: dict[str, float], checkpoint: Checkpoint) -> dict[str, float]:
@@ -107,6 +88,6 @@ def _goal(goals: dict[str, float], checkpoint: Checkpoint) -> dict[str, float]:
 
 ROWS: dict[str, Measure] = {
     f"{kind.__name__}/{checkpoint.name}": partial(kind, checkpoint)
-    for kind in (hook, logits, everything)
-    for checkpoint in CHECKPOINTS
+    for kind in (hook, logits)
+    for checkpoint in (*CHECKPOINTS, MID_BF16)
 }

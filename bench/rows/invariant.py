@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 
 import hookwire
 from torch import Tensor
 
-from bench.checkpoints import EXPERTS, MID, Checkpoint
+from bench.checkpoints import EXPERTS, MID, MID_BF16, Checkpoint
 from bench.daemon import daemon
 from bench.figures import Kind, Row
-from bench.rows.kind import Measure, Outputs, Side, compare
+from bench.rows.kind import Measure, Outputs, Side, compare, unrounded
 from bench.workbench import Workbench
 
 GOAL = 1.3
@@ -29,12 +30,16 @@ def side(model: hookwire.RemoteModel, name: str, tokens: Tensor) -> Side:
     return run
 
 
-def invariant(bench: Workbench, checkpoint: Checkpoint) -> tuple[Row, ...]:
+def invariant(checkpoint: Checkpoint, bench: Workbench) -> tuple[Row, ...]:
     """Both modes, each with a daemon of its own."""
     rows: list[Row] = []
     name = f"blocks.{checkpoint.n_layers - 1}.hook_out"
+    last = checkpoint.n_layers - 1
     fast = bench.daemon(checkpoint).model
-    with daemon(checkpoint.directory(), bench.threads, numerics="invariant") as other:
+    reference = bench.baselines(checkpoint).transformers
+    with daemon(
+        checkpoint.directory(), bench.threads, numerics="invariant", dtype=checkpoint.dtype
+    ) as other:
         for n_rows, n_pos in SHAPES:
             tokens = checkpoint.prompts(n_rows, n_pos)
             made = compare(
@@ -43,12 +48,13 @@ def invariant(bench: Workbench, checkpoint: Checkpoint) -> tuple[Row, ...]:
                 f"{checkpoint.name}: invariant, {name} of {n_rows} × {n_pos} tokens, last logits",
                 side(other.model, name, tokens),
                 {FAST: side(fast, name, tokens)},
+                exact=unrounded(checkpoint, partial(reference.run, tokens, [last], "last")),
             )
             rows += [dataclasses.replace(row, kind=Kind.COST, goal=GOAL) for row in made]
     return tuple(rows)
 
 
 ROWS: dict[str, Measure] = {
-    f"invariant/{MID.name}": lambda bench: invariant(bench, MID),
-    f"invariant/{EXPERTS.name}": lambda bench: invariant(bench, EXPERTS),
+    f"invariant/{checkpoint.name}": partial(invariant, checkpoint)
+    for checkpoint in (MID, MID_BF16, EXPERTS)
 }

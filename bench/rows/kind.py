@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
+import torch
 from torch import Tensor
 
 from bench import agree, measure
+from bench.checkpoints import Checkpoint
+from bench.exact import in_float32
 from bench.figures import Row, Series
 from bench.measure import Effort
 from bench.workbench import Workbench
@@ -31,6 +34,7 @@ def compare(
     goals: Mapping[str, float] | None = None,
     note: str = "",
     effort: Effort | None = None,
+    exact: Side | None = None,
 ) -> tuple[Row, ...]:
     """Times Hookwire and its baselines in turn, after all of them returned the same outputs.
 
@@ -43,6 +47,7 @@ def compare(
         goals: how many times as fast as the baseline Hookwire should be, by label.
         note: of the rows.
         effort: instead of the workbench's.
+        exact: of a computation in bfloat16: returns the same without rounding, in float32.
 
     Returns:
         A row for each baseline.
@@ -50,10 +55,7 @@ def compare(
     Raises:
         DisagreementError: the outputs are not the same; nothing has been timed.
     """
-    expected = ours()
-    for baseline in baselines.values():
-        agree.require(expected, baseline())
-    del expected
+    require_agreement(ours(), [baseline() for baseline in baselines.values()], exact)
     times = measure.durations({HOOKWIRE: ours, **baselines}, effort or bench.effort)
     series = Series(HOOKWIRE, times[HOOKWIRE])
     return tuple(
@@ -67,3 +69,27 @@ def compare(
         )
         for label in baselines
     )
+
+
+def unrounded(checkpoint: Checkpoint, compute: Side) -> Side | None:
+    """`exact` of `compare`: None where sides compute in float32.
+
+    Args:
+        checkpoint: which sides compute.
+        compute: of a baseline in this process.
+    """
+    return None if checkpoint.dtype is torch.float32 else lambda: in_float32(compute)
+
+
+def require_agreement(ours: Outputs, theirs: Sequence[Outputs], exact: Side | None) -> None:
+    """Holds outputs against those of each baseline, by the rule for their dtype.
+
+    Raises:
+        DisagreementError: they are not the same.
+    """
+    truth = None if exact is None else exact()
+    for outputs in theirs:
+        if truth is None:
+            agree.require(ours, outputs)
+        else:
+            agree.require_rounded(ours, outputs, truth)

@@ -35,11 +35,11 @@ Start = Callable[[], AbstractContextManager[None]]
 def neighbour(bench: Workbench) -> tuple[Row, ...]:
     """The 99th percentile of a client's runs, while another does what it should not feel."""
     address = bench.daemon(MID).model.server.address
-    target = ask_for(bench, MID.prompts(1, N_POS), MID.middle)
+    target = ask_for(bench, MID, MID.prompts(1, N_POS), MID.middle)
     worker = bench.worker("clients")
     # A pass that its reader paces; a single layer; values for a place before the first layer.
-    everything = ask_for(bench, MID.prompts(1, 1024), "**").requests[0]
-    layer = ask_for(bench, MID.prompts(1, N_POS), "blocks.0.**", stop_at_layer=1).requests[0]
+    everything = ask_for(bench, MID, MID.prompts(1, 1024), "**").requests[0]
+    layer = ask_for(bench, MID, MID.prompts(1, N_POS), "blocks.0.**", stop_at_layer=1).requests[0]
     spec, size = _upload(bench)
 
     def beside(function: Callable[..., None], *arguments: Any) -> Start:
@@ -75,8 +75,8 @@ def neighbour(bench: Workbench) -> tuple[Row, ...]:
 
 def flood(bench: Workbench) -> tuple[Row, ...]:
     """The same beside a client with many runs at once, against one with a single run."""
-    small = ask_for(bench, MID.prompts(1, N_POS), MID.middle)
-    many = ask_for(bench, MID.prompts(16, 2 * N_POS), MID.middle)
+    small = ask_for(bench, MID, MID.prompts(1, N_POS), MID.middle)
+    many = ask_for(bench, MID, MID.prompts(16, 2 * N_POS), MID.middle)
     worker = bench.worker("clients")
 
     def run(depth: int) -> Outcome:

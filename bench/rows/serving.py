@@ -6,6 +6,7 @@ The baseline is a server as one would write it by hand, with Transformers (`benc
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from statistics import fmean
@@ -13,13 +14,21 @@ from typing import Any
 
 from torch import Tensor
 
-from bench import agree, handwritten, measure
+from bench import handwritten, measure
 from bench.bare_pass import bare_pass
-from bench.checkpoints import MID
+from bench.baselines import Transformers
+from bench.checkpoints import MID, MID_BF16, Checkpoint
 from bench.clients import Clients, Outcome, Target, drive
 from bench.figures import Row, Series, Unit
 from bench.measure import Effort
-from bench.rows.kind import HOOKWIRE, TRANSFORMERS, Measure
+from bench.rows.kind import (
+    HOOKWIRE,
+    TRANSFORMERS,
+    Measure,
+    Outputs,
+    require_agreement,
+    unrounded,
+)
 from bench.workbench import Workbench
 
 N_POS = 32
@@ -31,7 +40,6 @@ SATURATED_GOAL = 0.9
 HANDWRITTEN = "hand-written Python server"
 STOPPING = f"{HANDWRITTEN}, ends at the hook"
 BARE = "the forward pass alone, in one batch"
-LAYER = MID.n_layers // 2
 
 
 @dataclass(frozen=True)
@@ -49,9 +57,11 @@ class Sides:
     stopping: Target | None
 
 
-def ask_for(bench: Workbench, prompts: Tensor, name: str, **wanted: Any) -> Target:
+def ask_for(
+    bench: Workbench, checkpoint: Checkpoint, prompts: Tensor, name: str, **wanted: Any
+) -> Target:
     """What clients ask Hookwire for: hook points, and other arguments of `RemoteModel.stream`."""
-    model = bench.daemon(MID).model
+    model = bench.daemon(checkpoint).model
     requests = [
         model.stream(prompt[None], name, **wanted)._run.request.message for prompt in prompts
     ]
@@ -64,30 +74,40 @@ def ask_for(bench: Workbench, prompts: Tensor, name: str, **wanted: Any) -> Targ
     )
 
 
-def sides(bench: Workbench, *, logits: bool) -> Sides:
+def sides(bench: Workbench, checkpoint: Checkpoint, *, logits: bool) -> Sides:
     """Both servers, after they have returned the same outputs.
 
     Raises:
         DisagreementError: they have not.
     """
-    prompts, name = MID.prompts(N_CLIENTS, N_POS), MID.middle
-    model, address = bench.daemon(MID).model, bench.python_server(MID)
+    prompts, name = checkpoint.prompts(N_CLIENTS, N_POS), checkpoint.middle
+    layer = checkpoint.n_layers // 2
+    model, address = bench.daemon(checkpoint).model, bench.python_server(checkpoint)
+    reference = bench.baselines(checkpoint).transformers
     last = {"return_type": "logits", "logits_pos": -1} if logits else {"return_type": None}
     theirs = [
-        handwritten.target(address, prompts, LAYER, logits=logits, stop=stop)
+        handwritten.target(address, prompts, layer, logits=logits, stop=stop)
         for stop in ((False,) if logits else (False, True))
     ]
     for target in theirs:
         for prompt, answer in zip(prompts, handwritten.ask(target), strict=True):
             whole, cache = model.run_with_cache(prompt[None], names_filter=name, **last)
             ours = {"hook": cache[name][0], **({"logits": whole[0, -1]} if logits else {})}
-            agree.require(ours, answer)
-    return Sides(ask_for(bench, prompts, name, **last), theirs[0], (*theirs, None)[1])
+            exact = unrounded(checkpoint, partial(_exact, reference, prompt[None], layer, answer))
+            require_agreement(ours, [answer], exact)
+    return Sides(ask_for(bench, checkpoint, prompts, name, **last), theirs[0], (*theirs, None)[1])
 
 
-def serving(bench: Workbench, *, logits: bool) -> tuple[Row, ...]:
+def _exact(reference: Transformers, tokens: Tensor, layer: int, names: Iterable[str]) -> Outputs:
+    """These outputs in Transformers."""
+    outputs = reference.run(tokens, [layer], "last")
+    found = {"hook": outputs[f"blocks.{layer}.hook_out"][0], "logits": outputs["logits"][0, -1]}
+    return {name: found[name] for name in names}
+
+
+def serving(checkpoint: Checkpoint, bench: Workbench, *, logits: bool) -> tuple[Row, ...]:
     """Sixteen clients, each with one run after another."""
-    asked = sides(bench, logits=logits)
+    asked = sides(bench, checkpoint, logits=logits)
     targets = {HOOKWIRE: asked.ours, HANDWRITTEN: asked.theirs}
     if asked.stopping is not None:
         targets[STOPPING] = asked.stopping
@@ -100,8 +120,8 @@ def serving(bench: Workbench, *, logits: bool) -> tuple[Row, ...]:
     ours = _rates(HOOKWIRE, outcomes[HOOKWIRE])
     return tuple(
         Row(
-            f"serving{'-logits' if logits else ''}/{MID.name}",
-            f"{MID.name}: {N_CLIENTS} clients, {MID.middle} of {N_POS} tokens, "
+            f"serving{'-logits' if logits else ''}/{checkpoint.name}",
+            f"{checkpoint.name}: {N_CLIENTS} clients, {checkpoint.middle} of {N_POS} tokens, "
             f"{'last' if logits else 'no'} logits",
             ours,
             _rates(label, outcomes[label]),
@@ -115,7 +135,7 @@ def serving(bench: Workbench, *, logits: bool) -> tuple[Row, ...]:
 
 def curve(bench: Workbench) -> tuple[Row, ...]:
     """Runs a second, and the 99th percentile of what a run takes, for ever more clients."""
-    asked = sides(bench, logits=False)
+    asked = sides(bench, MID, logits=False)
     rows = []
     for count in CURVE[:3] if bench.quick else CURVE:
         # So that each client counts several times, however slow its server is.
@@ -138,7 +158,7 @@ def saturated(bench: Workbench) -> tuple[Row, ...]:
     """Tokens a second through all layers, against one batch of as many prompts."""
     prompts = MID.prompts(SATURATING, N_POS)
     name = f"blocks.{MID.n_layers - 1}.hook_out"
-    target = ask_for(bench, prompts, name)
+    target = ask_for(bench, MID, prompts, name)
     reference = bench.baselines(MID).transformers
     tokens = prompts.numel()
 
@@ -148,7 +168,7 @@ def saturated(bench: Workbench) -> tuple[Row, ...]:
 
     def batched() -> float:
         begin = time.perf_counter()
-        reference.run(prompts, MID.n_layers - 1, logits=False)
+        reference.run(prompts, [MID.n_layers - 1], "no")
         return tokens / (time.perf_counter() - begin)
 
     with bare_pass(MID.directory(), bench.threads, *prompts.shape) as run:
@@ -188,8 +208,13 @@ def _note(outcomes: list[Outcome]) -> str:
 
 
 ROWS: dict[str, Measure] = {
-    f"serving/{MID.name}": partial(serving, logits=False),
-    f"serving-logits/{MID.name}": partial(serving, logits=True),
+    **{
+        f"serving{'-logits' if logits else ''}/{checkpoint.name}": partial(
+            serving, checkpoint, logits=logits
+        )
+        for logits in (False, True)
+        for checkpoint in (MID, MID_BF16)
+    },
     f"saturated/{MID.name}": saturated,
     f"curve/{MID.name}": curve,
 }

@@ -29,7 +29,7 @@ def test_it_returns_a_hook_and_the_last_logits(runner: Runner, logits: bool, sto
     context: Any = None
     answer = load(runner(json.dumps(request).encode(), context))
     with torch.no_grad():
-        expected = Transformers(TOY.directory()).run(tokens, LAYER, logits=True)
+        expected = Transformers(TOY.directory()).run(tokens, [LAYER], "all")
     want = {"hook": expected[f"blocks.{LAYER}.hook_out"][0]}
     if logits:
         want["logits"] = expected["logits"][0, -1]

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from bench import report
-from bench.figures import Kind, Row, Series, Unit
+from bench.figures import Kind, LeftOut, Row, Series, Unit
 
 FASTER = Row(
     "hook/toy",
@@ -72,6 +72,15 @@ def test_the_columns_of_the_table_are_aligned():
 
 def test_a_note_is_printed_once():
     assert report.text({}, [FASTER, FASTER]).count("16 tokens") == 1
+
+
+def test_what_was_left_out_is_said_with_the_reason():
+    left_out = [LeftOut("layers/e2b", "no room")]
+    assert "layers/e2b: left out: no room" in report.text({}, [FASTER], left_out)
+    assert "- `layers/e2b`: left out: no room" in report.markdown({}, [FASTER], left_out)
+    assert report.as_json({}, [], left_out)["left_out"] == [
+        {"name": "layers/e2b", "why": "no room"}
+    ]
 
 
 def test_the_text_begins_with_the_machine():
