@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +87,10 @@ def test_another_checkpoint_is_noticed_by_every_call(tuned: Path, tmp_path: Path
             assert not np.array_equal(want, reference)
             assert np.array_equal(models["ids"]([[2, 5, 7]]), want)
             assert np.array_equal(models["W_U"].W_U, fresh.W_U)
-            assert models["ids"].cfg == fresh.cfg
+            # The digest may still be pending: the daemon computes it while it serves.
+            assert replace(models["ids"].cfg, weights_digest="") == replace(
+                fresh.cfg, weights_digest=""
+            )
         for model in models.values():
             model.close()
 
