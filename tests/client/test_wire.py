@@ -9,6 +9,12 @@ from hookwire import wire
 from hookwire._proto import run_pb2, service_pb2
 
 
+@pytest.fixture(autouse=True, params=[0, wire._LARGE_BYTES], ids=["by hand", "as they come"])
+def _large_bytes(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    """Messages from so many bytes on are read by hand."""
+    monkeypatch.setattr(wire, "_LARGE_BYTES", request.param)
+
+
 def _response(rng: random.Random) -> service_pb2.RunResponse:
     response = service_pb2.RunResponse()
     for _ in range(rng.randrange(1, 5)):
@@ -40,9 +46,9 @@ def test_chunks(seed: int) -> None:
         assert [(c.tensor, c.offset, bytes(c.data), c.shared) for c in event] == expected
 
 
-def test_data_are_not_copied() -> None:
+def test_large_data_are_not_copied() -> None:
     response = service_pb2.RunResponse()
-    response.tensors.chunks.add(tensor=1, data=b"x" * 1000)
+    response.tensors.chunks.add(tensor=1, data=b"x" * 100_000)
     message = response.SerializeToString()
     (chunk,) = wire.decode_event(message)
     assert chunk.data.obj is message

@@ -87,7 +87,7 @@ class Segment:
             raise errors.IncompleteResultError(
                 f"the server sent tensor {chunk.tensor} through memory that this run does not have"
             )
-        return chunk._replace(data=self._memory[shared.start : shared.stop], shared=None)
+        return Chunk(chunk.tensor, chunk.offset, self._memory[shared.start : shared.stop])
 
     def free(self) -> bool:
         """Tells the server that what the run left here has been read. False where it has gone."""
