@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 from hookwire.cli import cli
 
+from tests.client.test_daemon import wait_for_digest
 from tests.parity.daemon import ROOT, hookwired
 
 TOY = ROOT / "toy" / "checkpoint"
@@ -32,25 +32,13 @@ class Answer:
 
 
 Command = Callable[..., Answer]
-PATIENCE = 60.0
 
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[str]:
     with hookwired(TOY, numerics="reference", dtype="float32", threads=1) as address:
-        _wait_for_digest(address)
+        wait_for_digest(address)
         yield address
-
-
-def _wait_for_digest(address: str) -> None:
-    """It is computed beside the first runs, and what says it twice would say two things."""
-    deadline = time.monotonic() + PATIENCE
-    while True:
-        with hookwire.connect(address, tensors="numpy", quiet=True) as model:
-            if model.cfg.weights_digest != "pending":
-                return
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,6 +44,17 @@ def daemon(*arguments: str) -> Iterator[str]:
     finally:
         process.terminate()
         assert process.wait(30) == 0
+
+
+def wait_for_digest(address: str) -> None:
+    """Waits until the server knows the digest of its weights, which it computes while it serves."""
+    deadline = time.monotonic() + 60
+    while True:
+        with hookwire.connect(address, tensors="numpy", quiet=True) as model:
+            if model.cfg.weights_digest != "pending":
+                return
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 @pytest.fixture(scope="module")

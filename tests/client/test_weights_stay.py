@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
-from tests.client.test_daemon import CLEAN, TOY, daemon
+from tests.client.test_daemon import CLEAN, TOY, daemon, wait_for_digest
 
 PLACES: list[tuple[str, Callable[[hookwire.RemoteModel], Any]]] = [
     ("W_U", lambda model: model.W_U),
@@ -43,6 +43,7 @@ def address() -> Iterator[str]:
 def kept(address: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with all weights that are used here."""
     folder = tmp_path_factory.mktemp("weights")
+    wait_for_digest(address)  # by which files are kept
     with hookwire.connect(address, quiet=True, cache_weights=folder) as model:
         for _, place in PLACES:
             place(model)

@@ -341,6 +341,7 @@ def _with_the_hooks_of_now(
 def _unpickled(cls: type[AsyncRemoteModel], state: dict[str, Any]) -> AsyncRemoteModel:
     answer = service_pb2.GetModelResponse.FromString(state["answer"])
     model = cls(AsyncConnection(state["address"]), answer, state["wishes"], None)
+    model._tokenizer_changes = state["tokenizer"]
     model._keep(state["hooks"])
     return model
 
@@ -590,6 +591,7 @@ class AsyncRemoteModel(Session):
     ) -> tuple[Any, Any]:
         """Runs the model and captures. See `hookwire.RemoteModel.run_with_cache`."""
         refuse(incl_bwd=incl_bwd)
+        dtypes.check_device(device, self._use_torch)
         run = await self._prepare(
             input,
             Options.of(self.run_with_cache, options),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, NoReturn
 
-from hookwire import dtypes, not_here
+from hookwire import dtypes, errors, not_here
 from hookwire._proto import model_pb2 as pb
 from hookwire._proto import run_pb2
 
@@ -214,6 +214,21 @@ class Config:
         names = [*(each.name for each in fields(self)), *dir(type(self))]
         not_here.missing("cfg", name, not_here.CONFIG, names)
 
+    def _refuse(self, name: str, value: object) -> NoReturn:
+        """What comes of setting an attribute.
+
+        Raises:
+            NotHereError: TransformerLens's configuration has it.
+            UnsupportedError: it is one of these.
+        """
+        del value
+        if not hasattr(type(self), name) and name not in {each.name for each in fields(self)}:
+            self.__getattr__(name)
+        raise errors.ReadOnlyConfigError(
+            f"cfg.{name} cannot be set: the configuration is that of the model that the server "
+            "has loaded, and all its clients share"
+        )
+
     @property
     def final_logit_softcap(self) -> float | None:
         """logits = cap × tanh(raw / cap); None where there is none."""
@@ -233,6 +248,10 @@ class Config:
     def key_value_sources(self) -> tuple[int | None, ...]:
         """For each layer, the one whose keys and values it reuses, or None."""
         return tuple(layer.key_value_source for layer in self.layers)
+
+
+# In place of dataclasses.FrozenInstanceError, which does not say why.
+setattr(Config, "__setattr__", Config._refuse)  # noqa: B010 - mypy allows no assignment here
 
 
 @dataclass(frozen=True)

@@ -121,6 +121,29 @@ def _first_line(error: Exception) -> str:
     return str(error).strip().split("\n")[0][:200]
 
 
+def check_device(device: Any, use_torch: bool) -> None:
+    """Checks where tensors are to go, before they are computed; None: they stay where they are.
+
+    Raises:
+        UnsupportedError: they are NumPy arrays.
+        ArgumentError: this process has no such device.
+    """
+    if device is None:
+        return
+    if not use_torch:
+        raise errors.UnsupportedError(
+            'NumPy arrays have no device: connect with tensors="torch", or leave device out'
+        )
+    import torch
+
+    try:
+        torch.empty(0, device=device)
+    except Exception as error:  # whatever torch raises, which differs from device to device
+        raise errors.ArgumentError(
+            f"device: tensors cannot go to {device!r} in this process: {_first_line(error)}"
+        ) from None
+
+
 def wants_torch(choice: Tensors) -> bool:
     """Whether results are to be torch tensors.
 

@@ -312,6 +312,10 @@ class WeightsNotServedError(HookwireError, PermissionError):
     default_reason = "WEIGHTS_NOT_SERVED"
 
 
+class LayerOutOfRangeError(HookwireError, IndexError):
+    """A layer that the model does not have."""
+
+
 class LayersDifferError(HookwireError, ValueError):
     """What differs from layer to layer cannot be one tensor."""
 
@@ -475,6 +479,10 @@ class UnsupportedError(HookwireError, NotImplementedError):
 
 class NotHereError(UnsupportedError, AttributeError):
     """An attribute that TransformerLens's model has and a remote model has not; it says why."""
+
+
+class ReadOnlyConfigError(UnsupportedError, AttributeError):
+    """A setting of the model, which is the server's."""
 
 
 class NoAttributeError(HookwireError, AttributeError):

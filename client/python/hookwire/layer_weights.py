@@ -47,7 +47,8 @@ class LayerWeights(Sequence[Any]):
         """A layer's tensor.
 
         Raises:
-            IndexError: no such layer.
+            LayerOutOfRangeError: no such layer.
+            ArgumentTypeError: not a number or a slice.
             AbsentWeightError: this layer has none; the message says why.
         """
         if isinstance(layer, slice):
@@ -56,14 +57,24 @@ class LayerWeights(Sequence[Any]):
             return self[layer[0]][layer[1:]]
         try:
             at = range(self._n_layers)[layer]
+        except TypeError:
+            raise errors.ArgumentTypeError(
+                f"{self._name}[{layer!r}]: a layer is a number or a slice"
+            ) from None
         except IndexError:
-            raise IndexError(
+            raise errors.LayerOutOfRangeError(
                 f"{self._name}[{layer}]: this model has layers 0 to {self._n_layers - 1}"
             ) from None
         return self._get(at)
 
     def __iter__(self) -> Iterator[Any]:
         return map(self._get, range(self._n_layers))
+
+    def __reduce__(self) -> Any:
+        raise errors.HookwireError(
+            f"{self._name} fetches from the server and cannot be pickled or copied: pickle the "
+            f"model, or one tensor, {self._name}[layer] or {self._name}.stack()"
+        )
 
     def __repr__(self) -> str:
         return f"{self._name} of {self._n_layers} layers; {self._name}[layer] is one"

@@ -205,14 +205,17 @@ class RemoteModel(Session):
     def _described(cls, state: dict[str, Any]) -> Self:
         """The model of a `_description`. It connects when it is first used."""
         answer = service_pb2.GetModelResponse.FromString(state["answer"])
-        return cls(Connection(state["address"]), answer, state["wishes"])
+        model = cls(Connection(state["address"]), answer, state["wishes"])
+        model._tokenizer_changes = state["tokenizer"]
+        return model
 
     def reconnect(self, timeout: float = 5.0) -> bool:
         """Takes what the server holds now: for after a LoadChangedError, or after `close`.
 
         Configuration, hook points, tokenizer and weights are then those of the load that the server
         has now, and runs that begin later run on it. The address, the options of `connect` and the
-        hooks that `add_hook` has added stay, and so do the caches that earlier runs have made.
+        hooks that `add_hook` has added stay, and so do the tokenizer's `default_prepend_bos` and
+        sides, and the caches that earlier runs have made.
 
         Args:
             timeout: seconds to wait for the server's first answer.
@@ -543,6 +546,7 @@ class RemoteModel(Session):
             PaddingWarning: token ids that look padded, without a mask.
         """
         refuse(incl_bwd=incl_bwd)
+        dtypes.check_device(device, self._use_torch)
         chosen = Options.of(self.run_with_cache, options)
         run = self._run(
             input,

@@ -13,13 +13,16 @@ import grpc
 from hookwire import errors
 from hookwire._proto import service_pb2
 
+# gRPC counts nanoseconds in 64 bits from 1970 on; more seconds than this, 30 years, are no limit.
+_FOR_EVER = 1e9
+
 
 class Call:
     """One call, for the message with which it may fail.
 
     Args:
         what: the call in words, such as "the run".
-        timeout: the seconds that it may take; None or infinity: no limit.
+        timeout: the seconds that it may take; None or more than 10⁹: no limit.
         stage: says how far it has come, as a clause such as "no layer had been computed"; an empty
             string: nothing has come.
 
@@ -64,7 +67,7 @@ def seconds(timeout: Any) -> float | None:
     limit = float(timeout)
     if math.isnan(limit) or limit < 0:
         raise errors.ArgumentError(f"timeout must be at least 0 seconds, not {timeout!r}")
-    return None if math.isinf(limit) else limit
+    return None if limit > _FOR_EVER else limit
 
 
 class Peer:

@@ -11,6 +11,7 @@ from hookwire._proto import run_pb2, service_pb2
 from hookwire.text import characters
 
 DEFAULT_ADDRESS = "127.0.0.1:7431"
+_MAX_PORT = 65535
 # The largest response that a run may ask for, and some room for what wraps it.
 _MAX_RESPONSE = 2**30 + 2**20
 
@@ -121,13 +122,26 @@ def check_address(address: str) -> str:
     """The address as gRPC takes it: "host:port", or a URI such as "unix:/run/hookwired.sock".
 
     Raises:
+        ArgumentTypeError: no string.
         ArgumentError: no port, or no valid Unicode.
     """
+    if not isinstance(address, str):
+        raise errors.ArgumentTypeError(
+            f'an address is a string, such as "{DEFAULT_ADDRESS}", not {address!r}'
+        )
     characters.check(address, "the address")
     scheme, _, rest = address.partition(":")
     is_uri = scheme in ("unix", "unix-abstract", "dns", "ipv4", "ipv6", "passthrough")
-    _, _, port = address.rpartition(":")
-    if not rest or (not is_uri and not port.isdigit()):
+    host, _, port = address.rpartition(":")
+    # gRPC would take the port modulo 65536, and so reach another server.
+    is_port = port.isascii() and port.isdigit() and int(port) <= _MAX_PORT
+    if scheme in ("unix", "unix-abstract"):
+        is_address = bool(rest)
+    elif is_uri:
+        is_address = bool(rest) and (is_port or not port.isdigit())
+    else:
+        is_address = bool(rest) and is_port and "/" not in host
+    if not is_address:
         raise errors.ArgumentError(
             f'an address is "host:port", such as "{DEFAULT_ADDRESS}", or "unix:/path", '
             f"not {address!r}"

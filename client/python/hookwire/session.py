@@ -38,7 +38,7 @@ from hookwire.peer import seconds
 from hookwire.progress import Progress
 from hookwire.standing import NO_GRADIENTS, HooksInForce, StandingHooks
 from hookwire.text import characters
-from hookwire.tokens import Tokenizer
+from hookwire.tokens import PORTABLE_SETTINGS, Tokenizer
 from hookwire.visits import Visit
 from hookwire.weights import DiskCache, Weights, is_digest
 
@@ -353,6 +353,11 @@ class Session(StandingHooks, NamedWeights):
         self._lock = threading.Lock()
         self._weights_lock = threading.Lock()
         forks.register(self)
+        self._tokenizer: Tokenizer | None = None
+        # What the user has set on the tokenizer before the next is loaded.
+        self._tokenizer_changes: dict[str, Any] = {}
+        self._answer = answer
+        self._load_id = answer.server.load_id
         self._hold(answer)
 
     def _after_fork(self) -> None:
@@ -370,13 +375,21 @@ class Session(StandingHooks, NamedWeights):
     def _hold(self, answer: service_pb2.GetModelResponse) -> None:
         """Takes what the server says that it holds; what was known of an earlier load goes.
 
-        Runs and requests that were begun before state the earlier load, and are refused.
+        Runs and requests that were begun before state the earlier load, and are refused. What the
+        user has set on the tokenizer stays, where it means the same for the new one.
         """
+        self._tokenizer_changes = self._changes_of_tokenizer()
+        if self._differs(answer):
+            self._tokenizer_changes = {
+                name: value
+                for name, value in self._tokenizer_changes.items()
+                if name in PORTABLE_SETTINGS
+            }
         self._answer = answer
         self.cfg = config.config(answer.model, answer.server, self._use_torch)
         self.server = config.server_info(answer.server, self._address)
         self._catalogue: Catalogue | None = None
-        self._tokenizer: Tokenizer | None = None
+        self._tokenizer = None
         # That there is none, once the server has said so.
         self._no_tokenizer: errors.NoTokenizerError | None = None
         self._weights: Weights | None = None
@@ -395,6 +408,9 @@ class Session(StandingHooks, NamedWeights):
         if not (is_digest(ours.weights_digest) and is_digest(theirs.weights_digest)):
             ours.weights_digest = theirs.weights_digest = ""
         return bool(ours != theirs)
+
+    def _changes_of_tokenizer(self) -> dict[str, Any]:
+        return self._tokenizer_changes if self._tokenizer is None else self._tokenizer.changes()
 
     def _check_hooks(self, every: Catalogue) -> None:
         """Checks that the hooks in force have a place in another load.
@@ -422,6 +438,7 @@ class Session(StandingHooks, NamedWeights):
             "address": self._address,
             "answer": self._answer.SerializeToString(),
             "wishes": replace(self._wishes, tensors="torch" if self._use_torch else "numpy"),
+            "tokenizer": self._changes_of_tokenizer(),
         }
 
     def _pickled(self) -> dict[str, Any]:
@@ -473,13 +490,15 @@ class Session(StandingHooks, NamedWeights):
         return self._get_tokenizer().to_single_token(text)
 
     def _keep_tokenizer(self, files: dict[str, bytes]) -> Tokenizer:
-        self._tokenizer = Tokenizer(
+        tokenizer = Tokenizer(
             files,
             n_ctx=self.cfg.n_ctx,
             use_torch=self._use_torch,
             name_or_path=self.cfg.model_name,
         )
-        return self._tokenizer
+        tokenizer.change(self._tokenizer_changes)
+        self._tokenizer = tokenizer
+        return tokenizer
 
     def _say_hello(self) -> None:
         """Says what this is connected to, on stderr: once in a process for a server's load."""

@@ -23,6 +23,19 @@ from hookwire.text.unknown import listed
 __all__ = ["SPECIAL", "BatchEncoding", "Tokenizer"]
 
 
+# What users set on a tokenizer, besides its special tokens.
+_SETTINGS = (
+    "default_prepend_bos",
+    "padding_side",
+    "truncation_side",
+    "model_max_length",
+    "chat_template",
+    "clean_up_tokenization_spaces",
+)
+# Those of them that mean the same for every tokenizer.
+PORTABLE_SETTINGS = frozenset({"default_prepend_bos", "padding_side", "truncation_side"})
+
+
 class Tokenizer(HuggingFaceTokenizer):
     """The checkpoint's tokenizer: TransformerLens's methods, and Hugging Face's.
 
@@ -70,6 +83,21 @@ class Tokenizer(HuggingFaceTokenizer):
         self.prepends_bos = len(probe) > 1 and probe[0] in leading
         eos = self.token_id("eos")
         self._appends_eos = len(probe) > 1 and eos is not None and probe[-1] == eos
+        self._loaded = self._settings()
+
+    def _settings(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in _SETTINGS} | {"_special": dict(self._special)}
+
+    def changes(self) -> dict[str, Any]:
+        """The settings that differ from those it was loaded with: for `change` of another."""
+        return {
+            name: value for name, value in self._settings().items() if value != self._loaded[name]
+        }
+
+    def change(self, changes: Mapping[str, Any]) -> None:
+        """Takes the `changes` of another tokenizer of the same files."""
+        for name, value in changes.items():
+            setattr(self, name, value)
 
     @property
     def backend(self) -> tokenizers.Tokenizer:

@@ -248,6 +248,12 @@ class Weights:
             f"({ours[:19]}, load {self.load_id or 'unknown'}): run the prompt again"
         )
 
+    def __reduce__(self) -> Any:
+        raise errors.HookwireError(
+            "the weights are fetched from the server and cannot be pickled or copied: pickle the "
+            "model, or one tensor, model.weights[name]"
+        )
+
     def __getitem__(self, name: str) -> Any:
         """A parameter, such as "blocks.3.attn.q.weight".
 
@@ -258,7 +264,7 @@ class Weights:
             WeightNotFoundError: no Gemma 4 has it (it is a KeyError).
             AbsentWeightError: this layer, or this model, does not have it (it is a KeyError).
             WeightsNotServedError: the server keeps its weights.
-            TypeError: no string.
+            ArgumentTypeError: no string.
         """
         found = self.shared(name)
         return found.clone() if dtypes.is_torch(found) else found
@@ -266,7 +272,7 @@ class Weights:
     def shared(self, name: str) -> Any:
         """A parameter, not to be written to: as `weights[name]`, without the copy of torch's."""
         if not isinstance(name, str):
-            raise TypeError(
+            raise errors.ArgumentTypeError(
                 'a parameter is asked for by name, such as "blocks.3.attn.q.weight", not by '
                 f"{dtypes.shown(name)}"
             )

@@ -7,7 +7,7 @@ import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from hookwire import config, errors, selection
+from hookwire import config, dtypes, errors, selection
 from hookwire.cache.slices import Slice
 from hookwire.names import get_act_name
 from hookwire.nearest import nearest
@@ -220,11 +220,13 @@ class Captured(Mapping[str, Any]):
 
         Raises:
             UnsupportedError: the tensors are NumPy arrays.
+            ArgumentError: this process has no such device.
         """
         if any(not hasattr(tensor, "to") for tensor in self.cache_dict.values()):
             raise errors.UnsupportedError(
                 'the cache holds NumPy arrays, which have no device: connect with tensors="torch"'
             )
+        dtypes.check_device(device, True)
         for name, tensor in self.cache_dict.items():
             self.cache_dict[name] = tensor.to(device)
         return self
