@@ -22,7 +22,7 @@ using ::hookwire::testing::RandomTensor;
 
 constexpr Numerics kInvariant = Numerics::kInvariant;
 
-// Of float32, rows with gaps inside, which CpuLinear does not take.
+// Rows with gaps inside, which CpuLinear does not take.
 Linear Tiled(int64_t out, int64_t in, at::ScalarType dtype, bool bias) {
   Linear linear{.weight = RandomTensor({in, out}, 1).to(dtype).t(), .bias = {}};
   EXPECT_FALSE(HasCpuLinear(linear.weight));
