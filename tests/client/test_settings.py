@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import hookwire
+import numpy as np
 import pytest
 from hookwire import aio, errors
 
@@ -108,6 +109,26 @@ def test_layers_and_weights_that_are_not_there(model: hookwire.RemoteModel) -> N
     weights: Any = model.weights
     with pytest.raises(errors.ArgumentTypeError, match="asked for by name"):
         weights[3]
+
+
+def test_weights_are_not_listed(model: hookwire.RemoteModel) -> None:
+    weights: Any = model.weights
+    for listed in (list, lambda all_of_them: "typo" in all_of_them):
+        with pytest.raises(errors.UnsupportedError, match="has no list of the parameters"):
+            listed(weights)
+
+
+def test_decompositions_that_there_are_not(model: hookwire.RemoteModel) -> None:
+    _, cache = model.run_with_cache("Mary John")
+    wrong: Any = "x"
+    with pytest.raises(errors.ArgumentError, match='mode must be "all", "mlp" or "attn", not'):
+        cache.decompose_resid(3, mode=wrong)
+    for method in (cache.decompose_resid, cache.accumulated_resid, cache.stack_head_results):
+        method(np.int64(3))
+        with pytest.raises(errors.LayerOutOfRangeError, match=r"layer 99 is not in \[0, 6\]"):
+            method(99)
+        with pytest.raises(errors.ArgumentTypeError, match="layer must be a number or None"):
+            method(wrong)
 
 
 @pytest.mark.parametrize("copied", [pickle.dumps, copy.deepcopy])

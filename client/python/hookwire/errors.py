@@ -312,7 +312,7 @@ class WeightsNotServedError(HookwireError, PermissionError):
     default_reason = "WEIGHTS_NOT_SERVED"
 
 
-class LayerOutOfRangeError(HookwireError, IndexError):
+class LayerOutOfRangeError(HookwireError, IndexError, ValueError):
     """A layer that the model does not have."""
 
 

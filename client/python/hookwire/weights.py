@@ -22,7 +22,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import ml_dtypes
 import numpy as np
@@ -252,6 +252,18 @@ class Weights:
         raise errors.HookwireError(
             "the weights are fetched from the server and cannot be pickled or copied: pickle the "
             "model, or one tensor, model.weights[name]"
+        )
+
+    def __iter__(self) -> NoReturn:
+        """The parameters are not listed here.
+
+        Raises:
+            UnsupportedError: always, also for `name in weights`.
+        """
+        raise errors.UnsupportedError(
+            "a client has no list of the parameters: ask for one by its name, such as "
+            'model.weights["blocks.3.attn.q.weight"]; the error for a wrong name suggests a right '
+            "one"
         )
 
     def __getitem__(self, name: str) -> Any:

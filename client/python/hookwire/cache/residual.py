@@ -13,9 +13,10 @@ reaches the input of layer L multiplied by the scalars of the layers l … L - 1
 from __future__ import annotations
 
 import math
+import operator
 from typing import TYPE_CHECKING, Any, Literal
 
-from hookwire import errors
+from hookwire import dtypes, errors, selection
 from hookwire.cache import arrays
 from hookwire.cache.slices import Slice
 
@@ -35,13 +36,22 @@ def layer_number(cache: ActivationCache, layer: int | None) -> int:
     """A layer in [0, n_layers], where None and -1 mean n_layers: what enters the final norm.
 
     Raises:
-        ValueError: outside of that.
+        LayerOutOfRangeError: outside of that (it is a ValueError).
+        ArgumentTypeError: no number.
     """
     n_layers = cache.cfg.n_layers
     if layer is None or layer == -1:
         return n_layers
+    try:
+        layer = operator.index(layer)
+    except TypeError:
+        raise errors.ArgumentTypeError(
+            f"layer must be a number or None, not {dtypes.shown(layer)}"
+        ) from None
     if not 0 <= layer <= n_layers:
-        raise ValueError(f"layer {layer} is not in [0, {n_layers}], and not None or -1")
+        raise errors.LayerOutOfRangeError(
+            f"layer {layer} is not in [0, {n_layers}], and not None or -1"
+        )
     return layer
 
 
@@ -87,6 +97,7 @@ def decompose(
     Returns:
         [part, batch, pos, d_model] and the labels.
     """
+    selection.one_of(mode, ("all", "mlp", "attn"), "mode")
     parts: list[tuple[str, str, float]] = []
     if incl_embeds:
         parts.append(("embed", "hook_embed", factor(cache, 0, layer)))
