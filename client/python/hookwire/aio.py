@@ -341,7 +341,6 @@ def _with_the_hooks_of_now(
 def _unpickled(cls: type[AsyncRemoteModel], state: dict[str, Any]) -> AsyncRemoteModel:
     answer = service_pb2.GetModelResponse.FromString(state["answer"])
     model = cls(AsyncConnection(state["address"]), answer, state["wishes"], None)
-    model._tokenizer_changes = state["tokenizer"]
     model._keep(state["hooks"])
     return model
 
@@ -385,8 +384,7 @@ class AsyncRemoteModel(Session):
         answer, every = await _meet(self._connection, timeout)
         self._check_hooks(every)
         with self._lock, self._weights_lock:
-            changed = self._differs(answer)
-            self._hold(answer)
+            changed = self._renew(answer)
             self._catalogue = every
             self._blocking = None
         if self._wishes.shared_memory:
@@ -591,7 +589,8 @@ class AsyncRemoteModel(Session):
     ) -> tuple[Any, Any]:
         """Runs the model and captures. See `hookwire.RemoteModel.run_with_cache`."""
         refuse(incl_bwd=incl_bwd)
-        dtypes.check_device(device, self._use_torch)
+        if device is not None:
+            dtypes.check_device(device, self._use_torch)
         run = await self._prepare(
             input,
             Options.of(self.run_with_cache, options),

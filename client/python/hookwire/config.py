@@ -218,12 +218,11 @@ class Config:
         """What comes of setting an attribute.
 
         Raises:
-            NotHereError: TransformerLens's configuration has it.
-            UnsupportedError: it is one of these.
+            ReadOnlyConfigError: the configuration has it.
+            NotHereError, NoAttributeError: it has not.
         """
         del value
-        if not hasattr(type(self), name) and name not in {each.name for each in fields(self)}:
-            self.__getattr__(name)
+        getattr(self, name)  # raises where there is none
         raise errors.ReadOnlyConfigError(
             f"cfg.{name} cannot be set: the configuration is that of the model that the server "
             "has loaded, and all its clients share"

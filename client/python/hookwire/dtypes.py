@@ -122,18 +122,14 @@ def _first_line(error: Exception) -> str:
 
 
 def check_device(device: Any, use_torch: bool) -> None:
-    """Checks where tensors are to go, before they are computed; None: they stay where they are.
+    """Checks where tensors are to go, before they are computed.
 
     Raises:
         UnsupportedError: they are NumPy arrays.
         ArgumentError: this process has no such device.
     """
-    if device is None:
-        return
     if not use_torch:
-        raise errors.UnsupportedError(
-            'NumPy arrays have no device: connect with tensors="torch", or leave device out'
-        )
+        raise errors.UnsupportedError('NumPy arrays have no device: connect with tensors="torch"')
     import torch
 
     try:

@@ -78,7 +78,7 @@ class Incoming:
         """The memory that a tensor's bytes go to, and where in it they begin."""
         start = self.places.starts[at]
         if start >= 0:
-            return self.entry.allocate(), start
+            return self.entry.memory or self.entry.allocate(), start
         buffer = self.buffers.get(at)
         if buffer is None:
             dtype = dtypes.NUMPY[self.entry.dtype]

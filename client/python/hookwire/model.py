@@ -205,9 +205,7 @@ class RemoteModel(Session):
     def _described(cls, state: dict[str, Any]) -> Self:
         """The model of a `_description`. It connects when it is first used."""
         answer = service_pb2.GetModelResponse.FromString(state["answer"])
-        model = cls(Connection(state["address"]), answer, state["wishes"])
-        model._tokenizer_changes = state["tokenizer"]
-        return model
+        return cls(Connection(state["address"]), answer, state["wishes"])
 
     def reconnect(self, timeout: float = 5.0) -> bool:
         """Takes what the server holds now: for after a LoadChangedError, or after `close`.
@@ -236,8 +234,7 @@ class RemoteModel(Session):
         if every is not None:
             self._check_hooks(every)
         with self._lock, self._weights_lock:
-            changed = self._differs(answer)
-            self._hold(answer)
+            changed = self._renew(answer)
             self._catalogue = every
         if self._wishes.shared_memory:
             self._connection.shared_memory.offer(answer.server)
@@ -546,7 +543,8 @@ class RemoteModel(Session):
             PaddingWarning: token ids that look padded, without a mask.
         """
         refuse(incl_bwd=incl_bwd)
-        dtypes.check_device(device, self._use_torch)
+        if device is not None:
+            dtypes.check_device(device, self._use_torch)
         chosen = Options.of(self.run_with_cache, options)
         run = self._run(
             input,

@@ -304,9 +304,7 @@ class Assembly:
                 f"{group.entry.name}: the server sent bytes {offset} to {offset + size} of "
                 f"{planned}, but {had} had come"
             )
-        memory, start = group.entry.memory, group.places.starts[at]
-        if memory is None or start < 0:
-            memory, start = group.target(at)
+        memory, start = group.target(at)
         memory[start + had : start + end] = data
         group.received[at] = end
         self.received += size

@@ -136,12 +136,12 @@ def check_address(address: str) -> str:
     # gRPC would take the port modulo 65536, and so reach another server.
     is_port = port.isascii() and port.isdigit() and int(port) <= _MAX_PORT
     if scheme in ("unix", "unix-abstract"):
-        is_address = bool(rest)
+        fits = True
     elif is_uri:
-        is_address = bool(rest) and (is_port or not port.isdigit())
+        fits = is_port or not port.isdigit()
     else:
-        is_address = bool(rest) and is_port and "/" not in host
-    if not is_address:
+        fits = is_port and "/" not in host
+    if not rest or not fits:
         raise errors.ArgumentError(
             f'an address is "host:port", such as "{DEFAULT_ADDRESS}", or "unix:/path", '
             f"not {address!r}"

@@ -8,7 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, NoReturn, TypedDict, TypeVar
 
 from hookwire import (
@@ -323,12 +323,14 @@ class Wishes:
         quiet: as there.
         disk: where weights are kept; None: nowhere.
         shared_memory: as there.
+        tokenizer: what is set on the tokenizer once it is loaded (`Tokenizer.changes`).
     """
 
     tensors: dtypes.Tensors = "auto"
     quiet: bool = True
     disk: DiskCache | None = None
     shared_memory: bool = True
+    tokenizer: Mapping[str, Any] = field(default_factory=dict)
 
 
 # Address and load of each server whose banner this process has shown.
@@ -353,11 +355,6 @@ class Session(StandingHooks, NamedWeights):
         self._lock = threading.Lock()
         self._weights_lock = threading.Lock()
         forks.register(self)
-        self._tokenizer: Tokenizer | None = None
-        # What the user has set on the tokenizer before the next is loaded.
-        self._tokenizer_changes: dict[str, Any] = {}
-        self._answer = answer
-        self._load_id = answer.server.load_id
         self._hold(answer)
 
     def _after_fork(self) -> None:
@@ -375,27 +372,32 @@ class Session(StandingHooks, NamedWeights):
     def _hold(self, answer: service_pb2.GetModelResponse) -> None:
         """Takes what the server says that it holds; what was known of an earlier load goes.
 
-        Runs and requests that were begun before state the earlier load, and are refused. What the
-        user has set on the tokenizer stays, where it means the same for the new one.
+        Runs and requests that were begun before state the earlier load, and are refused.
         """
-        self._tokenizer_changes = self._changes_of_tokenizer()
-        if self._differs(answer):
-            self._tokenizer_changes = {
-                name: value
-                for name, value in self._tokenizer_changes.items()
-                if name in PORTABLE_SETTINGS
-            }
         self._answer = answer
         self.cfg = config.config(answer.model, answer.server, self._use_torch)
         self.server = config.server_info(answer.server, self._address)
         self._catalogue: Catalogue | None = None
-        self._tokenizer = None
+        self._tokenizer: Tokenizer | None = None
         # That there is none, once the server has said so.
         self._no_tokenizer: errors.NoTokenizerError | None = None
         self._weights: Weights | None = None
         self._warned_of_padding = False
         # The last: whoever has read it first has read nothing of an earlier load after it.
         self._load_id = answer.server.load_id
+
+    def _renew(self, answer: service_pb2.GetModelResponse) -> bool:
+        """Takes what the server holds now, and returns whether that is another load.
+
+        What the user has set on the tokenizer stays, where it means the same for the new one.
+        """
+        changed = self._differs(answer)
+        set_before = self._changes_of_tokenizer()
+        if changed:
+            set_before = {name: set_before[name] for name in PORTABLE_SETTINGS & set_before.keys()}
+        self._wishes = replace(self._wishes, tokenizer=set_before)
+        self._hold(answer)
+        return changed
 
     def _differs(self, answer: service_pb2.GetModelResponse) -> bool:
         """Whether the server holds something else now than this model was connected to."""
@@ -409,8 +411,8 @@ class Session(StandingHooks, NamedWeights):
             ours.weights_digest = theirs.weights_digest = ""
         return bool(ours != theirs)
 
-    def _changes_of_tokenizer(self) -> dict[str, Any]:
-        return self._tokenizer_changes if self._tokenizer is None else self._tokenizer.changes()
+    def _changes_of_tokenizer(self) -> Mapping[str, Any]:
+        return self._wishes.tokenizer if self._tokenizer is None else self._tokenizer.changes()
 
     def _check_hooks(self, every: Catalogue) -> None:
         """Checks that the hooks in force have a place in another load.
@@ -437,8 +439,11 @@ class Session(StandingHooks, NamedWeights):
         return {
             "address": self._address,
             "answer": self._answer.SerializeToString(),
-            "wishes": replace(self._wishes, tensors="torch" if self._use_torch else "numpy"),
-            "tokenizer": self._changes_of_tokenizer(),
+            "wishes": replace(
+                self._wishes,
+                tensors="torch" if self._use_torch else "numpy",
+                tokenizer=self._changes_of_tokenizer(),
+            ),
         }
 
     def _pickled(self) -> dict[str, Any]:
@@ -496,7 +501,7 @@ class Session(StandingHooks, NamedWeights):
             use_torch=self._use_torch,
             name_or_path=self.cfg.model_name,
         )
-        tokenizer.change(self._tokenizer_changes)
+        tokenizer.change(self._wishes.tokenizer)
         self._tokenizer = tokenizer
         return tokenizer
 

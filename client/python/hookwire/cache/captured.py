@@ -222,11 +222,7 @@ class Captured(Mapping[str, Any]):
             UnsupportedError: the tensors are NumPy arrays.
             ArgumentError: this process has no such device.
         """
-        if any(not hasattr(tensor, "to") for tensor in self.cache_dict.values()):
-            raise errors.UnsupportedError(
-                'the cache holds NumPy arrays, which have no device: connect with tensors="torch"'
-            )
-        dtypes.check_device(device, True)
+        dtypes.check_device(device, all(hasattr(x, "to") for x in self.cache_dict.values()))
         for name, tensor in self.cache_dict.items():
             self.cache_dict[name] = tensor.to(device)
         return self
