@@ -54,7 +54,7 @@ def write(text: Mapping[str, Any], directory: Path, dtype: torch.dtype) -> None:
     model.config.save_pretrained(directory)
     model.generation_config.save_pretrained(directory)
     _write_weights(directory / "model.safetensors", _shapes(model), dtype)
-    _tokenizer(text["vocab_size"]).save_pretrained(directory)
+    tokenizer(text["vocab_size"]).save_pretrained(directory)
 
 
 def _empty(text: Mapping[str, Any], dtype: torch.dtype) -> Any:
@@ -121,17 +121,23 @@ def _values(
         left -= count
 
 
-def _tokenizer(vocab_size: int) -> PreTrainedTokenizerFast:
-    """A word-level tokenizer; TransformerLens does not boot without one."""
+def tokenizer(vocab_size: int, *, has_bos: bool = True) -> PreTrainedTokenizerFast:
+    """A word-level tokenizer; TransformerLens does not boot without one.
+
+    Args:
+        vocab_size: words, `SPECIAL` among them.
+        has_bos: whether it puts a beginning-of-sequence token before a text.
+    """
     words = (*SPECIAL, *(f"w{i}" for i in range(len(SPECIAL), vocab_size)))
     vocab = {word: index for index, word in enumerate(words)}
     backend = Tokenizer(WordLevel(vocab, unk_token="<unk>"))
     backend.pre_tokenizer = WhitespaceSplit()
-    backend.post_processor = TemplateProcessing(
-        single="<bos> $A", special_tokens=[("<bos>", vocab["<bos>"])]
-    )
+    if has_bos:
+        backend.post_processor = TemplateProcessing(
+            single="<bos> $A", special_tokens=[("<bos>", vocab["<bos>"])]
+        )
     make: Any = PreTrainedTokenizerFast
-    tokenizer: PreTrainedTokenizerFast = make(
+    made: PreTrainedTokenizerFast = make(
         tokenizer_object=backend,
         pad_token="<pad>",
         eos_token="<eos>",
@@ -139,4 +145,4 @@ def _tokenizer(vocab_size: int) -> PreTrainedTokenizerFast:
         unk_token="<unk>",
         padding_side="left",
     )
-    return tokenizer
+    return made

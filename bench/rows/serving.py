@@ -16,7 +16,7 @@ from torch import Tensor
 
 from bench import handwritten, measure
 from bench.bare_pass import bare_pass
-from bench.baselines import Transformers
+from bench.baselines import Baselines
 from bench.checkpoints import MID, MID_BF16, Checkpoint
 from bench.clients import Clients, Outcome, Target, drive
 from bench.figures import Row, Series, Unit
@@ -83,7 +83,7 @@ def sides(bench: Workbench, checkpoint: Checkpoint, *, logits: bool) -> Sides:
     prompts, name = checkpoint.prompts(N_CLIENTS, N_POS), checkpoint.middle
     layer = checkpoint.n_layers // 2
     model, address = bench.daemon(checkpoint).model, bench.python_server(checkpoint)
-    reference = bench.baselines(checkpoint).transformers
+    baselines = bench.baselines(checkpoint)
     last = {"return_type": "logits", "logits_pos": -1} if logits else {"return_type": None}
     theirs = [
         handwritten.target(address, prompts, layer, logits=logits, stop=stop)
@@ -93,14 +93,14 @@ def sides(bench: Workbench, checkpoint: Checkpoint, *, logits: bool) -> Sides:
         for prompt, answer in zip(prompts, handwritten.ask(target), strict=True):
             whole, cache = model.run_with_cache(prompt[None], names_filter=name, **last)
             ours = {"hook": cache[name][0], **({"logits": whole[0, -1]} if logits else {})}
-            exact = unrounded(checkpoint, partial(_exact, reference, prompt[None], layer, answer))
+            exact = unrounded(checkpoint, partial(_exact, baselines, prompt[None], layer, answer))
             require_agreement(ours, [answer], exact)
     return Sides(ask_for(bench, checkpoint, prompts, name, **last), theirs[0], (*theirs, None)[1])
 
 
-def _exact(reference: Transformers, tokens: Tensor, layer: int, names: Iterable[str]) -> Outputs:
+def _exact(baselines: Baselines, tokens: Tensor, layer: int, names: Iterable[str]) -> Outputs:
     """These outputs in Transformers."""
-    outputs = reference.run(tokens, [layer], "last")
+    outputs = baselines.transformers.run(tokens, [layer], "last")
     found = {"hook": outputs[f"blocks.{layer}.hook_out"][0], "logits": outputs["logits"][0, -1]}
     return {name: found[name] for name in names}
 

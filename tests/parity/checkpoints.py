@@ -16,10 +16,6 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
-from tokenizers import Tokenizer
-from tokenizers.models import WordLevel
-from tokenizers.pre_tokenizers import WhitespaceSplit
-from tokenizers.processors import TemplateProcessing
 from transformers import (
     Gemma4AudioConfig,
     Gemma4Config,
@@ -29,7 +25,6 @@ from transformers import (
     Gemma4UnifiedForConditionalGeneration,
     Gemma4VisionConfig,
     PreTrainedModel,
-    PreTrainedTokenizerFast,
 )
 from transformers.models.gemma4_unified.configuration_gemma4_unified import (
     Gemma4UnifiedAudioConfig,
@@ -37,8 +32,9 @@ from transformers.models.gemma4_unified.configuration_gemma4_unified import (
     Gemma4UnifiedVisionConfig,
 )
 
+from bench.random_weights import SPECIAL, tokenizer
+
 SLIDING, FULL = "sliding_attention", "full_attention"
-SPECIAL = ("<pad>", "<eos>", "<bos>", "<unk>")
 
 
 @dataclass(frozen=True, eq=False)
@@ -241,7 +237,8 @@ def write(checkpoint: Checkpoint, directory: Path) -> Path:
         _add_left_over_weights(model, directory)
     if checkpoint.published:
         _publish(directory / "config.json", checkpoint.text)
-    _tokenizer(checkpoint).save_pretrained(directory)
+    made = tokenizer(checkpoint.vocab_size, has_bos=checkpoint.tokenizer_has_bos)
+    made.save_pretrained(directory)
     return directory
 
 
@@ -347,22 +344,3 @@ def _publish(path: Path, text: dict[str, Any]) -> None:
     text_config["global_head_dim"] = text["global_head_dim"]
     text_config["num_global_key_value_heads"] = text.get("num_global_key_value_heads")
     path.write_text(json.dumps(config, indent=2))
-
-
-def _tokenizer(checkpoint: Checkpoint) -> PreTrainedTokenizerFast:
-    words = (*SPECIAL, *(f"w{i}" for i in range(len(SPECIAL), checkpoint.vocab_size)))
-    vocab = {word: index for index, word in enumerate(words)}
-    backend = Tokenizer(WordLevel(vocab, unk_token="<unk>"))
-    backend.pre_tokenizer = WhitespaceSplit()
-    if checkpoint.tokenizer_has_bos:
-        backend.post_processor = TemplateProcessing(
-            single="<bos> $A", special_tokens=[("<bos>", vocab["<bos>"])]
-        )
-    return PreTrainedTokenizerFast(
-        tokenizer_object=backend,
-        pad_token="<pad>",
-        eos_token="<eos>",
-        bos_token="<bos>",
-        unk_token="<unk>",
-        padding_side="left",
-    )
