@@ -44,7 +44,10 @@ class Reference:
     to_single_token = TransformerBridge.to_single_token
 
 
-pytestmark = pytest.mark.filterwarnings("ignore::hookwire.UnknownWordsWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::hookwire.UnknownWordsWarning"),
+    pytest.mark.filterwarnings("ignore::hookwire.TruncatedWarning"),
+]
 
 
 @pytest.fixture(scope="module", params=list(tokenizers_zoo.ZOO))

@@ -459,7 +459,7 @@ class AsyncRemoteModel(Session):
         prepend_bos: bool | None = None,
         padding_side: str | None = None,
         move_to_device: bool = True,
-        truncate: bool = True,
+        truncate: bool | None = None,
     ) -> Any:
         """Text to token ids [batch, pos]. See `Tokenizer.to_tokens`."""
         tokenizer = await self.tokenizer()

@@ -521,6 +521,10 @@ class NothingToPredictWarning(HookwireWarning):
     """Rows of a batch that are too short to have a loss, beside others that have one."""
 
 
+class TruncatedWarning(HookwireWarning):
+    """A text with more tokens than `cfg.n_ctx`: the model sees a part of it."""
+
+
 class UnknownWordsWarning(HookwireWarning):
     """A text with words that the vocabulary lacks: the model sees the unknown token instead."""
 

@@ -28,9 +28,8 @@ class Encoder(Protocol):
         texts: Sequence[str],
         prepend_bos: bool | None,
         padding_side: str | None,
-        truncate: bool,
     ) -> tuple[Array, Array]:
-        """Token ids and mask, both [batch, pos]."""
+        """Token ids and mask, both [batch, pos]; cuts texts that are too long, and warns."""
 
 
 class EncoderSource(Protocol):
@@ -142,7 +141,7 @@ def batch(
         if isinstance(value[0], str):
             if not all(isinstance(text, str) for text in value):
                 raise errors.ArgumentTypeError("the input mixes text with something else")
-            ids, mask = encoder().encode_rows(value, prepend_bos, padding_side, True)
+            ids, mask = encoder().encode_rows(value, prepend_bos, padding_side)
             if attention_mask is not None:
                 mask = _check_mask(attention_mask, ids.shape)
             return _from_mask(ids, mask)

@@ -305,7 +305,7 @@ class RemoteModel(Session):
         prepend_bos: bool | None = None,
         padding_side: str | None = None,
         move_to_device: bool = True,
-        truncate: bool = True,
+        truncate: bool | None = None,
     ) -> Any:
         """Text to token ids [batch, pos]. See `Tokenizer.to_tokens`."""
         return self.tokenizer.to_tokens(input, prepend_bos, padding_side, move_to_device, truncate)

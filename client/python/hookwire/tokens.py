@@ -49,7 +49,7 @@ class Tokenizer(HuggingFaceTokenizer):
         padding_side: "left" or "right": where shorter texts of a list are padded.
         default_prepend_bos: whether texts get a beginning-of-sequence token unless asked otherwise.
         prepends_bos: whether the tokenizer puts it there by itself.
-        n_ctx: the most tokens of a text; longer ones are truncated. None: no limit.
+        n_ctx: the most tokens of a text; longer ones are cut, with a warning. None: no limit.
     """
 
     default_prepend_bos = True
@@ -117,7 +117,7 @@ class Tokenizer(HuggingFaceTokenizer):
         texts: Sequence[str],
         prepend_bos: bool | None = None,
         padding_side: str | None = None,
-        truncate: bool = True,
+        truncate: bool | None = None,
     ) -> tuple[Array, Array]:
         """Token ids, and which of them are real.
 
@@ -139,21 +139,69 @@ class Tokenizer(HuggingFaceTokenizer):
         return ids, mask
 
     def _rows(
-        self, texts: Sequence[str], prepend_bos: bool | None, truncate: bool
+        self, texts: Sequence[str], prepend_bos: bool | None, truncate: bool | None
     ) -> list[list[int]]:
-        """The ids of each text; warns of words that the vocabulary lacks."""
+        """The ids of each text.
+
+        Warns:
+            TruncatedWarning, UnknownWordsWarning: as in `to_tokens`.
+        """
         if not texts:
             raise errors.NoSequencesError("there are no texts to tokenize")
         prepend_bos = self.default_prepend_bos if prepend_bos is None else prepend_bos
-        if prepend_bos and not self.prepends_bos:
-            bos = self._special["bos_token"]
-            # A fallback token may not be one id here; then its text would do harm.
-            if len(self._plain(bos, add_special_tokens=False)) == 1:
-                texts = [bos + text for text in texts]
-        limit = self.n_ctx if truncate else None
-        encodings = self._encodings(texts, lengths=Lengths(truncate_to=limit))
+        texts = self._with_bos(texts, prepend_bos)
+        encodings = self._encoded(texts, prepend_bos, truncate)
         self._warn_of_unknown(texts, encodings)
         return [encoding.ids for encoding in encodings]
+
+    def _with_bos(self, texts: Sequence[str], prepend_bos: bool) -> Sequence[str]:
+        """The texts with a beginning-of-sequence token, where the tokenizer puts none there."""
+        if not prepend_bos or self.prepends_bos:
+            return texts
+        bos = self._special["bos_token"]
+        # A fallback token may not be one id here; then its text would do harm.
+        is_one = len(self._plain(bos, add_special_tokens=False)) == 1
+        return [bos + text for text in texts] if is_one else texts
+
+    def _encoded(
+        self, texts: Sequence[str], prepend_bos: bool, truncate: bool | None
+    ) -> Sequence[Any]:
+        """The encoding of each text; warns of those that are cut, where nobody asked for that."""
+        limit = self.n_ctx if truncate is None or truncate else None
+        encodings = self._encodings(texts, lengths=Lengths(truncate_to=limit))
+        cut = [number for number, encoding in enumerate(encodings) if encoding.overflowing]
+        if cut and truncate is None:
+            # The one that the tokenizer puts there is taken away again, if it is not wanted.
+            unwanted = 0 if prepend_bos or not self.prepends_bos else 1
+            whole = [len(self._encodings([texts[number]])[0].ids) - unwanted for number in cut]
+            self._warn_of_cut(cut, whole, len(texts))
+        return encodings
+
+    def _warn_of_cut(self, cut: Sequence[int], lengths: Sequence[int], count: int) -> None:
+        """Warns of texts that are longer than the model's context.
+
+        Args:
+            cut: their numbers in the input.
+            lengths: their tokens.
+            count: how many texts there are.
+        """
+        if count == 1:
+            what = f"the text has {lengths[0]:,} tokens"
+        else:
+            shown = [
+                f"text {number} has {length:,} tokens"
+                for number, length in zip(cut[:3], lengths, strict=False)
+            ]
+            more = len(cut) - len(shown)
+            what = ", ".join(shown) + (f" and {more} more are too long" if more else "")
+        end = "beginning" if self.truncation_side == "left" else "end"
+        errors.warn(
+            f"{what}, and the model's context is n_ctx={self.n_ctx:,}: the {end} is cut off. Pass "
+            "less text; or pass what to_tokens(text, truncate=True) gives, which cuts without this "
+            "warning, or to_tokens(text, truncate=False), which does not cut, so that the server "
+            "refuses it",
+            errors.TruncatedWarning,
+        )
 
     def _without_bos(self, ids: Array, mask: Array, side: str) -> tuple[Array, Array]:
         if side == "right":
@@ -170,7 +218,7 @@ class Tokenizer(HuggingFaceTokenizer):
         prepend_bos: bool | None = None,
         padding_side: str | None = None,
         move_to_device: bool = True,
-        truncate: bool = True,
+        truncate: bool | None = None,
     ) -> Any:
         """Text to token ids.
 
@@ -181,10 +229,15 @@ class Tokenizer(HuggingFaceTokenizer):
             padding_side: "left" or "right": where shorter texts are padded. Default: the
                 tokenizer's own.
             move_to_device: has no effect; it is there for TransformerLens's order of arguments.
-            truncate: cut texts that have more than `n_ctx` tokens.
+            truncate: cut texts that have more than `n_ctx` tokens; False: do not. Default: cut,
+                and warn of it.
 
         Returns:
             Ids [batch, pos], int64; a single text is a batch of one.
+
+        Warns:
+            TruncatedWarning: a text was cut, and `truncate` was not given.
+            UnknownWordsWarning: words that the vocabulary lacks.
 
         Raises:
             NoSequencesError: an empty list.
@@ -223,12 +276,27 @@ class Tokenizer(HuggingFaceTokenizer):
             A list of strings, one a token (none for an empty text, where TransformerLens returns
             one empty string); for a list of texts or of id rows, a list of such lists.
         """
-        if isinstance(input, str):
-            ids = self.encode_rows([input], prepend_bos, padding_side)[0][0]
-        elif isinstance(input, (list, tuple)) and not all(map(_is_number, input)):
-            return [self.to_str_tokens(item, prepend_bos, padding_side) for item in input]
+        if isinstance(input, (list, tuple)) and not all(map(_is_number, input)):
+            texts = [item for item in input if isinstance(item, str)]
+            if texts:  # warns once of all that are cut
+                wants_bos = self.default_prepend_bos if prepend_bos is None else prepend_bos
+                self._encoded(self._with_bos(texts, wants_bos), wants_bos, None)
+            return [self._str_tokens(item, prepend_bos, padding_side, True) for item in input]
+        return self._str_tokens(input, prepend_bos, padding_side, None)
+
+    def _str_tokens(
+        self,
+        given: Any,
+        prepend_bos: bool | None,
+        padding_side: str | None,
+        truncate: bool | None,
+    ) -> Any:
+        if isinstance(given, str):
+            ids = self.encode_rows([given], prepend_bos, padding_side, truncate)[0][0]
+        elif isinstance(given, (list, tuple)) and not all(map(_is_number, given)):
+            return self.to_str_tokens(given, prepend_bos, padding_side)
         else:
-            ids = inputs.token_ids(input, "input", "text or token ids").squeeze()
+            ids = inputs.token_ids(given, "input", "text or token ids").squeeze()
             if ids.ndim > 1:
                 raise errors.ArgumentError(f"tokens must be one sequence, not {list(ids.shape)}")
         return [self._decode([token]) for token in self._known(ids, "input")]
@@ -248,7 +316,7 @@ class Tokenizer(HuggingFaceTokenizer):
             raise errors.NotASingleTokenError(
                 f"{string!r} is no token: the vocabulary lacks {listed(unknown)}"
             )
-        ids = self.encode_rows([string], prepend_bos=False)[0][0].tolist()
+        ids = self.encode_rows([string], prepend_bos=False, truncate=False)[0][0].tolist()
         if len(ids) != 1:
             raise errors.NotASingleTokenError(
                 f"{string!r} is not a single token but {len(ids)}: {self.to_str_tokens(ids)}"

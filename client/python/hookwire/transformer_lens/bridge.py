@@ -110,7 +110,7 @@ class HookwireBridge(RemoteBridge):
         return self._finalize_return(
             return_type,
             output,
-            self.to_tokens(input, prepend_bos, padding_side=padding_side)
+            self.to_tokens(input, prepend_bos, truncate=True, padding_side=padding_side)
             if isinstance(input, str)
             else input,
             attention_mask=attention_mask,
@@ -226,7 +226,7 @@ class HookwireBridge(RemoteBridge):
         self,
         input: Any,  # noqa: A002 - TransformerLens's name
         prepend_bos: bool | None = None,
-        truncate: bool = True,
+        truncate: bool | None = None,
         *,
         padding_side: str | None = None,
     ) -> Any:
