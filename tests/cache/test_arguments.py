@@ -30,11 +30,34 @@ def test_slices_are_those_of_transformer_lens(index: Any) -> None:
     assert torch.equal(Slice.unwrap(index).apply(x, 1), TheirSlice.unwrap(index).apply(x, 1))
 
 
-def test_what_is_no_slice() -> None:
-    with pytest.raises(ValueError, match="is no slice"):
-        Slice("3")
-    with pytest.raises(ValueError, match="max_ctx"):
+@pytest.mark.parametrize(
+    "index",
+    ["3", (), (1, 2, 3, 4), ("a", 2), slice(1.5), [1.5], [[1], [2, 3]], [[1, 2]], ["a"], True, {}],
+)
+def test_what_is_no_slice(index: Any) -> None:
+    with pytest.raises(errors.ArgumentError, match="is no slice"):
+        Slice(index)
+
+
+def test_slices_of_what_is_not_there() -> None:
+    with pytest.raises(errors.ArgumentError, match="max_ctx"):
         Slice((1, 3)).indices()
+    with pytest.raises(errors.ArgumentError, match="a step cannot be 0"):
+        Slice((1, 3, 0))
+    for x in (torch.zeros(2, 10), np.zeros((2, 10))):
+        for index, said in (
+            (10, "pos_slice=10 is outside the 10 positions"),
+            (-11, "pos_slice=-11 is outside"),
+            ([1, 99], r"pos_slice=\[1, 99\] is outside"),
+            ([True, False], "pos_slice has 2 booleans for 10 positions"),
+        ):
+            with pytest.raises(errors.SliceOutOfRangeError, match=said):
+                Slice(index, "pos_slice").apply(x, dim=1)
+        assert Slice([]).apply(x, dim=1).shape == (2, 0)
+    with pytest.raises(errors.ArgumentError, match="no step below 0"):
+        Slice((None, None, -1)).apply(torch.zeros(3))
+    with pytest.raises(IndexError, match="outside the 10 elements"):
+        Slice([10]).indices(10)
 
 
 @pytest.mark.parametrize("pos_slice", [2, -1, (1, 6), [4, 1]])
@@ -106,7 +129,7 @@ def test_tokens_may_differ_by_row_and_by_position(served: Served) -> None:
     assert torch.equal(cache.logit_attrs(parts, [5, 9]), cache.logit_attrs(parts, rows))
     with pytest.raises(ValueError, match="same shape"):
         cache.logit_attrs(parts, 7, [1, 2])
-    with pytest.raises(TypeError, match="token ids"):
+    with pytest.raises(errors.ArgumentTypeError, match="token ids"):
         cache.logit_attrs(parts, 7.5)
 
 
@@ -253,7 +276,7 @@ def test_layers_that_there_are_not(e_type: Served) -> None:
         with pytest.raises(ValueError, match=rf"layer {layer} is not in \[0, {n_layers}\]"):
             cache.decompose_resid(layer)
     for call in (cache.decompose_resid, cache.get_full_resid_decomposition):
-        with pytest.raises(ValueError, match="mlp_input must be False"):
+        with pytest.raises(ValueError, match="behind the last layer there is none"):
             call(mlp_input=True)
 
 
@@ -273,20 +296,46 @@ def test_nothing_has_the_right_shape(e_type: Served) -> None:
 def test_lenses_that_cannot_be(e_type: Served) -> None:
     lens = e_type.cache.logit_lens
     for arguments, message in (
-        ({"return_type": "odds"}, "return_type"),
-        ({"top_k": 3, "targets": 4}, "at most one"),
-        ({"top_k": 0}, "top_k"),
-        ({"targets": 10_000}, "token ids"),
-        ({"layers": [9]}, "entries"),
-        ({"chunk_size": 0}, "chunk_size"),
+        ({"return_type": "odds"}, "return_type must be \"logits\", .* not 'odds'"),
+        ({"top_k": 3, "targets": 4}, "targets and top_k exclude each other"),
+        ({"top_k": 0}, "top_k must be at least 1, not 0"),
+        ({"top_k": 10_000}, r"top_k must be in \[1, "),
+        ({"targets": 10_000}, "targets has token 10000, which is outside the model's vocabulary"),
+        ({"targets": -1}, "targets has -1, which is no token id"),
+        ({"vocab": []}, "vocab has no tokens"),
+        ({"targets": torch.tensor([1, 2, 3])}, r"targets of shape \[3\] do not align"),
+        ({"layers": [9]}, "layers has 9, and the lens has 5 entries, 0 to 4"),
+        ({"layers": []}, "layers is empty"),
+        ({"chunk_size": 0}, "chunk_size must be at least 1"),
+        ({"positions": 99}, "positions=99 is outside the 11 positions"),
+        ({"batch_slice": 2}, "batch_slice=2 is outside the 2 rows"),
     ):
-        with pytest.raises(ValueError, match=message):
+        with pytest.raises(errors.HookwireError, match=message):
             lens(**arguments)
-    with pytest.raises(ValueError, match="no targets"):
+    for arguments, message in (
+        ({"top_k": 1.5}, "top_k must be an int"),
+        ({"targets": 7.5}, "targets must be token ids, or strings that are one token"),
+        ({"layers": 3}, "layers must be a list of ints"),
+        ({"chunk_size": "a"}, "chunk_size must be an int"),
+        ({"lens": 3}, "lens must be a function"),
+    ):
+        with pytest.raises(errors.ArgumentTypeError, match=message):
+            lens(**arguments)
+    with pytest.raises(errors.ArgumentError, match=r"no ranks: .*logit_lens\(targets=…\)"):
         lens().rank_trajectory()
-    with pytest.raises(ValueError, match="none of the targets"):
-        lens(targets=["w5", 6]).rank_trajectory("w6")
     made = lens(targets=["w5", 6])
+    for target, message in (
+        ("w6", r"'w6' is none of the targets \['w5', 6\]"),
+        (None, r"the targets \['w5', 6\]: name one of them"),
+    ):
+        with pytest.raises(errors.ArgumentError, match=message):
+            made.rank_trajectory(target)
+    with pytest.raises(errors.ArgumentError, match="leave target=4 out"):
+        lens(targets=torch.tensor([4, 5])).rank_trajectory(4)
+    with pytest.raises(errors.ArgumentError, match=r"no top tokens: .*logit_lens\(top_k=…\)"):
+        made.top_tokens(e_type.model.tokenizer)
+    with pytest.raises(errors.ArgumentTypeError, match=r"tokenizer must have decode\(ids\)"):
+        lens(top_k=2).top_tokens(None)
     assert torch.equal(made.rank_trajectory("w5"), lens(targets=5).rank_trajectory())
     tokenizer = e_type.model.tokenizer
     top = lens(top_k=2).top_tokens(tokenizer)
@@ -306,8 +355,60 @@ def test_what_is_not_of_this_model(e_type: Served) -> None:
             call()
     assert cache.has_embed
     assert not cache.has_pos_embed
-    with pytest.raises(ValueError, match="no batch"):
+    with pytest.raises(errors.ArgumentError, match=r"batch_slice=0 chooses rows, .* no batch"):
         cache.apply_slice_to_batch_dim(0).apply_slice_to_batch_dim(0)
+    with pytest.raises(errors.SliceOutOfRangeError, match="batch_slice=2 is outside the 2 rows"):
+        cache.apply_slice_to_batch_dim(2)
+    with pytest.raises(errors.ArgumentError, match="a single row, and this one has 2"):
+        cache.remove_batch_dim()
+    with pytest.raises(errors.LayersDifferError, match="other shapes in other layers"):
+        cache.stack_activation("q")
+    with pytest.raises(errors.ArgumentError, match="none to stack"):
+        cache.stack_activation("resid_pre", 0)
+    for layer in (4, -5):
+        with pytest.raises(errors.LayerOutOfRangeError, match=f"layer {layer} is not one of"):
+            cache.get_neuron_results(layer)
+    assert torch.equal(cache.get_neuron_results(-1), cache.get_neuron_results(3))
+
+
+def test_parts_that_do_not_belong_to_the_cache(e_type: Served) -> None:
+    """What has other rows, positions or another width, or is no tensor of the cache's kind."""
+    cache, d_model = e_type.cache, e_type.model.cfg.d_model
+    one = cache.apply_slice_to_batch_dim(slice(1))
+    last = one.decompose_resid(pos_slice=-1)
+    # Broadcasting would make it [part, pos, d_model], each part with the scale of every position.
+    with pytest.raises(errors.ValueShapeError, match=r"rows and positions \[1, 11\]"):
+        one.logit_attrs(last, 4)
+    assert one.logit_attrs(last, 4, pos_slice=-1).shape == last.shape[:-1]
+    stream = cache["resid_post", -1][:, -1]  # [batch, d_model], without parts
+    assert cache.apply_ln_to_stack(stream, pos_slice=-1).shape == stream.shape
+    parts = cache.decompose_resid()
+    for wrong, message in (
+        (parts[..., 1:], f"residual_stack must be .* with d_model={d_model}, not of shape"),
+        (parts[:, :, :3], r"parts of shape \[\d+, 2, 3, "),
+    ):
+        with pytest.raises(errors.ValueShapeError, match=message):
+            cache.logit_attrs(wrong, 4)
+    for wrong in (parts.numpy(), parts.tolist(), "embed", None):
+        with pytest.raises(errors.ArgumentTypeError, match="residual_stack must be a torch tensor"):
+            cache.apply_ln_to_stack(wrong)
+    with pytest.raises(errors.ArgumentError, match=r"tokens of shape \[3\] do not belong to parts"):
+        cache.logit_attrs(parts, [1, 2, 3])
+    with pytest.raises(errors.TokenOutOfRangeError, match="tokens has token 5000, which is outs"):
+        cache.logit_attrs(parts, 5000)
+    with pytest.raises(errors.TokenOutOfRangeError, match="incorrect_tokens has -1"):
+        cache.logit_attrs(parts, 4, -1)
+    for wrong, message in (
+        (torch.zeros(d_model + 1), r"project_output_onto must be .* with d_model="),
+        (torch.zeros(d_model, 2, 2), r"project_output_onto must be \[d_model\] or"),
+    ):
+        for call in (
+            lambda wrong=wrong: cache.get_neuron_results(1, project_output_onto=wrong),
+            lambda wrong=wrong: cache.stack_neuron_results(1, project_output_onto=wrong),
+            lambda wrong=wrong: cache.get_full_resid_decomposition(1, project_output_onto=wrong),
+        ):
+            with pytest.raises(errors.ValueShapeError, match=message):
+                call()
 
 
 def test_every_public_method_of_transformer_lens_is_there() -> None:

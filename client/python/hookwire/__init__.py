@@ -64,4 +64,8 @@ def __getattr__(name: str) -> object:
         import importlib
 
         return importlib.import_module(f"hookwire.{name}")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from hookwire.nearest import nearest
+
+    near = nearest(name, [*__all__, *globals()], 1)
+    hint = f"; did you mean hookwire.{near[0]}?" if near else ""
+    raise errors.NoAttributeError(f"module {__name__!r} has no attribute {name!r}{hint}")

@@ -210,7 +210,7 @@ class Config:
 
     def __getattr__(self, name: str) -> NoReturn:
         if name.startswith("_"):
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            raise errors.NoAttributeError(f"cfg has no attribute {name!r}")
         names = [*(each.name for each in fields(self)), *dir(type(self))]
         not_here.missing("cfg", name, not_here.CONFIG, names)
 

@@ -144,7 +144,7 @@ def wants_torch(choice: Tensors) -> bool:
     """Whether results are to be torch tensors.
 
     Raises:
-        ImportError: "torch" was asked for and is not installed.
+        MissingExtraError: "torch" was asked for and is not installed.
         ArgumentError: none of the three choices.
     """
     if choice not in ("auto", "torch", "numpy"):
@@ -153,7 +153,10 @@ def wants_torch(choice: Tensors) -> bool:
         return False
     installed = "torch" in sys.modules or importlib.util.find_spec("torch") is not None
     if choice == "torch" and not installed:
-        raise ImportError('tensors="torch" needs torch, which is not installed')
+        raise errors.MissingExtraError(
+            'tensors="torch" needs torch, which is not installed: pip install torch, or connect '
+            'with tensors="numpy"'
+        )
     return installed
 
 

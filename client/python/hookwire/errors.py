@@ -154,7 +154,7 @@ class SequenceTooLongError(_OverLimitError, ValueError):
         return self._number("tokens")
 
 
-class TokenOutOfRangeError(HookwireError, IndexError):
+class TokenOutOfRangeError(HookwireError, IndexError, ValueError):
     """A token id that the vocabulary does not have."""
 
     default_reason = "TOKEN_OUT_OF_RANGE"
@@ -188,6 +188,10 @@ class FeatureOutOfRangeError(HookwireError, IndexError):
     """An index outside the last axis."""
 
     default_reason = "FEATURE_OUT_OF_RANGE"
+
+
+class SliceOutOfRangeError(HookwireError, IndexError):
+    """A slice of a cache's tensors that names what their axis does not have."""
 
 
 class NoSuchAxisError(HookwireError, ValueError):
@@ -469,6 +473,10 @@ class ChatTemplateError(HookwireError, ValueError):
     """A chat template that is missing, wrong, or that refuses these messages."""
 
 
+class MissingExtraError(HookwireError, ImportError):
+    """A library that is optional, and not installed; the message says how to install it."""
+
+
 class NotInTokenizerError(HookwireError, AttributeError, NotImplementedError):
     """Something that Hugging Face's tokenizers have and this one does not; it says what instead."""
 
@@ -486,7 +494,7 @@ class ReadOnlyConfigError(UnsupportedError, AttributeError):
 
 
 class NoAttributeError(HookwireError, AttributeError):
-    """An attribute that neither TransformerLens's model nor a remote one has."""
+    """An attribute that there is not: neither here nor in TransformerLens."""
 
 
 class NoModulesError(HookwireError, AttributeError, ValueError):

@@ -6,7 +6,7 @@ remembers where in the padded rows they stood, so that results can be put back i
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -231,6 +231,39 @@ def token_ids(value: Any, what: str, accepts: str = "token ids") -> Array:
             f"{what} must be {accepts}, which are integers, not {dtypes.shown(value)}"
         )
     return ids
+
+
+def words(
+    given: Any, what: str, to_single_token: Callable[[str], int], d_vocab: int | None = None
+) -> Array:
+    """Token ids out of strings that are one token each, ids, or lists of either, of any shape.
+
+    Args:
+        given: what a user gives.
+        what: the argument, for messages.
+        to_single_token: for strings.
+        d_vocab: of the model; None: the server checks that the ids are below it.
+
+    Raises:
+        NotASingleTokenError: a string that is none.
+        TokenOutOfRangeError: an id that the vocabulary does not have.
+        ArgumentTypeError: anything else.
+    """
+
+    def with_ids(value: Any) -> Any:
+        if isinstance(value, str):
+            return to_single_token(value)
+        if isinstance(value, (list, tuple)):
+            return [with_ids(one) for one in value]
+        return value
+
+    ids = token_ids(with_ids(given), what, "token ids, or strings that are one token")
+    if d_vocab is not None and ids.size and ids.max() >= d_vocab:
+        raise errors.TokenOutOfRangeError(
+            f"{what} has token {ids.max()}, which is outside the model's vocabulary of "
+            f"{d_vocab:,} tokens"
+        )
+    return ids.astype(np.int64)
 
 
 def _no_id(value: Any) -> int | None:

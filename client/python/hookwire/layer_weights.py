@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from hookwire import dtypes, errors
+from hookwire import dtypes, errors, inputs
 
 if TYPE_CHECKING:
     from hookwire.config import Config
@@ -264,8 +264,13 @@ class NamedWeights:
 
         Args:
             tokens: a string that is one token, an id, or ids of any shape.
+
+        Raises:
+            NotASingleTokenError: the string is none.
+            TokenOutOfRangeError: an id that the vocabulary does not have.
+            ArgumentTypeError: neither.
         """
-        ids = dtypes.to_numpy(self._single_token(tokens) if isinstance(tokens, str) else tokens)
+        ids = inputs.words(tokens, "tokens", self._single_token, self.cfg.d_vocab)
         rows = self.weights.rows("unembed.weight", ids.reshape(-1))
         shape = ids.shape if ids.size > 1 else ()
         return rows.reshape(*shape, rows.shape[-1])

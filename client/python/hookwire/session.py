@@ -550,7 +550,7 @@ class Session(StandingHooks, NamedWeights):
 
     def __getattr__(self, name: str) -> NoReturn:
         if name.startswith("_"):
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            raise errors.NoAttributeError(f"a remote model has no attribute {name!r}")
         if hasattr(type(self), name):
             # A property has raised an AttributeError: its own is the better one.
             object.__getattribute__(self, name)

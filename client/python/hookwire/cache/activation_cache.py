@@ -81,7 +81,7 @@ class ActivationCache(Captured):
         Raises:
             HookNotFoundError: the cache lacks hook points; it names them.
         """
-        layer, positions = residual.layer_number(self, layer), Slice(pos_slice)
+        layer, positions = residual.layer_number(self, layer), Slice(pos_slice, "pos_slice")
         stack, labels = residual.accumulated(self, layer, incl_mid, mlp_input, positions)
         if apply_ln:
             stack = self.apply_ln_to_stack(
@@ -126,7 +126,7 @@ class ActivationCache(Captured):
             HookNotFoundError: the cache lacks hook points; it names them.
             DecompositionError: the parts do not sum to the stream.
         """
-        layer, positions = residual.layer_number(self, layer), Slice(pos_slice)
+        layer, positions = residual.layer_number(self, layer), Slice(pos_slice, "pos_slice")
         if mlp_input:
             norms.target_norm(self, layer, mlp_input)
         stack, labels = residual.decompose(self, layer, mlp_input, mode, positions, incl_embeds)
@@ -172,7 +172,7 @@ class ActivationCache(Captured):
         Raises:
             HookNotFoundError: the cache lacks hook points; it names them.
         """
-        layer, positions = residual.layer_number(self, layer), Slice(pos_slice)
+        layer, positions = residual.layer_number(self, layer), Slice(pos_slice, "pos_slice")
         parts, labels = contributions.heads(self, layer, layer, positions)
         stack = arrays.concatenate(parts) if parts else residual.nothing(self, positions)
         if incl_remainder:
@@ -211,15 +211,20 @@ class ActivationCache(Captured):
 
         Raises:
             HookNotFoundError: a layer's was not captured.
-            ValueError: the layers' shapes differ; take them one by one.
+            LayersDifferError: the layers' shapes differ; take them one by one.
+            ArgumentError: there is no layer before `layer`.
         """
         layer = residual.layer_number(self, layer)
         tensors = [self[activation_name, at, sublayer_type] for at in range(layer)]
         shapes = {tuple(tensor.shape) for tensor in tensors}
         if len(shapes) > 1:
-            raise ValueError(
+            raise errors.LayersDifferError(
                 f"{activation_name} has other shapes in other layers ({sorted(shapes)}), which one "
                 f"tensor cannot hold; take cache[{activation_name!r}, layer]"
+            )
+        if not tensors:
+            raise errors.ArgumentError(
+                "layer=0 takes the layers before layer 0, and there are none to stack"
             )
         return arrays.stack(tensors)
 
@@ -247,10 +252,31 @@ class ActivationCache(Captured):
 
         Raises:
             HookNotFoundError: the cache lacks hook points; it names them.
+            LayerOutOfRangeError: no such layer.
+            SliceOutOfRangeError: positions or neurons that there are not.
         """
+        self._check_projection(project_output_onto)
         return contributions.neurons(
-            self, layer, Slice(neuron_slice), Slice(pos_slice), project_output_onto
+            self,
+            residual.own_layer(self, layer),
+            Slice(neuron_slice, "neuron_slice"),
+            Slice(pos_slice, "pos_slice"),
+            project_output_onto,
         )
+
+    def _check_projection(self, project: Any) -> None:
+        """Refuses what parts cannot be multiplied with.
+
+        Raises:
+            ArgumentTypeError: no tensor of the cache's kind.
+            ValueShapeError: neither [d_model] nor [d_model, output].
+        """
+        if project is None:
+            return
+        what, axes = "project_output_onto", "[d_model] or [d_model, output]"
+        arrays.check_vectors(project, 0, self.cfg.d_model, self._any_tensor(), what, axes)
+        if project.ndim > 2:
+            raise errors.ValueShapeError(f"{what} must be {axes}, not {list(project.shape)}")
 
     def stack_neuron_results(
         self,
@@ -286,10 +312,11 @@ class ActivationCache(Captured):
         Raises:
             HookNotFoundError: the cache lacks hook points; it names them.
         """
-        layer, positions = residual.layer_number(self, layer), Slice(pos_slice)
+        layer, positions = residual.layer_number(self, layer), Slice(pos_slice, "pos_slice")
+        self._check_projection(project_output_onto)
         project, squeeze = _two_axes(project_output_onto)
         # An axis of one neuron stays.
-        wanted = Slice.unwrap(neuron_slice)
+        wanted = Slice.unwrap(neuron_slice, "neuron_slice")
         then = None
         if apply_ln:
             then = norms.linear(self, norms.target_norm(self, layer, mlp_input), positions)
@@ -330,14 +357,21 @@ class ActivationCache(Captured):
 
         Raises:
             HookNotFoundError: the scale was not captured, nor what it can be computed from.
+            ValueShapeError: the parts are of other rows or positions than the scale.
+            ArgumentTypeError: no tensor, or not one of the cache's kind.
         """
-        layer, rows = residual.layer_number(self, layer), Slice(batch_slice)
-        if has_batch_dim:
+        axes = "[part, batch, pos, d_model]"
+        like = self._any_tensor()
+        arrays.check_vectors(residual_stack, -1, self.cfg.d_model, like, "residual_stack", axes)
+        layer, rows = residual.layer_number(self, layer), Slice(batch_slice, "batch_slice")
+        if has_batch_dim and residual_stack.ndim > 2:
             residual_stack = rows.apply(residual_stack, dim=1)
         norm = norms.target_norm(self, layer, mlp_input)
         if recompute_ln and layer == self.cfg.n_layers:
             return norms.apply_final_norm(self, residual_stack)
-        return norms.linear(self, norm, Slice(pos_slice), rows)(residual_stack)
+        through = norms.linear(self, norm, Slice(pos_slice, "pos_slice"), rows)
+        through.check(residual_stack, norm)
+        return through(residual_stack)
 
     def logit_attrs(
         self,
@@ -370,15 +404,16 @@ class ActivationCache(Captured):
 
         Raises:
             HookNotFoundError: the scale was not captured, nor what it can be computed from.
-            ValueError: `incorrect_tokens` has another shape.
+            ArgumentError: `incorrect_tokens` has another shape, or no shape of these fits.
+            TokenOutOfRangeError: a token that the vocabulary does not have.
         """
         return logits.attribute(
             self,
             residual_stack,
             tokens,
             incorrect_tokens,
-            Slice(pos_slice),
-            Slice(batch_slice),
+            Slice(pos_slice, "pos_slice"),
+            Slice(batch_slice, "batch_slice"),
             has_batch_dim,
         )
 
@@ -420,7 +455,8 @@ class ActivationCache(Captured):
 
         Raises:
             HookNotFoundError: the cache lacks hook points; it names them.
-            ValueError: an argument that cannot be.
+            ArgumentError: an argument that cannot be.
+            TokenOutOfRangeError: a token that the vocabulary does not have.
         """
         return lenses.logit_lens(
             self,
@@ -473,9 +509,10 @@ class ActivationCache(Captured):
             HookNotFoundError: the cache lacks hook points; it names them.
             DecompositionError: the parts do not sum to the stream.
         """
-        layer, positions = residual.layer_number(self, layer), Slice(pos_slice)
+        layer, positions = residual.layer_number(self, layer), Slice(pos_slice, "pos_slice")
         norm = norms.target_norm(self, layer, mlp_input)
         then = norms.linear(self, norm, positions) if apply_ln else None
+        self._check_projection(project_output_onto)
         project, squeeze = _two_axes(project_output_onto)
         n_attention = layer + mlp_input
         parts, labels = contributions.heads(self, n_attention, layer, positions)

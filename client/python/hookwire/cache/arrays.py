@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from hookwire import dtypes
+from hookwire import dtypes, errors
 
 # The distance from 1 to the next number.
 _EPS = {"bfloat16": 2.0**-7, "float16": 2.0**-10, "float32": 2.0**-23, "float64": 2.0**-52}
@@ -157,15 +157,42 @@ def indices(values: Any, like: Any) -> Any:
     return made
 
 
+def check_vectors(x: Any, axis: int, d_model: int, like: Any, what: str, axes: str) -> None:
+    """Checks that an argument has vectors of the residual stream along an axis.
+
+    Args:
+        x: the argument.
+        axis: the axis.
+        d_model: the model's width.
+        like: a tensor of the cache: both must be torch tensors, or NumPy arrays.
+        what: the argument's name.
+        axes: how its axes are, such as "[part, batch, pos, d_model]".
+
+    Raises:
+        ArgumentTypeError: no tensor, or one of the other kind.
+        ValueShapeError: another width.
+    """
+    ours = "a torch tensor" if dtypes.is_torch(like) else "a NumPy array"
+    is_tensor = dtypes.is_torch(x) or isinstance(x, np.ndarray)
+    if not is_tensor or dtypes.is_torch(x) != dtypes.is_torch(like):
+        raise errors.ArgumentTypeError(
+            f"{what} must be {ours} {axes}, as the cache has them, not {dtypes.shown(x)}"
+        )
+    if x.ndim < 1 or x.shape[axis] != d_model:
+        raise errors.ValueShapeError(
+            f"{what} must be {axes} with d_model={d_model}, not of shape {list(x.shape)}"
+        )
+
+
 def broadcast(x: Any, shape: Sequence[int]) -> Any:
     """x with its axes repeated to a shape.
 
     Raises:
-        ValueError: the shapes do not fit.
+        ValueShapeError: the shapes do not fit.
     """
-    if dtypes.is_torch(x):
-        try:
-            return x.expand(tuple(shape))
-        except RuntimeError as error:
-            raise ValueError(str(error)) from None
-    return np.broadcast_to(x, tuple(shape))
+    try:
+        return x.expand(tuple(shape)) if dtypes.is_torch(x) else np.broadcast_to(x, tuple(shape))
+    except (RuntimeError, ValueError):
+        raise errors.ValueShapeError(
+            f"shape {list(x.shape)} does not broadcast to {list(shape)}"
+        ) from None

@@ -93,6 +93,10 @@ class Captured(Mapping[str, Any]):
         point = self.model.catalogue().get(name)
         return () if point is None else (point.name, *point.aliases)
 
+    def _any_tensor(self) -> Any:
+        """One of the tensors: they are all torch's, or all NumPy's. None: nothing was captured."""
+        return next(iter(self.cache_dict.values()), None)
+
     def need(self, names: Sequence[str]) -> list[Any]:
         """The tensors of hook points.
 
@@ -175,13 +179,16 @@ class Captured(Mapping[str, Any]):
             batch_size: not needed: the cache knows how many rows it has.
 
         Raises:
-            ValueError: the run had several rows.
+            ArgumentError: the run had several rows.
         """
         if not self.has_batch_dim:
             return self
         rows = self._batch if batch_size is None else batch_size
         if rows != 1 or self._batch != 1:
-            raise ValueError(f"the batch has {self._batch} rows; its axis cannot be removed")
+            raise errors.ArgumentError(
+                f"remove_batch_dim needs a cache of a single row, and this one has {self._batch}: "
+                "cache.apply_slice_to_batch_dim(row) gives that of one row"
+            )
         for name, tensor in self.cache_dict.items():
             self.cache_dict[name] = tensor[0]
         self.has_batch_dim = False
@@ -194,11 +201,15 @@ class Captured(Mapping[str, Any]):
             batch_slice: which rows; a number takes the batch's axis away.
 
         Raises:
-            ValueError: the batch's axis is gone already.
+            ArgumentError: the batch's axis is gone already.
+            SliceOutOfRangeError: rows that there are not.
         """
-        rows = Slice(batch_slice)
+        rows = Slice(batch_slice, "batch_slice")
         if not self.has_batch_dim and rows.mode != "identity":
-            raise ValueError("this cache has no batch any more")
+            raise errors.ArgumentError(
+                f"batch_slice={batch_slice!r} chooses rows, and this cache has no batch any more: "
+                "remove_batch_dim, or the choice of a single row, has taken it away"
+            )
         sliced = {name: rows.apply(tensor) for name, tensor in self.cache_dict.items()}
         kept = Slice.unwrap(batch_slice)
 

@@ -7,13 +7,13 @@ unembedding and the final softcap, so that the last entry is the model's own log
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from hookwire import dtypes, errors
+from hookwire import dtypes, errors, selection
 from hookwire.cache import arrays, logits, norms, residual
 from hookwire.cache.slices import Slice
 
@@ -85,22 +85,28 @@ class LogitLens:
             target: as it was given to `targets`; None where there was just one.
 
         Raises:
-            ValueError: no such target, or not just one.
+            ArgumentError: no such target, or not just one (it is a ValueError).
         """
         ranks, ids = self.readout.target_ranks, self.readout.target_ids
         if ranks is None:
-            raise ValueError("this lens has no targets: give targets=")
-        if self.readout.per_row_targets or target is None:
-            if target is not None or ranks.shape[-1] != 1:
-                raise ValueError(
-                    "name one of the targets" if target is None else "each row has its own"
+            raise errors.ArgumentError(
+                "this lens has no targets, and so no ranks: make it with logit_lens(targets=…)"
+            )
+        if self.readout.per_row_targets:
+            if target is not None:
+                raise errors.ArgumentError(
+                    f"each row has its own target here: leave target={target!r} out"
                 )
             return ranks[..., 0]
-        known: list[Any] = [int(i) for i in ids]
-        if isinstance(target, str):
-            known = list(self.target_names or [])
+        names = self.target_names or [None] * len(ids)
+        given = [int(i) if name is None else name for i, name in zip(ids, names, strict=True)]
+        if target is None:
+            if len(given) != 1:
+                raise errors.ArgumentError(f"this lens has the targets {given}: name one of them")
+            return ranks[..., 0]
+        known: list[Any] = list(names) if isinstance(target, str) else [int(i) for i in ids]
         if target not in known:
-            raise ValueError(f"{target!r} is none of the targets {known}")
+            raise errors.ArgumentError(f"{target!r} is none of the targets {given}")
         return ranks[..., known.index(target)]
 
     def top_tokens(self, tokenizer: Any) -> dict[str, Any]:
@@ -108,9 +114,16 @@ class LogitLens:
 
         Args:
             tokenizer: anything with `decode(ids)`; `model.tokenizer` too.
+
+        Raises:
+            ArgumentError: the lens was made without `top_k`.
+            ArgumentTypeError: no tokenizer.
         """
         if self.readout.top_ids is None:
-            raise ValueError("this lens has no top tokens: give top_k=")
+            raise errors.ArgumentError(
+                "this lens has no top tokens: make it with logit_lens(top_k=…)"
+            )
+        _check_tokenizer(tokenizer)
         ids = dtypes.to_numpy(self.readout.top_ids)
         return {label: _texts(ids[i], tokenizer) for i, label in enumerate(self.labels)}
 
@@ -123,9 +136,20 @@ class LogitLens:
         Args:
             tokenizer: as in `top_tokens`.
             top_k: only so many lines of each position, the largest values.
-        """
-        import pandas as pd  # type: ignore[import-untyped, unused-ignore]
 
+        Raises:
+            MissingExtraError: pandas is not installed.
+        """
+        try:
+            import pandas as pd  # type: ignore[import-untyped, unused-ignore]
+        except ImportError:
+            raise errors.MissingExtraError(
+                "to_dataframe needs pandas, which is not installed: pip install pandas"
+            ) from None
+        if tokenizer is not None:
+            _check_tokenizer(tokenizer)
+        if top_k is not None:
+            _at_least_one(top_k, "top_k")
         return pd.DataFrame(self._lines(tokenizer, top_k))
 
     def _lines(self, tokenizer: Any, top_k: int | None) -> Iterator[dict[str, Any]]:
@@ -143,6 +167,32 @@ class LogitLens:
                         line["token_string"] = _texts(ids[i], tokenizer)
                     line[_COLUMNS[self.readout.return_type]] = float(row[i])
                     yield line
+
+
+def _check_tokenizer(tokenizer: Any) -> None:
+    """Refuses what cannot make text of ids.
+
+    Raises:
+        ArgumentTypeError: it has neither `decode` nor `to_string`.
+    """
+    if not callable(getattr(tokenizer, "decode", None) or getattr(tokenizer, "to_string", None)):
+        raise errors.ArgumentTypeError(
+            "tokenizer must have decode(ids), as model.tokenizer has, and "
+            f"{dtypes.shown(tokenizer)} has not"
+        )
+
+
+def _at_least_one(value: Any, what: str) -> int:
+    """A count.
+
+    Raises:
+        ArgumentTypeError: no int.
+        ArgumentError: below 1.
+    """
+    number = selection.integer(value, what)
+    if number < 1:
+        raise errors.ArgumentError(f"{what} must be at least 1, not {number}")
+    return number
 
 
 def _texts(ids: Any, tokenizer: Any) -> Any:
@@ -165,14 +215,21 @@ class Selection:
     top_k: int | None = None
 
     def check(self, d_vocab: int) -> None:
-        """Raises ValueError for more than one choice, and for tokens that there are not."""
-        if sum(x is not None for x in (self.vocab, self.targets, self.top_k)) > 1:
-            raise ValueError("give at most one of vocab, targets and top_k")
-        if self.top_k is not None and not 1 <= self.top_k <= d_vocab:
-            raise ValueError(f"top_k must be in [1, {d_vocab}], not {self.top_k}")
-        for ids in (self.vocab, self.targets):
-            if ids is not None and (not ids.size or ids.min() < 0 or ids.max() >= d_vocab):
-                raise ValueError(f"token ids must be in [0, {d_vocab})")
+        """Refuses more than one choice, and more tokens than there are.
+
+        Raises:
+            ArgumentError: either.
+        """
+        given = [name for name in ("vocab", "targets", "top_k") if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise errors.ArgumentError(
+                f"{' and '.join(given)} exclude each other: give at most one of vocab, targets and "
+                "top_k"
+            )
+        if self.top_k is not None and _at_least_one(self.top_k, "top_k") > d_vocab:
+            raise errors.ArgumentError(
+                f"top_k must be in [1, {d_vocab}], the vocabulary, not {self.top_k}"
+            )
 
 
 def read(
@@ -194,7 +251,13 @@ def read(
         targets = arrays.indices(chosen.targets, flat)
         if per_row:
             padded = targets.reshape(*(1,) * (len(lead) - targets.ndim), *targets.shape)
-            targets = arrays.broadcast(padded, lead)
+            try:
+                targets = arrays.broadcast(padded, lead)
+            except errors.ValueShapeError:
+                raise errors.ArgumentError(
+                    f"targets of shape {list(targets.shape)} do not align, from the right, with "
+                    f"the {list(lead[1:])} rows and positions that are read"
+                ) from None
     rows = targets.reshape(-1, 1) if per_row else targets
     kept: dict[str, list[Any]] = {"values": [], "entropy": [], "ids": [], "ranks": []}
     for start in range(0, flat.shape[0], chunk_size):
@@ -243,6 +306,28 @@ def _softcapped(raw: Any, cache: ActivationCache) -> Any:
     return raw if cap is None else arrays.times(arrays.tanh(arrays.times(raw, 1 / cap)), cap)
 
 
+def _entries(layers: Any, count: int) -> list[int]:
+    """The entries of a lens that a user asks for.
+
+    Raises:
+        ArgumentTypeError: no list of ints.
+        ArgumentError: an entry that there is not, or none at all.
+    """
+    accepts = "a list of ints, or None"
+    is_list = isinstance(layers, Iterable) and getattr(layers, "ndim", 1) == 1
+    if not is_list or isinstance(layers, str):
+        raise errors.ArgumentTypeError(f"layers must be {accepts}, not {dtypes.shown(layers)}")
+    wanted = [selection.integer(layer, "layers", accepts) for layer in layers]
+    outside = [layer for layer in wanted if not -count <= layer < count]
+    if outside or not wanted:
+        said = f"layers has {outside[0]}, and" if outside else "layers is empty, and"
+        raise errors.ArgumentError(
+            f"{said} the lens has {count} entries, 0 to {count - 1}: one for each layer's input, "
+            "and the last for the model's own prediction"
+        )
+    return wanted
+
+
 def logit_lens(
     cache: ActivationCache,
     *,
@@ -259,10 +344,12 @@ def logit_lens(
     chunk_size: int,
 ) -> LogitLens:
     """See `ActivationCache.logit_lens`."""
-    if return_type not in _COLUMNS:
-        raise ValueError(f"return_type is one of {', '.join(_COLUMNS)}, not {return_type!r}")
-    if chunk_size < 1:
-        raise ValueError(f"chunk_size must be at least 1, not {chunk_size}")
+    selection.one_of(return_type, tuple(_COLUMNS), "return_type")
+    _at_least_one(chunk_size, "chunk_size")
+    if lens is not None and not callable(lens):
+        raise errors.ArgumentTypeError(
+            f"lens must be a function of an entry and its index, not {dtypes.shown(lens)}"
+        )
     per_row = getattr(targets, "ndim", 0) >= 1
     names = None
     if targets is not None and not per_row:
@@ -270,23 +357,19 @@ def logit_lens(
         names = [target if isinstance(target, str) else None for target in listed]
         targets = listed
     chosen = Selection(
-        None if vocab is None else logits.token_ids(cache, vocab).reshape(-1),
-        None if targets is None else logits.token_ids(cache, targets),
+        None if vocab is None else logits.token_ids(cache, vocab, "vocab").reshape(-1),
+        None if targets is None else logits.token_ids(cache, targets, "targets"),
         top_k,
     )
     chosen.check(cache.cfg.d_vocab)
     stack, labels = residual.accumulated(
-        cache, cache.cfg.n_layers, incl_mid, False, Slice(positions)
+        cache, cache.cfg.n_layers, incl_mid, False, Slice(positions, "positions")
     )
     if layers is not None:
-        try:
-            labels = [labels[layer] for layer in layers]
-        except IndexError:
-            raise ValueError(
-                f"layers {list(layers)} name entries that there are not: there are {len(labels)}"
-            ) from None
-        stack = stack[list(layers)]
-    rows = Slice(batch_slice)
+        wanted = _entries(layers, len(labels))
+        labels = [labels[at] for at in wanted]
+        stack = stack[wanted]
+    rows = Slice(batch_slice, "batch_slice")
     if cache.has_batch_dim:
         stack = rows.apply(stack, dim=1)
     elif rows.mode != "identity":

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hookwire import dtypes
+from hookwire import errors, inputs
 from hookwire.cache import arrays
 from hookwire.cache.slices import Slice
 
@@ -14,16 +14,12 @@ if TYPE_CHECKING:
     from hookwire.cache.activation_cache import ActivationCache
 
 
-def token_ids(cache: ActivationCache, tokens: Any) -> Any:
+def token_ids(cache: ActivationCache, tokens: Any, what: str) -> Any:
     """Token ids of a string, a number, or a list or tensor of either, as int64 of any shape."""
-    if isinstance(tokens, str):
-        return np.asarray(cache.model._single_token(tokens), dtype=np.int64)
-    if isinstance(tokens, (list, tuple)):
-        return np.array([token_ids(cache, token) for token in tokens], dtype=np.int64)
-    ids = dtypes.to_numpy(tokens)
-    if not np.issubdtype(ids.dtype, np.integer):
-        raise TypeError(f"tokens are strings or token ids, not {ids.dtype}")
-    return ids.astype(np.int64)
+    ids = inputs.words(tokens, what, cache.model._single_token, cache.cfg.d_vocab)
+    if not ids.size:
+        raise errors.ArgumentError(f"{what} has no tokens: give at least one")
+    return ids
 
 
 def directions(cache: ActivationCache, ids: Any, like: Any) -> Any:
@@ -44,14 +40,14 @@ def attribute(
     has_batch_dim: bool,
 ) -> Any:
     """See `ActivationCache.logit_attrs`."""
-    ids = token_ids(cache, tokens)
+    ids = token_ids(cache, tokens, "tokens")
     towards = directions(cache, ids, residual_stack)
     if incorrect_tokens is not None:
-        other = token_ids(cache, incorrect_tokens)
+        other = token_ids(cache, incorrect_tokens, "incorrect_tokens")
         if other.shape != ids.shape:
-            raise ValueError(
-                "tokens and incorrect_tokens must have the same shape, "
-                f"not {ids.shape} and {other.shape}"
+            raise errors.ArgumentError(
+                "tokens and incorrect_tokens must have the same shape, not "
+                f"{list(ids.shape)} and {list(other.shape)}"
             )
         towards = towards - directions(cache, other, residual_stack)
     scaled = cache.apply_ln_to_stack(
@@ -70,4 +66,12 @@ def attribute(
     ):
         # One direction for each row of the batch, at all its positions.
         towards = towards[:, None]
+    try:
+        np.broadcast_shapes(scaled.shape, towards.shape)
+    except ValueError:
+        raise errors.ArgumentError(
+            f"tokens of shape {list(ids.shape)} do not belong to parts of shape "
+            f"{list(scaled.shape)}, behind the slices: give one token, or ids [batch], [pos] or "
+            "[batch, pos]"
+        ) from None
     return arrays.cast((arrays.float32(scaled) * arrays.float32(towards)).sum(-1), scaled)

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from hookwire import errors
 from hookwire.cache import arrays
 from hookwire.cache.slices import Slice
@@ -44,6 +46,29 @@ class Linear:
             return x
         made = arrays.float32(x) / self.divisor * arrays.matching(self.gain, x)
         return arrays.cast(made, x)
+
+    def check(self, parts: Any, norm: str) -> None:
+        """Checks that parts are of the rows and positions that the divisor is of.
+
+        Args:
+            parts: […, batch, pos, d_model].
+            norm: whose divisor it is, for the message.
+
+        Raises:
+            ValueShapeError: they are of others. Broadcasting would give each part several scales.
+        """
+        shape, ours = list(parts.shape), list(self.divisor.shape)
+        try:
+            fits = list(np.broadcast_shapes(shape, ours)) == shape
+        except ValueError:
+            fits = False
+        if not fits:
+            raise errors.ValueShapeError(
+                f"parts of shape {shape} are not of the rows and positions {ours[:-1]} at which "
+                f"{norm} has its scale: give the pos_slice and batch_slice with which the parts "
+                "were made",
+                metadata={"got": str(shape)},
+            )
 
     def then(self, other: Linear) -> Linear:
         """Both, one after the other."""
@@ -101,11 +126,14 @@ def target_norm(cache: ActivationCache, layer: int, mlp_input: bool) -> str:
     """The norm that reads the residual stream at a layer's input.
 
     Raises:
-        ValueError: `mlp_input` behind the last layer.
+        ArgumentError: `mlp_input` behind the last layer.
     """
     if layer == cache.cfg.n_layers:
         if mlp_input:
-            raise ValueError("behind the last layer there is no MLP; mlp_input must be False")
+            raise errors.ArgumentError(
+                "mlp_input=True asks for the input of a layer's MLP, and behind the last layer "
+                f"there is none: give a layer in [0, {layer - 1}], or mlp_input=False"
+            )
         return "ln_final"
     return f"blocks.{layer}.{'ln2' if mlp_input else 'ln1'}"
 

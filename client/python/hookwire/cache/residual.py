@@ -13,10 +13,9 @@ reaches the input of layer L multiplied by the scalars of the layers l … L - 1
 from __future__ import annotations
 
 import math
-import operator
 from typing import TYPE_CHECKING, Any, Literal
 
-from hookwire import dtypes, errors, selection
+from hookwire import errors, selection
 from hookwire.cache import arrays
 from hookwire.cache.slices import Slice
 
@@ -42,17 +41,29 @@ def layer_number(cache: ActivationCache, layer: int | None) -> int:
     n_layers = cache.cfg.n_layers
     if layer is None or layer == -1:
         return n_layers
-    try:
-        layer = operator.index(layer)
-    except TypeError:
-        raise errors.ArgumentTypeError(
-            f"layer must be a number or None, not {dtypes.shown(layer)}"
-        ) from None
+    layer = selection.integer(layer, "layer", "a number or None")
     if not 0 <= layer <= n_layers:
         raise errors.LayerOutOfRangeError(
-            f"layer {layer} is not in [0, {n_layers}], and not None or -1"
+            f"layer {layer} is not in [0, {n_layers}], and not None or -1, which mean {n_layers}: "
+            "the input of the final norm"
         )
     return layer
+
+
+def own_layer(cache: ActivationCache, layer: int) -> int:
+    """A layer that the model has; negative counts from the last.
+
+    Raises:
+        LayerOutOfRangeError: it has none of this number (it is a ValueError).
+        ArgumentTypeError: no number.
+    """
+    n_layers = cache.cfg.n_layers
+    number = selection.integer(layer, "layer", "a number")
+    if not -n_layers <= number < n_layers:
+        raise errors.LayerOutOfRangeError(
+            f"layer {number} is not one of the model's {n_layers}, which are 0 to {n_layers - 1}"
+        )
+    return number % n_layers
 
 
 def factor(cache: ActivationCache, since: int, layer: int) -> float:

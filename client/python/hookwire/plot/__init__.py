@@ -10,7 +10,7 @@ installed, and as a PNG otherwise; `figure.save("picture.png")` writes it with m
 with the extra: `pip install hookwire[plot]`. Values may be NumPy arrays, torch tensors or lists.
 """
 
-from hookwire.plot.extras import MissingExtraError
+from hookwire.errors import MissingExtraError
 from hookwire.plot.figure import Figure, Panel
 from hookwire.plot.maps import attention, heatmap, lens, patching
 from hookwire.plot.words import top_words

@@ -6,13 +6,9 @@ import importlib
 import importlib.util
 from typing import Any
 
-from hookwire import errors
+from hookwire.errors import MissingExtraError
 
 EXTRA = "hookwire[plot]"
-
-
-class MissingExtraError(errors.HookwireError, ImportError):
-    """A library that draws is not installed; the message says how to install it."""
 
 
 def has(library: str) -> bool:

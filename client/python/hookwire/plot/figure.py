@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hookwire import errors
 from hookwire.dtypes import Array
 from hookwire.plot import extras
 
@@ -64,12 +65,12 @@ class Figure:
 
         Raises:
             MissingExtraError: the library is not installed.
-            ValueError: another suffix.
+            ArgumentError: another suffix.
         """
         path = Path(path)
         kind = path.suffix.lower()
         if kind not in (".png", ".svg", ".pdf", ".html"):
-            raise ValueError(
+            raise errors.ArgumentError(
                 f"a picture is saved as .png, .svg, .pdf or .html, not {kind or path.name!r}"
             )
         drawn = self.plotly() if kind == ".html" else self.matplotlib()

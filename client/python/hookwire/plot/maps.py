@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from hookwire import dtypes
+from hookwire import dtypes, errors, selection
 from hookwire.dtypes import Array
 from hookwire.plot import extras
 from hookwire.plot.figure import Figure, Panel
@@ -52,7 +52,7 @@ def heatmap(
         save: also write the picture there; see `Figure.save`.
 
     Raises:
-        ValueError: values that are not [layer, pos], or as many labels as they are not.
+        ArgumentError: values that are not [layer, pos], or as many labels as they are not.
         MissingExtraError: nothing that draws is installed.
     """
     extras.require_any()
@@ -85,7 +85,7 @@ def patching(
         save: also write the picture there; see `Figure.save`.
 
     Raises:
-        ValueError: as in `heatmap`.
+        ArgumentError: as in `heatmap`.
         MissingExtraError: nothing that draws is installed.
     """
     if title is None:
@@ -114,8 +114,8 @@ def attention(
         save: also write the picture there; see `Figure.save`.
 
     Raises:
-        IndexError: a head that the pattern does not have.
-        ValueError: a pattern of another shape, or as many tokens as it does not have.
+        HeadOutOfRangeError: a head that the pattern does not have (it is an IndexError).
+        ArgumentError: a pattern of another shape, or as many tokens as it does not have.
         MissingExtraError: nothing that draws is installed.
     """
     extras.require_any()
@@ -128,11 +128,14 @@ def attention(
     if head is None:
         chosen = list(range(len(heads)))
     else:
-        chosen = [head] if isinstance(head, int) else list(head)
+        chosen = list(head) if isinstance(head, Sequence) else [head]
     panels = []
-    for number in chosen:
+    for given in chosen:
+        number = selection.integer(given, "head", "an int or a list of ints")
         if not -len(heads) <= number < len(heads):
-            raise IndexError(f"head={number} is outside the {len(heads)} heads of the pattern")
+            raise errors.HeadOutOfRangeError(
+                f"head={number} is outside the {len(heads)} heads of the pattern"
+            )
         name = f"head {number % len(heads)}" if len(heads) > 1 else ""
         panels.append(_panel(heads[number], tokens, tokens, False, "tokens", "tokens", title=name))
     # A pattern is at most 1; scores are what they are.
@@ -161,7 +164,7 @@ def lens(
         save: also write the picture there; see `Figure.save`.
 
     Raises:
-        ValueError: as in `heatmap`.
+        ArgumentError: as in `heatmap`.
         MissingExtraError: nothing that draws is installed.
     """
     return heatmap(
@@ -186,7 +189,7 @@ def _array(values: Any) -> Array:
 def _real(values: Any, rank: int, what: str) -> Array:
     array = _array(values)
     if array.ndim != rank or 0 in array.shape:
-        raise ValueError(f"{what}, not {list(array.shape)}")
+        raise errors.ArgumentError(f"{what}, not {list(array.shape)}")
     return array
 
 
@@ -194,7 +197,7 @@ def _labels(given: Sequence[Any] | None, count: int, what: str, size: str) -> tu
     if given is None:
         return tuple(map(str, range(count)))
     if len(given) != count:
-        raise ValueError(f"{what} has {len(given)} labels for {count} {size}")
+        raise errors.ArgumentError(f"{what} has {len(given)} labels for {count} {size}")
     return tuple(label(str(one)) for one in given)
 
 
@@ -221,7 +224,9 @@ def _panel(
     else:
         cells = tuple(tuple(label(str(cell)) for cell in row) for row in text)
         if [len(row) for row in cells] != [matrix.shape[1]] * len(matrix):
-            raise ValueError(f"text must have the shape of the values, {list(matrix.shape)}")
+            raise errors.ArgumentError(
+                f"text must have the shape of the values, {list(matrix.shape)}"
+            )
     return Panel(
         matrix,
         _labels(rows, len(matrix), rows_are, "rows"),

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from hookwire import errors
+from hookwire.nearest import nearest
 
 FIXED = "the vocabulary is the checkpoint's, which the server computes with, and does not change"
 _FILES = "there are no files here: the server has them"
@@ -53,9 +56,16 @@ REASONS = {
 }
 
 
-def why_not(name: str) -> AttributeError:
-    """The error for an attribute that the tokenizer does not have."""
+def why_not(name: str, names: Iterable[str]) -> AttributeError:
+    """The error for an attribute that the tokenizer does not have.
+
+    Args:
+        name: of the attribute.
+        names: that it has, for a suggestion.
+    """
     reason = REASONS.get(name)
     if reason is None:
-        return AttributeError(f"a tokenizer of Hookwire has no attribute {name!r}")
+        near = nearest(name, names, 1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        return errors.NoAttributeError(f"a tokenizer of Hookwire has no attribute {name!r}{hint}")
     return errors.NotInTokenizerError(f"tokenizer.{name} is not here: {reason}")

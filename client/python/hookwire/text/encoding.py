@@ -95,7 +95,7 @@ class BatchEncoding(dict[str, Any]):
         try:
             return self[name]
         except KeyError:
-            raise AttributeError(
+            raise errors.NoAttributeError(
                 f"the tokenizer's answer has no {name!r}: it has {', '.join(self)}"
             ) from None
 

@@ -86,7 +86,7 @@ class Vocabulary:
         self._unknown = UnknownWords(self._backend, self.unk_token)
 
     def __getattr__(self, name: str) -> Any:
-        raise absent.why_not(name)
+        raise absent.why_not(name, [each for each in dir(type(self)) if not each.startswith("_")])
 
     def __getstate__(self) -> dict[str, Any]:
         return {k: v for k, v in self.__dict__.items() if k not in ("_lock", "_unknown")}

@@ -15,10 +15,12 @@ and stop at a layer, and prompts come in batches. It has no gradients and no `ge
 
 from __future__ import annotations
 
+from hookwire.errors import MissingExtraError
+
 try:
     import transformer_lens.model_bridge.remote_bridge  # noqa: F401 - to say what is missing
 except ImportError as error:
-    raise ImportError(
+    raise MissingExtraError(
         f"hookwire.transformer_lens needs TransformerLens 4.3, which cannot be imported ({error}): "
         'pip install "hookwire[transformer-lens]"'
     ) from error

@@ -11,7 +11,7 @@ from transformer_lens.model_bridge.bridge_core import BridgeCore
 from transformer_lens.model_bridge.remote_bridge import RemoteBridge
 from transformer_lens.utilities.slice import Slice
 
-from hookwire import reach
+from hookwire import errors, reach
 from hookwire.filters import NamesFilter
 from hookwire.model import RemoteModel
 from hookwire.standing import NO_GRADIENTS
@@ -138,12 +138,12 @@ class HookwireBridge(RemoteBridge):
         Args: as in TransformerLens's `run_with_hooks`; `**options` as in `forward`.
 
         Raises:
-            NotImplementedError: backward hooks.
+            UnsupportedError: backward hooks (it is a NotImplementedError).
             NeverFiresError: a hook by name at a place that the run does not come to. A function of
                 a name leaves such places out.
         """
         if bwd_hooks:
-            raise NotImplementedError(f"bwd_hooks are not supported: {NO_GRADIENTS}")
+            raise errors.UnsupportedError(f"bwd_hooks are not supported: {NO_GRADIENTS}")
         within = self._reach(start_at_layer, stop_at_layer)
         for where, _ in fwd_hooks:
             if isinstance(where, str) and where in self.hook_dict:
@@ -201,7 +201,7 @@ class HookwireBridge(RemoteBridge):
             per-layer embeddings and layer scalars.
         """
         if incl_bwd:
-            raise NotImplementedError(f"incl_bwd is not supported: {NO_GRADIENTS}")
+            raise errors.UnsupportedError(f"incl_bwd is not supported: {NO_GRADIENTS}")
         del reset_hooks_end
         output, cache = self.remote.run_with_cache(
             input,
@@ -263,7 +263,7 @@ class HookwireBridge(RemoteBridge):
 
         Raises:
             HookNotFoundError, AbsentHookError: no such hook point.
-            NotImplementedError: `dir="bwd"`.
+            UnsupportedError: `dir="bwd"` (it is a NotImplementedError).
         """
         if isinstance(name, str):
             self._check_name(name)
@@ -280,7 +280,7 @@ class HookwireBridge(RemoteBridge):
     ) -> None:
         """Refuses backward hooks, which would never fire."""
         if dir != "fwd":
-            raise NotImplementedError(f"dir={dir!r} is not supported: {NO_GRADIENTS}")
+            raise errors.UnsupportedError(f"dir={dir!r} is not supported: {NO_GRADIENTS}")
 
     def _gated_hook_reason(self, hook_point_name: str) -> None:
         """Nothing has to be switched on: what nobody asks for is not computed."""

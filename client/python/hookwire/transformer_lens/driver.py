@@ -12,6 +12,7 @@ from transformer_lens.model_bridge.driver_protocol import (
 )
 from transformer_lens.model_bridge.sources._driver_base import DriverBase
 
+from hookwire import errors
 from hookwire.model import RemoteModel
 from hookwire.transformer_lens.specs import changes
 
@@ -58,9 +59,14 @@ class HookwireDriver(DriverBase):
             tensors by the names in `capture`, and the receipt as `raw_output`.
         """
         if input_ids is None:
-            raise ValueError("HookwireDriver needs input_ids")
+            raise errors.ArgumentError(
+                "the driver's forward needs input_ids: a text, or token ids [batch, pos]"
+            )
         if max_new_tokens != 1:
-            raise NotImplementedError("max_new_tokens must be 1: the server does not generate yet")
+            raise errors.UnsupportedError(
+                f"max_new_tokens={max_new_tokens} is not supported: the server does not generate "
+                "yet, so it must be 1, one forward pass"
+            )
         logits, cache = self.remote.run_with_cache(
             input_ids,
             names_filter=list(capture),

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from hookwire import dtypes, ops
+from hookwire import dtypes, errors, ops
 from hookwire.catalogue import HookPoint
 from hookwire.model import RemoteModel
 
@@ -32,7 +32,7 @@ def changes(remote: RemoteModel, intervene: Mapping[str, Any] | None) -> Hooks:
         intervene: by name or alias, a spec or a function of a tensor.
 
     Raises:
-        ValueError: a spec that is none.
+        ArgumentError: a spec that is none.
     """
     return [(name, change(remote, name, given)) for name, given in (intervene or {}).items()]
 
@@ -42,16 +42,22 @@ def change(remote: RemoteModel, name: str, given: Any) -> Any:
     if callable(given):
         return lambda tensor, hook: given(tensor)
     if not isinstance(given, Mapping) or "op" not in given:
-        raise ValueError(f"the intervention at {name!r} must be a dict with an 'op', not {given!r}")
+        raise errors.ArgumentError(
+            f"the intervention at {name!r} must be a dict with an 'op', not {given!r}"
+        )
     kind, needed = given["op"], _NEEDS.get(given["op"])
     if kind not in _NEEDS:
-        raise ValueError(f"op {kind!r} at {name!r} is none of {', '.join(sorted(_NEEDS))}")
+        raise errors.ArgumentError(
+            f"op {kind!r} at {name!r} is none of {', '.join(sorted(_NEEDS))}"
+        )
     allowed = {"op", "pos", *([needed] if needed else [])}
     if needed and needed not in given:
-        raise ValueError(f"op {kind!r} at {name!r} needs {needed!r}")
+        raise errors.ArgumentError(f"op {kind!r} at {name!r} needs {needed!r}")
     if set(given) - allowed:
         unknown = sorted(set(given) - allowed)
-        raise ValueError(f"op {kind!r} at {name!r} knows no {unknown}; only {sorted(allowed)}")
+        raise errors.ArgumentError(
+            f"op {kind!r} at {name!r} knows no {unknown}; only {sorted(allowed)}"
+        )
     pos = _positions(name, given.get("pos"))
     if kind == "suppress":
         return ops.zero(pos=pos)
@@ -64,7 +70,9 @@ def change(remote: RemoteModel, name: str, given: Any) -> Any:
 def _positions(name: str, pos: Any) -> Any:
     places = [pos] if not isinstance(pos, (list, tuple)) else pos
     if pos is not None and not all(type(place) is int for place in places):
-        raise ValueError(f"'pos' at {name!r} must be an int or a list of ints, not {pos!r}")
+        raise errors.ArgumentError(
+            f"'pos' at {name!r} must be an int or a list of ints, not {pos!r}"
+        )
     return pos
 
 
