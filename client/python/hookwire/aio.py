@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import contextvars
 import functools
+import inspect
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 import grpc
 from grpc.aio import UsageError
 
-from hookwire import config, dtypes, errors, forks, inputs, peer, rpc
+from hookwire import arguments, config, dtypes, errors, forks, inputs, peer, rpc
 from hookwire._proto import service_pb2
 from hookwire.catalogue import Catalogue
 from hookwire.connection import Connection
@@ -50,6 +51,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
+@arguments.checked("hookwire.aio.connect")
 async def connect(
     address: str = rpc.DEFAULT_ADDRESS,
     *,
@@ -328,10 +330,12 @@ def _with_the_hooks_of_now(
     method: Callable[Concatenate[AsyncRemoteModel, P], Coroutine[Any, Any, T]],
 ) -> Callable[Concatenate[AsyncRemoteModel, P], Coroutine[Any, Any, T]]:
     """A run has the standing hooks of the moment of its call, not of when it is awaited."""
+    signature = inspect.signature(method)
 
     def call(
         model: AsyncRemoteModel, /, *args: P.args, **kwargs: P.kwargs
     ) -> Coroutine[Any, Any, T]:
+        signature.bind(model, *args, **kwargs)  # a wrong call raises here, not where it is awaited
         return model._under(model._hooks_in_force(), lambda: method(model, *args, **kwargs))
 
     functools.update_wrapper(call, method)
@@ -345,6 +349,7 @@ def _unpickled(cls: type[AsyncRemoteModel], state: dict[str, Any]) -> AsyncRemot
     return model
 
 
+@arguments.checked_methods("model")
 class AsyncRemoteModel(Session):
     """A model that a server holds. Made by `hookwire.aio.connect`.
 

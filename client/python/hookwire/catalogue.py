@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, NoReturn
 
-from hookwire import dtypes, errors
+from hookwire import arguments, dtypes, errors
 from hookwire._proto import model_pb2
 from hookwire._proto import tensor_pb2 as pb
 from hookwire.nearest import nearest
@@ -111,6 +111,7 @@ def missing_hook(name: object, names: Iterable[str]) -> errors.HookNotFoundError
     )
 
 
+@arguments.checked_methods("catalogue")
 class Catalogue:
     """All hook points, in the order in which the pass comes to them."""
 

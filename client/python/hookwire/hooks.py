@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from hookwire import dtypes, errors, ops
+from hookwire import arguments, dtypes, errors, ops
 
 HookFunction = Callable[..., Any]
 """`function(tensor, hook)`, which returns a tensor of the same shape, or None. `hook` is passed by
@@ -91,6 +91,7 @@ class Callback:
         return f"hookwire.read_only({name})" if self.read_only else str(name)
 
 
+@arguments.checked("hookwire.read_only")
 def read_only(function: HookFunction) -> Callback:
     """Says that a function only looks at the tensor, so that the pass need not wait for it.
 

@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from hookwire import dtypes, errors, inputs
+from hookwire import arguments, dtypes, errors, inputs
 
 if TYPE_CHECKING:
     from hookwire.config import Config
     from hookwire.weights import Weights
 
 
+@arguments.checked_methods("weights")
 class LayerWeights(Sequence[Any]):
     """One tensor a layer, fetched when it is first asked for.
 
@@ -132,6 +133,7 @@ class LayerWeights(Sequence[Any]):
         return other @ self.stack()
 
 
+@arguments.checked_methods("model")
 class NamedWeights:
     """What gives a model its `W_…` and `b_…`."""
 

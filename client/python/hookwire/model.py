@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from hookwire import config, dtypes, errors, peer, rpc
+from hookwire import arguments, config, dtypes, errors, peer, rpc
 from hookwire._proto import service_pb2
 from hookwire.catalogue import Catalogue
 from hookwire.connection import Connection
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 Hooks = Sequence[tuple[Any, Any]]
 
 
+@arguments.checked("hookwire.connect")
 def connect(
     address: str = rpc.DEFAULT_ADDRESS,
     *,
@@ -176,6 +177,7 @@ def _unpickled(cls: type[RemoteModel], state: dict[str, Any]) -> RemoteModel:
     return model
 
 
+@arguments.checked_methods("model")
 class RemoteModel(Session):
     """A model that a server holds. Made by `connect`.
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 
+from hookwire import arguments
+
 _SYNONYMS = {
     "attn": "pattern",
     "attn_logits": "attn_scores",
@@ -36,6 +38,7 @@ _COMPONENT_SYNONYMS = {
 _OF_NORMS = ("scale", "normalized")
 
 
+@arguments.checked("hookwire.get_act_name")
 def get_act_name(name: str, layer: int | str | None = None, layer_type: str | None = None) -> str:
     """The full name of an activation.
 

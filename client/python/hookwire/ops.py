@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import ml_dtypes
 import numpy as np
 
-from hookwire import dtypes, errors, selection
+from hookwire import arguments, dtypes, errors, selection
 from hookwire.selection import Index
 
 if TYPE_CHECKING:
@@ -287,6 +287,7 @@ def _write_value(wire: Any, value: Value | None) -> None:
         wire.scalar = value
 
 
+@arguments.checked("ops.set")
 def set(
     value: Any, *, pos: Any = None, head: Any = None, feature: Any = None, row: Any = None
 ) -> Set:
@@ -309,6 +310,7 @@ def set(
     return Set(value=value, pos=pos, head=head, feature=feature, row=row)
 
 
+@arguments.checked("ops.add")
 def add(
     value: Any, *, pos: Any = None, head: Any = None, feature: Any = None, row: Any = None
 ) -> Add:
@@ -316,6 +318,7 @@ def add(
     return Add(value=value, pos=pos, head=head, feature=feature, row=row)
 
 
+@arguments.checked("ops.scale")
 def scale(
     factor: Any, *, pos: Any = None, head: Any = None, feature: Any = None, row: Any = None
 ) -> Scale:
@@ -323,11 +326,13 @@ def scale(
     return Scale(factor=factor, pos=pos, head=head, feature=feature, row=row)
 
 
+@arguments.checked("ops.zero")
 def zero(*, pos: Any = None, head: Any = None, feature: Any = None, row: Any = None) -> Zero:
     """x = 0. Arguments as in `set`."""
     return Zero(pos=pos, head=head, feature=feature, row=row)
 
 
+@arguments.checked("ops.copy")
 def copy(
     from_row: int, *, pos: Any = None, head: Any = None, feature: Any = None, row: Any = None
 ) -> Copy:

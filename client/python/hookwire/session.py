@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import pickle
 import sys
 import threading
@@ -12,6 +11,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, NoReturn, TypedDict, TypeVar
 
 from hookwire import (
+    arguments,
     config,
     dtypes,
     errors,
@@ -33,7 +33,6 @@ from hookwire.connection import Connection
 from hookwire.dtypes import Array
 from hookwire.entries import Entry
 from hookwire.layer_weights import NamedWeights
-from hookwire.nearest import nearest
 from hookwire.peer import seconds
 from hookwire.progress import Progress
 from hookwire.standing import NO_GRADIENTS, HooksInForce, StandingHooks
@@ -125,27 +124,16 @@ class Options:
         Raises:
             ArgumentTypeError: a keyword that there is not, or a timeout that is no number.
         """
-        known = {one.name for one in fields(cls)}
+        known = [one.name for one in fields(cls)]
         given = dict(given)
         refuse(**{name: given.pop(name) for name in _NOT_SERVED if name in given})
         for keyword in given:
             if keyword not in known:
-                raise errors.ArgumentTypeError(_unexpected(method, keyword, known))
+                name = "model" if method.__name__ == "__call__" else f"model.{method.__name__}"
+                raise arguments.unexpected(name, keyword, [*arguments.keywords(method), *known])
         made = cls(**given, **more)
         seconds(made.timeout)
         return made
-
-
-def _unexpected(method: Callable[..., Any], keyword: str, known: set[str]) -> str:
-    """What is wrong with a keyword that a method does not take."""
-    own = [
-        name
-        for name, parameter in inspect.signature(method).parameters.items()
-        if parameter.kind is not inspect.Parameter.VAR_KEYWORD
-    ]
-    said = f"{method.__qualname__}() got an unexpected keyword argument {keyword!r}"
-    near = nearest(keyword, [*own, *sorted(known)], 1)
-    return f"{said}; did you mean {near[0]!r}?" if near else said
 
 
 @dataclass(frozen=True)
@@ -337,6 +325,7 @@ class Wishes:
 _shown: set[tuple[str, str]] = set()
 
 
+@arguments.checked_methods("model")
 class Session(StandingHooks, NamedWeights):
     """The state of a connected model, and the making of requests.
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from hookwire import errors, hooks, selection
+from hookwire import arguments, errors, hooks, selection
 from hookwire.catalogue import Catalogue, is_glob, missing_hook
 
 NO_GRADIENTS = (
@@ -28,6 +28,7 @@ class _Standing:
     is_permanent: bool = False
 
 
+@arguments.checked_methods("model")
 class StandingHooks:
     """Hooks that outlive a run, and what functions keep in `hook.ctx`.
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import tokenizers
 
-from hookwire import dtypes, errors, inputs, selection
+from hookwire import arguments, dtypes, errors, inputs, selection
 from hookwire.dtypes import Array
 from hookwire.text.encoding import BatchEncoding, Lengths
 from hookwire.text.hugging_face import HuggingFaceTokenizer, as_texts
@@ -36,6 +36,7 @@ _SETTINGS = (
 PORTABLE_SETTINGS = frozenset({"default_prepend_bos", "padding_side", "truncation_side"})
 
 
+@arguments.checked_methods("tokenizer", "__init__")
 class Tokenizer(HuggingFaceTokenizer):
     """The checkpoint's tokenizer: TransformerLens's methods, and Hugging Face's.
 

@@ -27,7 +27,7 @@ from typing import Any, NamedTuple, NoReturn
 import ml_dtypes
 import numpy as np
 
-from hookwire import config, dtypes, errors, forks, selection
+from hookwire import arguments, config, dtypes, errors, forks, selection
 from hookwire._proto import service_pb2, tensor_pb2
 from hookwire.dtypes import Array
 from hookwire.wire import WeightPiece
@@ -165,6 +165,7 @@ def disk_cache(choice: bool | str | os.PathLike[str]) -> DiskCache | None:
     return DiskCache((Path(base) if base else Path.home() / ".cache") / "hookwire" / "weights")
 
 
+@arguments.checked_methods("model.weights")
 class Weights:
     """The parameters by name. See the module's docstring. Safe to use from several threads.
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from hookwire import errors
+from hookwire import arguments, errors
 from hookwire.cache import arrays, contributions, logits, norms, residual
 from hookwire.cache import lens as lenses
 from hookwire.cache.captured import Captured
 from hookwire.cache.slices import Slice
 
 
+@arguments.checked_methods("cache")
 class ActivationCache(Captured):
     """What `run_with_cache` captured: a mapping from names to tensors [batch, pos, …].
 

@@ -7,7 +7,7 @@ import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from hookwire import config, dtypes, errors, selection
+from hookwire import arguments, config, dtypes, errors, selection
 from hookwire.cache.slices import Slice
 from hookwire.names import get_act_name
 from hookwire.nearest import nearest
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from hookwire.weights import Weights
 
 
+@arguments.checked_methods("cache")
 class Captured(Mapping[str, Any]):
     """A mapping from names to tensors; what of `ActivationCache` needs no arithmetic."""
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from hookwire import dtypes, errors, selection
+from hookwire import arguments, dtypes, errors, selection
 from hookwire.cache import arrays, logits, norms, residual
 from hookwire.cache.slices import Slice
 
@@ -57,6 +57,7 @@ class LogitReadout:
         return self.vocab_ids
 
 
+@arguments.checked_methods("lens")
 @dataclass(frozen=True)
 class LogitLens:
     """A logit lens over the stream of a run.

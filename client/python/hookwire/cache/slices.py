@@ -7,11 +7,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from hookwire import dtypes, errors
+from hookwire import arguments, dtypes, errors
 
 Mode = Literal["identity", "int", "slice", "array"]
 
 
+@arguments.checked_methods("slice", "__init__")
 class Slice:
     """Some indices of one axis.
 

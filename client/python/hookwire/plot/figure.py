@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hookwire import errors
+from hookwire import arguments, errors
 from hookwire.dtypes import Array
 from hookwire.plot import extras
 
@@ -31,6 +31,7 @@ class Panel:
     title: str = ""
 
 
+@arguments.checked_methods("figure")
 @dataclass(frozen=True)
 class Figure:
     """One or more matrices with a common colour scale.

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from hookwire import dtypes, errors, selection
+from hookwire import arguments, dtypes, errors, selection
 from hookwire.dtypes import Array
 from hookwire.plot import extras
 from hookwire.plot.figure import Figure, Panel
@@ -18,6 +18,7 @@ Save = str | Path | None
 _READABLE_CELLS = 600
 
 
+@arguments.checked("plot.heatmap")
 def heatmap(
     values: Any,
     *,
@@ -63,6 +64,7 @@ def heatmap(
     return _saved(figure, save)
 
 
+@arguments.checked("plot.patching")
 def patching(
     values: Any,
     *,
@@ -93,6 +95,7 @@ def patching(
     return heatmap(values, tokens=tokens, layers=layers, legend=metric, title=title, save=save)
 
 
+@arguments.checked("plot.attention")
 def attention(
     pattern: Any,
     *,
@@ -144,6 +147,7 @@ def attention(
     return _saved(figure, save)
 
 
+@arguments.checked("plot.lens")
 def lens(
     words: Sequence[Sequence[str]],
     probabilities: Any,

@@ -9,12 +9,12 @@ no tensor.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import tokenizers
 
-from hookwire import dtypes, errors, inputs, selection
+from hookwire import arguments, dtypes, errors, inputs, selection
 from hookwire.text import characters, chat
 from hookwire.text.encoding import BatchEncoding, Lengths, tensor
 from hookwire.text.vocabulary import Vocabulary
@@ -33,6 +33,7 @@ _NOT_HERE: dict[str, tuple[Any, str]] = {
 _CLEAN_UP = (" .", " ?", " !", " ,", " ' ", " n't", " 'm", " 's", " 've", " 're")
 
 
+@arguments.checked_methods("tokenizer")
 class HuggingFaceTokenizer(Vocabulary):
     """See `hookwire.tokens.Tokenizer`."""
 
@@ -134,7 +135,7 @@ class HuggingFaceTokenizer(Vocabulary):
             UnknownWordsWarning: words that the vocabulary lacks.
         """
         del verbose
-        _refuse("the tokenizer", {"text_pair": text_pair or None, **others})
+        _refuse("tokenizer", self.__call__, {"text_pair": text_pair or None, **others})
         selection.one_of(return_tensors, (None, "pt", "np"), "return_tensors")
         inputs.check_padding_side(padding_side)
         texts = as_texts(text)
@@ -231,7 +232,7 @@ class HuggingFaceTokenizer(Vocabulary):
         Raises:
             TokenOutOfRangeError: an id that the vocabulary lacks.
         """
-        _refuse("decode", others)
+        _refuse("tokenizer.decode", self.decode, others)
         if isinstance(token_ids, Mapping):
             token_ids = token_ids["input_ids"]
         if _is_rows(token_ids):
@@ -324,7 +325,11 @@ class HuggingFaceTokenizer(Vocabulary):
         Raises:
             ChatTemplateError: there is no template, it is wrong, or it refuses the messages.
         """
-        _refuse("apply_chat_template", {"sanitize_control_tokens": sanitize_control_tokens})
+        _refuse(
+            "tokenizer.apply_chat_template",
+            self.apply_chat_template,
+            {"sanitize_control_tokens": sanitize_control_tokens},
+        )
         if return_assistant_tokens_mask:
             raise errors.UnsupportedError(
                 "return_assistant_tokens_mask is not supported: the template's marks of the "
@@ -355,19 +360,24 @@ class HuggingFaceTokenizer(Vocabulary):
         return answer if return_dict else answer["input_ids"]
 
 
-def _refuse(what: str, others: Mapping[str, Any]) -> None:
+def _refuse(name: str, method: Callable[..., Any], others: Mapping[str, Any]) -> None:
     """Refuses arguments of Transformers that are none here.
+
+    Args:
+        name: of the method, as users write it.
+        method: that they were given to.
+        others: the arguments.
 
     Raises:
         UnsupportedError: one that would change something.
         ArgumentTypeError: one that there is not.
     """
-    for name, value in others.items():
-        if name not in _NOT_HERE:
-            raise errors.ArgumentTypeError(f"{what} takes no argument {name!r}")
-        nothing, why = _NOT_HERE[name]
+    for keyword, value in others.items():
+        if keyword not in _NOT_HERE:
+            raise arguments.unexpected(name, keyword, arguments.keywords(method))
+        nothing, why = _NOT_HERE[keyword]
         if value is not None and value != nothing:
-            raise errors.UnsupportedError(f"{name} is not supported: {why}")
+            raise errors.UnsupportedError(f"{keyword} is not supported: {why}")
 
 
 def _is_rows(ids: Any) -> bool:

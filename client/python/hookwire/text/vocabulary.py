@@ -9,7 +9,7 @@ from typing import Any
 
 import tokenizers
 
-from hookwire import errors, forks, inputs, selection
+from hookwire import arguments, errors, forks, inputs, selection
 from hookwire.text import absent, characters, chat, loading
 from hookwire.text.encoding import NO_LIMIT
 from hookwire.text.unknown import UnknownWords, listed
@@ -34,6 +34,7 @@ class _SpecialToken:
         tokenizer._set_special(self._kind, text)
 
 
+@arguments.checked_methods("tokenizer")
 class Vocabulary:
     """The words of a tokenizer, and the special ones among them, as Transformers gives them."""
 

@@ -13,13 +13,14 @@ from transformer_lens.factories.architecture_adapter_factory import Architecture
 from transformer_lens.model_bridge.sources._bridge_builder import configure_tokenizer
 from transformers import AutoTokenizer
 
-from hookwire import errors, rpc
+from hookwire import arguments, errors, rpc
 from hookwire.config import Config
 from hookwire.model import RemoteModel, connect
 from hookwire.transformer_lens.bridge import HookwireBridge
 from hookwire.transformer_lens.driver import HookwireDriver
 
 
+@arguments.checked("hookwire.transformer_lens.boot")
 def boot(
     address: str = rpc.DEFAULT_ADDRESS,
     *,

@@ -11,7 +11,7 @@ from transformer_lens.model_bridge.bridge_core import BridgeCore
 from transformer_lens.model_bridge.remote_bridge import RemoteBridge
 from transformer_lens.utilities.slice import Slice
 
-from hookwire import errors, reach
+from hookwire import arguments, errors, reach
 from hookwire.filters import NamesFilter
 from hookwire.model import RemoteModel
 from hookwire.standing import NO_GRADIENTS
@@ -24,6 +24,7 @@ def _fire(tensor: Any, hook: Any, point: HookPoint) -> Any:
     return point(tensor)
 
 
+@arguments.checked_methods("bridge")
 class HookwireBridge(RemoteBridge):
     """A server as a `RemoteBridge`.
 
