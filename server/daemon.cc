@@ -127,6 +127,11 @@ v1::Server DescribeServer(const Options& options, const model::TextModel& model,
 // Returns free memory to the system. The blocks that a layer has freed lie between tensors that are
 // still to be sent, and the C library would keep them. Sanitizers have an allocator of their own,
 // so malloc_trim would do nothing.
+// What is set aside for requests that are being read.
+uint64_t ReadBytes(const Options& options) {
+  return ReadsFor(RequestMemoryMb(options) * kMiB) * kMaxRequestBytes;
+}
+
 void GiveMemoryBack() {
   BlockCache::Global().GiveBack();
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
@@ -234,9 +239,11 @@ Daemon::Daemon(const Options& options, std::shared_ptr<spdlog::logger> logger,
                 {.numerics = options.numerics, .max_batch_tokens = limits_.max_batch_tokens}),
       budget_(ByteBudget::Create(options.result_buffer_mb * kMiB,
                                  options.max_paced + options.max_interactive)),
-      request_memory_(RequestMemory::Create(RequestMemoryMb(options) * kMiB)),
+      request_memory_(RequestMemory::Create(RequestMemoryMb(options) * kMiB - ReadBytes(options))),
       streams_(options.stall_timeout, clock_),
       requests_(options.stall_timeout, clock_),
+      calls_(options.stall_timeout, clock_),
+      reads_(ReadsFor(RequestMemoryMb(options) * kMiB)),
       peers_(clock_),
       call_limit_(MaxCalls(options)),
       shared_memory_(OpenSharedMemory(options, clock_, *logger_)),
@@ -266,6 +273,8 @@ Daemon::Daemon(const Options& options, std::shared_ptr<spdlog::logger> logger,
                .budget = *budget_,
                .streams = streams_,
                .requests = requests_,
+               .calls = calls_,
+               .reads = reads_,
                .request_memory = *request_memory_,
                .planning_threads = planning_threads_,
                .peers = peers_,
@@ -280,7 +289,6 @@ Daemon::Daemon(const Options& options, std::shared_ptr<spdlog::logger> logger,
                .max_upload_bytes = options.max_upload_mb * kMiB,
                .tokenizer = std::move(tokenizer),
                .parameters = options.serve_weights ? &model_->parameters() : nullptr,
-               .stall_timeout = options.stall_timeout,
                .shared_memory = shared_memory_.get()} {}
 
 Daemon::~Daemon() {
@@ -316,6 +324,8 @@ void Daemon::Stop() {
   const absl::Status ended = MakeError("the server is shutting down and has ended the run",
                                        {v1::ERROR_REASON_SHUTTING_DOWN, "", {}});
   requests_.AbandonAll(ended);
+  calls_.AbandonAll(MakeError("the server is shutting down and has ended the call",
+                              {v1::ERROR_REASON_SHUTTING_DOWN, "", {}}));
   streams_.AbandonAll(ended);
   if (rpc_ == nullptr) return;
   streams_.WaitUntilEmpty(absl::InfiniteFuture());

@@ -76,6 +76,8 @@ class Daemon {
   const std::shared_ptr<RequestMemory> request_memory_;
   StreamRegistry streams_;
   StreamRegistry requests_;
+  StreamRegistry calls_;
+  RequestReads reads_;
   Peers peers_;
   CallLimit call_limit_;
   // Null if results are sent in messages only.

@@ -201,11 +201,11 @@ constexpr std::array kFlags = {
         "how long a pass with room for more runs waits for them, in microseconds"),
     Number<&Options::max_upload_mb, 0, kMaxMegabytes>("max-upload-mb",
                                                       "most data that one run may upload, in MiB"),
-    Number<&Options::request_memory_mb, 1, kMaxMegabytes>(
+    Number<&Options::request_memory_mb, 64, kMaxMegabytes>(
         "request-memory-mb",
-        "most memory that all requests hold before and while they run (uploads, plans, 1 KiB for "
-        "each tensor), in MiB; one client may have half of what the others leave (default: 256 + 4 "
-        "times --max-upload-mb)"),
+        "most memory that all requests hold while they are sent and run (messages, uploads, plans, "
+        "1 KiB for each tensor), in MiB; one client may have half of what the others leave "
+        "(default: 256 + 4 times --max-upload-mb)"),
     Number<&Options::max_calls, 1, 1'000'000>(
         "max-calls", "most open calls of one client (default: twice --max-queue, at least 1024)"),
     Number<&Options::max_interactive, 1, 256>(
@@ -227,7 +227,7 @@ constexpr std::array kFlags = {
         "most shared memory for large results of clients on this host, in MiB; 0: none"),
     Seconds<&Options::stall_timeout>(
         "stall-timeout",
-        "end a run whose client reads nothing, or sends nothing of its request, for this long"),
+        "end a call whose client reads nothing, or sends nothing of its request, for this long"),
     Seconds<&Options::grace_period>(
         "grace-period",
         "how long runs may go on after SIGTERM or SIGINT before they are cancelled; a second "

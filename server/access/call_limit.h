@@ -43,6 +43,8 @@ class CallLimit {
   // ResourceExhausted (TOO_MANY_CALLS) if the client has as many calls as it may have.
   absl::StatusOr<Call> Admit(const Principal& client);
 
+  // The most calls of one client.
+  size_t max_calls() const { return max_calls_; }
   // Calls that are open now, of all clients.
   size_t open() const;
   // gRPC's own shutdown does not wait for the callbacks of calls that it has ended.

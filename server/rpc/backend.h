@@ -21,6 +21,7 @@
 #include "server/observe/weights_guard.h"
 #include "server/plan/planner.h"
 #include "server/rpc/planning_threads.h"
+#include "server/rpc/request_reads.h"
 #include "server/rpc/tokenizer_files.h"
 #include "server/schedule/scheduler.h"
 #include "server/stream/byte_budget.h"
@@ -36,8 +37,11 @@ struct Backend {
   ByteBudget& budget;
   // Results that have not been read to the end.
   StreamRegistry& streams;
-  // Calls that wait for the rest of their requests.
+  // Run and Interact calls whose run has not begun.
   StreamRegistry& requests;
+  // Calls of all other methods.
+  StreamRegistry& calls;
+  RequestReads& reads;
   RequestMemory& request_memory;
   PlanningThreads& planning_threads;
   Peers& peers;
@@ -58,8 +62,6 @@ struct Backend {
   TokenizerFiles tokenizer;
   // For GetWeight; null if the server does not serve its weights.
   const model::Parameters* parameters = nullptr;
-  // GetWeight ends if its reader reads nothing for so long.
-  absl::Duration stall_timeout;
   // Null if all results go in messages.
   SharedMemory* shared_memory = nullptr;
 };

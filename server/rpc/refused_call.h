@@ -2,16 +2,17 @@
 #ifndef HOOKWIRE_SERVER_RPC_REFUSED_CALL_H_
 #define HOOKWIRE_SERVER_RPC_REFUSED_CALL_H_
 
+#include <grpcpp/generic/async_generic_service.h>
+
 #include "absl/status/status.h"
 #include "server/rpc/status.h"
 
 namespace hookwire::server {
 
-// `Reactor` is any of gRPC's server reactors. Deletes itself when the call is over.
-template <typename Reactor>
-class RefusedCall final : public Reactor {
+// Deletes itself when the call is over.
+class RefusedCall final : public grpc::ServerGenericBidiReactor {
  public:
-  explicit RefusedCall(const absl::Status& status) { this->Finish(ToGrpcStatus(status)); }
+  explicit RefusedCall(const absl::Status& status) { Finish(ToGrpcStatus(status)); }
 
  private:
   void OnDone() override { delete this; }

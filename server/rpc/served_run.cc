@@ -8,6 +8,7 @@
 #include "server/plan/request_cost.h"
 #include "server/rpc/guard.h"
 #include "server/rpc/receipt.h"
+#include "server/rpc/request_reads.h"
 #include "server/rpc/status.h"
 
 namespace hookwire::server {
@@ -37,7 +38,8 @@ absl::Status ServedRun::Prepare(const v1::RunSpec& spec, Planner::Client client)
   HOOKWIRE_RETURN_IF_ERROR(backend_.weights_guard.Check());
   HOOKWIRE_ASSIGN_OR_RETURN(plan_,
                             backend_.planner.Plan(spec, client, [this] { return KeepGoing(); }));
-  HOOKWIRE_RETURN_IF_ERROR(memory_->Resize(HeldBytes(*plan_)));
+  const uint64_t messages = client == Planner::Client::kAnswers ? kInteractBytes : 0;
+  HOOKWIRE_RETURN_IF_ERROR(memory_->Resize(HeldBytes(*plan_) + messages));
   answers_.emplace(plan_);
   if (backend_.shared_memory != nullptr) {
     shared_ = backend_.shared_memory->Lend(spec.shared_memory_token(), *plan_);

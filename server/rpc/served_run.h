@@ -40,20 +40,19 @@ namespace hookwire::server {
 class ServedRun final : public RunOutput {
  public:
   // `backend` and `writer` must outlive the run. A run that has not started by `deadline` ends.
+  // `memory` is what the request holds.
   ServedRun(const Backend& backend, std::string id, Principal principal, absl::Time deadline,
-            MessageWriter& writer)
+            std::shared_ptr<RequestMemory::Lease> memory, MessageWriter& writer)
       : backend_(backend),
         id_(std::move(id)),
         principal_(std::move(principal)),
         deadline_(deadline),
         writer_(writer),
-        memory_(backend.request_memory.Open(principal_.key)) {}
+        memory_(std::move(memory)) {}
 
   // The client's key (Principal::key).
   const std::string& client() const { return principal_.key; }
 
-  // Charges `bytes` more for the request until its plan is known. Error: REQUEST_MEMORY_FULL.
-  absl::Status Hold(uint64_t bytes) { return memory_->Grow(bytes); }
   // CANCELLED or DEADLINE_EXCEEDED when the client no longer waits for the run.
   absl::Status KeepGoing() const;
 

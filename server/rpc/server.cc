@@ -8,11 +8,22 @@
 #include <grpcpp/server_posix.h>
 #include <sys/socket.h>
 
+#include <algorithm>
+#include <cstddef>
+
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "hookwire/v1/service.grpc.pb.h"
 #include "server/errors/status_macros.h"
+#include "server/rpc/request_reads.h"
 
 namespace hookwire::server {
+namespace {
+
+// For calls of the health and reflection services beside a client's other calls.
+constexpr size_t kFreeCalls = 64;
+
+}  // namespace
 
 absl::StatusOr<std::unique_ptr<RpcServer>> RpcServer::Start(const Backend& backend,
                                                             const ListenAddress& address) {
@@ -31,12 +42,21 @@ absl::StatusOr<std::unique_ptr<RpcServer>> RpcServer::Start(const Backend& backe
     builder.AddListeningPort(address.ToString(), grpc::InsecureServerCredentials(), &port);
   }
   builder.SetMaxReceiveMessageSize(kMaxRequestBytes);
+  // Otherwise the window, and so what a client may send of messages that nobody reads yet, would
+  // grow to what the network carries.
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_BDP_PROBE, 0);
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, static_cast<int>(kUnreadBytes));
+  // Calls of the health and reflection services, which are admitted by nobody else, are at most so
+  // many on a connection. Other calls are refused before they are as many.
+  builder.AddChannelArgument(
+      GRPC_ARG_MAX_CONCURRENT_STREAMS,
+      static_cast<int>(std::min<size_t>(backend.call_limit.max_calls(), 1u << 20) + kFreeCalls));
   // Otherwise two servers could share a port, each with some of the clients.
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   // Synchronous threads only serve reflection.
   builder.SetSyncServerOption(grpc::ServerBuilder::NUM_CQS, 1);
   builder.SetSyncServerOption(grpc::ServerBuilder::MAX_POLLERS, 1);
-  builder.RegisterService(&rpc->service_);
+  rpc->service_.RegisterWith(builder);
   rpc->server_ = builder.BuildAndStart();
   if (rpc->server_ == nullptr || (port == 0 && !address.socket.has_value())) {
     return absl::FailedPreconditionError(absl::StrCat("cannot listen at ", address.ToString()));

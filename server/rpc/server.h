@@ -16,10 +16,6 @@
 
 namespace hookwire::server {
 
-// The largest request message. Larger ones are refused with RESOURCE_EXHAUSTED before they are
-// read.
-inline constexpr int kMaxRequestBytes = 4 << 20;
-
 // Thread-safe.
 class RpcServer {
  public:

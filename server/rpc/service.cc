@@ -1,11 +1,14 @@
 #include "server/rpc/service.h"
 
+#include <cstdint>
 #include <memory>
 #include <new>
 #include <random>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "hookwire/v1/service.grpc.pb.h"
 #include "server/errors/status_macros.h"
 #include "server/plan/request_cost.h"
 #include "server/rpc/caller.h"
@@ -44,118 +47,141 @@ absl::StatusOr<Caller> Admit(const Backend& backend, const grpc::CallbackServerC
   return Caller{std::move(principal), std::move(call)};
 }
 
-// The reactor that `start` makes for the caller, or one that refuses the call. `start` must not
-// throw after it has made a reactor.
-template <typename Reactor, typename Start>
-Reactor* Open(const Backend& backend, const grpc::CallbackServerContext& context,
-              const Start& start) {
-  Reactor* reactor = nullptr;
-  const absl::Status status = Guarded([&]() -> absl::Status {
-    HOOKWIRE_ASSIGN_OR_RETURN(Caller caller, Admit(backend, context));
-    reactor = start(std::move(caller));
-    return absl::OkStatus();
-  });
-  // If there is no memory even for a RefusedCall, gRPC ends the call when it is given null.
-  return status.ok() ? reactor : new (std::nothrow) RefusedCall<Reactor>(status);
+std::string PathOf(const char* method) {
+  return absl::StrCat("/", v1::ActivationService::service_full_name(), "/", method);
 }
 
-uint64_t NoWork(const v1::GetModelRequest&) { return 0; }
+using GetModelCall = UnaryCall<v1::GetModelRequest, v1::GetModelResponse>;
+using ListHooksCall = UnaryCall<v1::ListHooksRequest, v1::ListHooksResponse>;
+using PlanCall = UnaryCall<v1::PlanRequest, v1::PlanResponse>;
 
-}  // namespace
-
-ActivationServiceImpl::ActivationServiceImpl(const Backend& backend)
-    : backend_(backend), run_id_prefix_(std::random_device()()) {}
-
-grpc::ServerUnaryReactor* ActivationServiceImpl::GetModel(grpc::CallbackServerContext* context,
-                                                          const grpc::ByteBuffer* request,
-                                                          grpc::ByteBuffer* response) {
-  using Call = UnaryCall<v1::GetModelRequest, v1::GetModelResponse>;
-  const auto answer = [this](const v1::GetModelRequest&, const Call&,
-                             RequestMemory::Lease& memory) -> absl::StatusOr<v1::GetModelResponse> {
+GetModelCall::Method GetModel(const Backend& backend) {
+  const auto no_work = [](const v1::GetModelRequest&) { return uint64_t{0}; };
+  const auto answer = [&backend](
+                          const v1::GetModelRequest&, const ServedCall&,
+                          RequestMemory::Lease& memory) -> absl::StatusOr<v1::GetModelResponse> {
     // So that Load.request_bytes does not count this request.
     HOOKWIRE_RETURN_IF_ERROR(memory.Resize(0));
     v1::GetModelResponse out;
-    *out.mutable_model() = backend_.model;
-    out.mutable_model()->set_weights_digest(backend_.weights_digest());
-    *out.mutable_server() = backend_.server;
-    *out.mutable_load() = LoadOf(backend_);
+    *out.mutable_model() = backend.model;
+    out.mutable_model()->set_weights_digest(backend.weights_digest());
+    *out.mutable_server() = backend.server;
+    *out.mutable_load() = LoadOf(backend);
     return out;
   };
-  return Open<grpc::ServerUnaryReactor>(backend_, *context, [&](Caller caller) {
-    return Call::Start(backend_, *context, std::move(caller), *request, *response,
-                       {NoWork, answer});
-  });
+  return {no_work, answer};
 }
 
-grpc::ServerUnaryReactor* ActivationServiceImpl::ListHooks(grpc::CallbackServerContext* context,
-                                                           const grpc::ByteBuffer* request,
-                                                           grpc::ByteBuffer* response) {
-  using Call = UnaryCall<v1::ListHooksRequest, v1::ListHooksResponse>;
-  const auto work = [this](const v1::ListHooksRequest& message) {
-    return MatchingWork(static_cast<uint64_t>(message.filters_size()), backend_.catalogue);
+ListHooksCall::Method ListHooks(const Backend& backend) {
+  const auto work = [&backend](const v1::ListHooksRequest& request) {
+    return MatchingWork(static_cast<uint64_t>(request.filters_size()), backend.catalogue);
   };
-  const auto answer = [this](const v1::ListHooksRequest& message, const Call& call,
-                             RequestMemory::Lease&) -> absl::StatusOr<v1::ListHooksResponse> {
-    HOOKWIRE_RETURN_IF_ERROR(CheckLoad(backend_, message.load_id()));
-    return ListMatchingHooks(backend_.catalogue, backend_.compute_dtype, message,
+  const auto answer = [&backend](const v1::ListHooksRequest& request, const ServedCall& call,
+                                 RequestMemory::Lease&) -> absl::StatusOr<v1::ListHooksResponse> {
+    HOOKWIRE_RETURN_IF_ERROR(CheckLoad(backend, request.load_id()));
+    return ListMatchingHooks(backend.catalogue, backend.compute_dtype, request,
                              [&call] { return call.KeepGoing(); });
   };
-  return Open<grpc::ServerUnaryReactor>(backend_, *context, [&](Caller caller) {
-    return Call::Start(backend_, *context, std::move(caller), *request, *response, {work, answer});
-  });
+  return {work, answer};
 }
 
-grpc::ServerUnaryReactor* ActivationServiceImpl::Plan(grpc::CallbackServerContext* context,
-                                                      const grpc::ByteBuffer* request,
-                                                      grpc::ByteBuffer* response) {
-  using Call = UnaryCall<v1::PlanRequest, v1::PlanResponse>;
-  const auto work = [this](const v1::PlanRequest& message) {
-    return PlanningWork(message.spec(), backend_.catalogue);
+PlanCall::Method Plan(const Backend& backend) {
+  const auto work = [&backend](const v1::PlanRequest& request) {
+    return PlanningWork(request.spec(), backend.catalogue);
   };
-  const auto answer = [this](const v1::PlanRequest& message, const Call& call,
-                             RequestMemory::Lease& memory) -> absl::StatusOr<v1::PlanResponse> {
-    HOOKWIRE_RETURN_IF_ERROR(CheckLoad(backend_, message.spec().load_id()));
-    HOOKWIRE_RETURN_IF_ERROR(memory.Grow(ValueBytes(message.spec(), backend_.compute_dtype)));
+  const auto answer = [&backend](const v1::PlanRequest& request, const ServedCall& call,
+                                 RequestMemory::Lease& memory) -> absl::StatusOr<v1::PlanResponse> {
+    HOOKWIRE_RETURN_IF_ERROR(CheckLoad(backend, request.spec().load_id()));
+    HOOKWIRE_RETURN_IF_ERROR(memory.Grow(ValueBytes(request.spec(), backend.compute_dtype)));
     HOOKWIRE_ASSIGN_OR_RETURN(const std::shared_ptr<const RunPlan> plan,
-                              backend_.planner.Plan(message.spec(), Planner::Client::kAnswers,
-                                                    [&call] { return call.KeepGoing(); }));
+                              backend.planner.Plan(request.spec(), Planner::Client::kAnswers,
+                                                   [&call] { return call.KeepGoing(); }));
     HOOKWIRE_RETURN_IF_ERROR(memory.Resize(HeldBytes(*plan)));
     v1::PlanResponse out;
-    *out.mutable_plan() = backend_.planner.Describe(*plan);
+    *out.mutable_plan() = backend.planner.Describe(*plan);
     return out;
   };
-  return Open<grpc::ServerUnaryReactor>(backend_, *context, [&](Caller caller) {
-    return Call::Start(backend_, *context, std::move(caller), *request, *response, {work, answer});
-  });
+  return {work, answer};
 }
 
-grpc::ServerWriteReactor<grpc::ByteBuffer>* ActivationServiceImpl::GetTokenizer(
-    grpc::CallbackServerContext* context, const grpc::ByteBuffer* request) {
-  return Open<grpc::ServerWriteReactor<grpc::ByteBuffer>>(backend_, *context, [&](Caller caller) {
-    return TokenizerCall::Start(backend_, std::move(caller), *request);
-  });
+}  // namespace
+
+// gRPC's reflection lists a service if one of its methods is registered by name.
+class ActivationServiceImpl::Listed final
+    : public v1::ActivationService::WithGenericMethod_GetModel<
+          v1::ActivationService::WithGenericMethod_ListHooks<
+              v1::ActivationService::WithGenericMethod_GetTokenizer<
+                  v1::ActivationService::WithGenericMethod_GetWeight<
+                      v1::ActivationService::WithGenericMethod_Plan<
+                          v1::ActivationService::WithGenericMethod_Run<
+                              v1::ActivationService::WithRawCallbackMethod_Interact<
+                                  v1::ActivationService::Service>>>>>>> {
+ public:
+  explicit Listed(ActivationServiceImpl& service) : service_(service) {}
+
+  grpc::ServerGenericBidiReactor* Interact(grpc::CallbackServerContext* context) override {
+    return service_.Start(PathOf("Interact"), *context);
+  }
+
+ private:
+  ActivationServiceImpl& service_;
+};
+
+ActivationServiceImpl::ActivationServiceImpl(const Backend& backend)
+    : backend_(backend),
+      run_id_prefix_(std::random_device()()),
+      listed_(std::make_unique<Listed>(*this)) {
+  using Context = grpc::CallbackServerContext;
+  methods_[PathOf("GetModel")] = [&backend](Context& context, Caller caller) {
+    return std::make_shared<GetModelCall>(backend, context, std::move(caller), GetModel(backend));
+  };
+  methods_[PathOf("ListHooks")] = [&backend](Context& context, Caller caller) {
+    return std::make_shared<ListHooksCall>(backend, context, std::move(caller), ListHooks(backend));
+  };
+  methods_[PathOf("Plan")] = [&backend](Context& context, Caller caller) {
+    return std::make_shared<PlanCall>(backend, context, std::move(caller), Plan(backend));
+  };
+  methods_[PathOf("GetTokenizer")] = [&backend](Context& context, Caller caller) {
+    return std::make_shared<TokenizerCall>(backend, context, std::move(caller));
+  };
+  methods_[PathOf("GetWeight")] = [&backend](Context& context, Caller caller) {
+    return std::make_shared<WeightCall>(backend, context, std::move(caller));
+  };
+  methods_[PathOf("Run")] = [this](Context& context, Caller caller) {
+    return std::make_shared<RunCall>(backend_, NextRunId(), context, std::move(caller));
+  };
+  methods_[PathOf("Interact")] = [this](Context& context, Caller caller) {
+    return std::make_shared<InteractCall>(backend_, NextRunId(), context, std::move(caller));
+  };
 }
 
-grpc::ServerWriteReactor<grpc::ByteBuffer>* ActivationServiceImpl::GetWeight(
-    grpc::CallbackServerContext* context, const grpc::ByteBuffer* request) {
-  return Open<grpc::ServerWriteReactor<grpc::ByteBuffer>>(backend_, *context, [&](Caller caller) {
-    return WeightCall::Start(backend_, *context, std::move(caller), *request);
-  });
+ActivationServiceImpl::~ActivationServiceImpl() = default;
+
+void ActivationServiceImpl::RegisterWith(grpc::ServerBuilder& builder) {
+  builder.RegisterService(listed_.get());
+  builder.RegisterCallbackGenericService(this);
 }
 
-grpc::ServerWriteReactor<grpc::ByteBuffer>* ActivationServiceImpl::Run(
-    grpc::CallbackServerContext* context, const grpc::ByteBuffer* request) {
-  return Open<grpc::ServerWriteReactor<grpc::ByteBuffer>>(backend_, *context, [&](Caller caller) {
-    return RunCall::Start(backend_, NextRunId(), *context, std::move(caller), *request);
-  });
+grpc::ServerGenericBidiReactor* ActivationServiceImpl::CreateReactor(
+    grpc::GenericCallbackServerContext* context) {
+  return Start(context->method(), *context);
 }
 
-grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* ActivationServiceImpl::Interact(
-    grpc::CallbackServerContext* context) {
-  return Open<grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>>(
-      backend_, *context, [&](Caller caller) {
-        return InteractCall::Start(backend_, NextRunId(), *context, std::move(caller));
-      });
+grpc::ServerGenericBidiReactor* ActivationServiceImpl::Start(const std::string& method,
+                                                             grpc::CallbackServerContext& context) {
+  grpc::ServerGenericBidiReactor* reactor = nullptr;
+  const absl::Status status = Guarded([&]() -> absl::Status {
+    const auto found = methods_.find(method);
+    if (found == methods_.end()) {
+      return absl::UnimplementedError(absl::StrCat("this server has no method ", method));
+    }
+    HOOKWIRE_ASSIGN_OR_RETURN(Caller caller, Admit(backend_, context));
+    const std::shared_ptr<ServedCall> call = found->second(context, std::move(caller));
+    reactor = ServedCall::Start(call);
+    return absl::OkStatus();
+  });
+  // If there is no memory even for a RefusedCall, gRPC ends the call when it is given null.
+  return status.ok() ? reactor : new (std::nothrow) RefusedCall(status);
 }
 
 std::string ActivationServiceImpl::NextRunId() {

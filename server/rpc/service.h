@@ -2,59 +2,56 @@
 #ifndef HOOKWIRE_SERVER_RPC_SERVICE_H_
 #define HOOKWIRE_SERVER_RPC_SERVICE_H_
 
+#include <grpcpp/generic/async_generic_service.h>
+#include <grpcpp/server_builder.h>
 #include <grpcpp/server_context.h>
-#include <grpcpp/support/byte_buffer.h>
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
+#include <memory>
 #include <string>
 
-#include "hookwire/v1/service.grpc.pb.h"
+#include "absl/container/flat_hash_map.h"
 #include "server/rpc/backend.h"
+#include "server/rpc/caller.h"
+#include "server/rpc/served_call.h"
 
 namespace hookwire::server {
 
-// All methods take and give raw bytes; see codec.h.
-using RawActivationService = v1::ActivationService::WithRawCallbackMethod_GetModel<
-    v1::ActivationService::WithRawCallbackMethod_ListHooks<
-        v1::ActivationService::WithRawCallbackMethod_GetTokenizer<
-            v1::ActivationService::WithRawCallbackMethod_GetWeight<
-                v1::ActivationService::WithRawCallbackMethod_Plan<
-                    v1::ActivationService::WithRawCallbackMethod_Interact<
-                        v1::ActivationService::WithRawCallbackMethod_Run<
-                            v1::ActivationService::Service>>>>>>>;
-
+// All methods take and give raw bytes (codec.h), and all are streams to gRPC (served_call.h), which
+// is what its generic service offers.
+//
 // Thread-safe.
-class ActivationServiceImpl final : public RawActivationService {
+class ActivationServiceImpl final : public grpc::CallbackGenericService {
  public:
   // `backend` must outlive the service.
   explicit ActivationServiceImpl(const Backend& backend);
+  ~ActivationServiceImpl() override;
 
-  grpc::ServerUnaryReactor* GetModel(grpc::CallbackServerContext* context,
-                                     const grpc::ByteBuffer* request,
-                                     grpc::ByteBuffer* response) override;
-  grpc::ServerUnaryReactor* ListHooks(grpc::CallbackServerContext* context,
-                                      const grpc::ByteBuffer* request,
-                                      grpc::ByteBuffer* response) override;
-  grpc::ServerWriteReactor<grpc::ByteBuffer>* GetTokenizer(
-      grpc::CallbackServerContext* context, const grpc::ByteBuffer* request) override;
-  grpc::ServerWriteReactor<grpc::ByteBuffer>* GetWeight(grpc::CallbackServerContext* context,
-                                                        const grpc::ByteBuffer* request) override;
-  grpc::ServerUnaryReactor* Plan(grpc::CallbackServerContext* context,
-                                 const grpc::ByteBuffer* request,
-                                 grpc::ByteBuffer* response) override;
-  grpc::ServerWriteReactor<grpc::ByteBuffer>* Run(grpc::CallbackServerContext* context,
-                                                  const grpc::ByteBuffer* request) override;
-  grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* Interact(
-      grpc::CallbackServerContext* context) override;
+  // The builder's server, which must end before the service, then serves all methods.
+  void RegisterWith(grpc::ServerBuilder& builder);
+
+  grpc::ServerGenericBidiReactor* CreateReactor(
+      grpc::GenericCallbackServerContext* context) override;
 
  private:
+  class Listed;
+  // Makes the call of a client that has been admitted.
+  using Open =
+      std::function<std::shared_ptr<ServedCall>(grpc::CallbackServerContext& context, Caller)>;
+
+  // The reactor of a call of the method, for example "/hookwire.v1.ActivationService/Run".
+  grpc::ServerGenericBidiReactor* Start(const std::string& method,
+                                        grpc::CallbackServerContext& context);
   std::string NextRunId();
 
   const Backend& backend_;
   // Random, so that run ids of different starts of the server differ.
   const uint32_t run_id_prefix_;
   std::atomic<uint64_t> runs_ = 0;
+  absl::flat_hash_map<std::string, Open> methods_;
+  const std::unique_ptr<Listed> listed_;
 };
 
 }  // namespace hookwire::server

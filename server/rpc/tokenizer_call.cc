@@ -1,33 +1,40 @@
 #include "server/rpc/tokenizer_call.h"
 
-#include "absl/status/statusor.h"
+#include <vector>
+
 #include "hookwire/v1/service.pb.h"
 #include "server/errors/status_macros.h"
 #include "server/rpc/check_load.h"
-#include "server/rpc/codec.h"
+#include "server/rpc/handle_request.h"
+#include "server/rpc/tokenizer_files.h"
 #include "server/stream/encoding.h"
 
 namespace hookwire::server {
 
-TokenizerCall* TokenizerCall::Start(const Backend& backend, Caller caller,
-                                    const grpc::ByteBuffer& request) {
-  auto* const call = new TokenizerCall(backend.tokenizer, std::move(caller));
-  call->Step([&]() -> absl::Status {
-    v1::GetTokenizerRequest message;
-    HOOKWIRE_RETURN_IF_ERROR(DecodeRequest(request, message));
-    HOOKWIRE_RETURN_IF_ERROR(CheckLoad(backend, message.load_id()));
-    HOOKWIRE_RETURN_IF_ERROR(backend.tokenizer.Check());
-    return call->WriteNext();
-  });
-  return call;
+absl::Status TokenizerCall::Receive(const grpc::ByteBuffer& bytes) {
+  const auto no_work = [](const v1::GetTokenizerRequest&) { return uint64_t{0}; };
+  const auto handle = [this, self = shared_from_this()](const auto& decode) {
+    Step([&]() -> absl::Status {
+      HOOKWIRE_ASSIGN_OR_RETURN(const v1::GetTokenizerRequest request, decode());
+      HOOKWIRE_RETURN_IF_ERROR(CheckLoad(backend_, request.load_id()));
+      HOOKWIRE_RETURN_IF_ERROR(backend_.tokenizer.Check());
+      // A chunk, and the message that is made of it.
+      HOOKWIRE_RETURN_IF_ERROR(memory_->Grow(2 * kChunkBytes));
+      return Sent();
+    });
+  };
+  return HandleRequest<v1::GetTokenizerRequest>(backend_.planning_threads, caller_.principal.key,
+                                                *memory_, bytes, no_work, handle);
 }
 
-absl::Status TokenizerCall::WriteNext() {
-  if (file_ == files_.files().size()) {
-    Finish(grpc::Status::OK);
+// Sends the next chunk of at most kChunkBytes; an empty file is one empty chunk.
+absl::Status TokenizerCall::Sent() {
+  const std::vector<TokenizerFiles::File>& files = backend_.tokenizer.files();
+  if (file_ == files.size()) {
+    EndWithOk();
     return absl::OkStatus();
   }
-  const TokenizerFiles::File& file = files_.files()[file_];
+  const TokenizerFiles::File& file = files[file_];
   v1::GetTokenizerResponse chunk;
   chunk.set_name(file.name);
   chunk.set_size(file.content.size());
@@ -37,16 +44,8 @@ absl::Status TokenizerCall::WriteNext() {
     ++file_;
     offset_ = 0;
   }
-  message_ = EncodeMessage(chunk);
-  StartWrite(&message_);
+  Send(EncodeMessage(chunk));
   return absl::OkStatus();
-}
-
-void TokenizerCall::OnWriteDone(bool ok) {
-  Step([&] {
-    message_.Clear();
-    return ok ? WriteNext() : ClientGone();
-  });
 }
 
 }  // namespace hookwire::server

@@ -1,6 +1,6 @@
-// The calls that are open now, so that those whose client stands still can be ended, and all of
-// them at shutdown. One registry has the results that are being read, another one the requests that
-// are being sent.
+// Calls that are open now, so that those whose client stands still can be ended, and all of them at
+// shutdown. One registry has the results that are being read, another one the runs that have not
+// begun, and a third one the calls of all other methods.
 #ifndef HOOKWIRE_SERVER_STREAM_STREAM_REGISTRY_H_
 #define HOOKWIRE_SERVER_STREAM_STREAM_REGISTRY_H_
 

@@ -293,6 +293,7 @@ class ServerLoad:
         running_runs: runs that have started and not ended.
         open_results: calls whose results have not been read to the end, runs that wait among them.
         buffered_bytes: of results that wait for their readers, or set aside for those to come.
+        request_bytes: that requests hold: messages, uploads, plans, and 1 KiB for each tensor.
         shared_memory_bytes: of shared memory that clients have.
         shared_memory_clients: how many have some.
     """
@@ -301,6 +302,7 @@ class ServerLoad:
     running_runs: int
     open_results: int
     buffered_bytes: int
+    request_bytes: int
     shared_memory_bytes: int
     shared_memory_clients: int
 
@@ -443,6 +445,7 @@ def server_load(load: pb.Load) -> ServerLoad:
         load.running_runs,
         load.open_results,
         load.buffered_bytes,
+        load.request_bytes,
         load.shared_memory_bytes,
         load.shared_memory_clients,
     )

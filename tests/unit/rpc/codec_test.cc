@@ -3,7 +3,9 @@
 #include <grpcpp/support/slice.h>
 #include <gtest/gtest.h>
 
+#include <cstdint>
 #include <string>
+#include <vector>
 
 #include "hookwire/v1/service.pb.h"
 #include "server/errors/errors.h"
@@ -54,6 +56,54 @@ TEST(DecodeRequest, RefusesUnknownFieldsInEveryMessage) {
   const absl::Status status = DecodeRequest(Buffer("\x48\x01"), got);
   EXPECT_TRUE(absl::IsInvalidArgument(status)) << status;
   EXPECT_EQ(DetailsOf(status).reason, v1::ERROR_REASON_UNKNOWN_FIELD);
+}
+
+// Requests of which a byte on the wire becomes much or little.
+std::vector<v1::RunRequest> Requests() {
+  std::vector<v1::RunRequest> requests(6);
+  for (int i = 0; i < 10000; ++i) {
+    requests[1].mutable_spec()->add_captures();
+    requests[2].mutable_spec()->add_captures()->set_hook("blocks.3.attn.hook_pattern, a long name");
+    v1::Capture& capture = *requests[3].mutable_spec()->add_captures();
+    capture.mutable_positions()->mutable_indices()->add_values(i);
+    requests[4].mutable_spec()->add_sequences()->add_token_ids(static_cast<uint32_t>(i) % 100);
+    if (i == 0) requests[5].mutable_spec()->add_sequences();
+    requests[5].mutable_spec()->mutable_sequences(0)->add_token_ids(static_cast<uint32_t>(i));
+  }
+  v1::Intervention& intervention = *requests[5].mutable_spec()->add_interventions();
+  intervention.mutable_set()->mutable_value()->mutable_tensor()->set_data(
+      std::string(1 << 20, 'x'));
+  return requests;
+}
+
+TEST(DecodedBytes, IsAboutWhatTheParsedMessageTakes) {
+  for (const v1::RunRequest& request : Requests()) {
+    const grpc::ByteBuffer bytes = Buffer(request.SerializeAsString());
+    v1::RunRequest got;
+    ASSERT_TRUE(DecodeRequest(bytes, got).ok());
+    const uint64_t taken = got.SpaceUsedLong();
+    EXPECT_GE(DecodedBytes(bytes, got), taken) << request.ShortDebugString().substr(0, 80);
+    EXPECT_LE(DecodedBytes(bytes, got), 4 * taken) << request.ShortDebugString().substr(0, 80);
+  }
+}
+
+TEST(DecodedBytes, CountsFieldsThatAreNotKnown) {
+  std::string bytes;
+  // Field 9, a varint.
+  for (int i = 0; i < 1000; ++i) bytes += "\x48\x01";
+  v1::GetModelRequest got;
+  ASSERT_TRUE(got.ParseFromString(bytes));
+  EXPECT_GE(DecodedBytes(Buffer(bytes), v1::GetModelRequest()), got.SpaceUsedLong());
+}
+
+TEST(DecodedBytes, OfGarbageEndsAtTheFault) {
+  std::string deep;
+  for (int i = 0; i < 1000; ++i) deep = "\x0a\x7f" + deep;
+  for (const std::string& bytes :
+       {std::string("\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"), std::string("\x0a\x7f"),
+        std::string("\x0a\xff\xff\xff\xff\x0f"), std::string("garbage"), deep}) {
+    EXPECT_LE(DecodedBytes(Buffer(bytes), v1::RunRequest()), uint64_t{1} << 20);
+  }
 }
 
 }  // namespace

@@ -67,18 +67,19 @@ class HostileRequestsTest : public ServiceTest {
 TEST_F(HostileRequestsTest, DeclaredUploadsAreChargedBeforeTheyComeAndRefusedWithNumbers) {
   constexpr uint64_t kUpload = 16u << 20;
   constexpr uint64_t kSlack = 1u << 20;
-  // A client may have half, and each run takes its upload and the tensor that is made of it: two
-  // fit.
+  // A run takes its upload, the tensor that is made of it, and room for its messages. A client may
+  // have half: two fit.
+  constexpr uint64_t kRun = 2 * kUpload + kInteractBytes;
   StartServer({.directory = {},
                .execute = {},
                .max_upload_bytes = kUpload,
-               .request_memory = 2 * (2 * 2 * kUpload + kSlack)});
+               .request_memory = 2 * (2 * kRun + kSlack)});
   std::vector<std::unique_ptr<Call>> calls;
   for (int i = 0; i < 2; ++i) {
     calls.push_back(Open());
     ASSERT_TRUE(calls.back()->stream->Write(WithUpload(kUpload)));
   }
-  while (parts_->request_memory->held() < 2 * 2 * kUpload) std::this_thread::yield();
+  while (parts_->request_memory->held() < 2 * kRun) std::this_thread::yield();
   for (int i = 0; i < 4; ++i) {
     const auto refused = Open();
     ASSERT_TRUE(refused->stream->Write(WithUpload(kUpload)));
@@ -88,8 +89,8 @@ TEST_F(HostileRequestsTest, DeclaredUploadsAreChargedBeforeTheyComeAndRefusedWit
     EXPECT_THAT(status.error_details(), HasSubstr("RetryInfo"));
   }
   const uint64_t held = Load().request_bytes();
-  EXPECT_GE(held, 2 * 2 * kUpload);
-  EXPECT_LE(held, 2 * 2 * kUpload + kSlack);
+  EXPECT_GE(held, 2 * kRun);
+  EXPECT_LE(held, 2 * kRun + kSlack);
   for (const auto& call : calls) {
     call->context.TryCancel();
     (void)call->Finish();
@@ -121,6 +122,54 @@ TEST_F(HostileRequestsTest, AClientThatSendsNothingMoreOfItsRequestIsEnded) {
     EXPECT_EQ(ReasonOf(status), "SENDER_STALLED");
   }
   ExpectThatAGoodRunWorks();
+}
+
+TEST_F(HostileRequestsTest, ACallThatWaitsForItsTurnIsReadWhenThoseBeforeItEnd) {
+  StartServer({.directory = {}, .execute = {}, .max_reads = 2});
+  // Half of the reads: one.
+  const auto silent = Open();
+  while (parts_->call_limit.open() < 1) std::this_thread::yield();
+  grpc::ClientContext context;
+  v1::GetModelResponse response;
+  grpc::Status status;
+  std::thread second([&] { status = stub_->GetModel(&context, {}, &response); });
+  while (parts_->call_limit.open() < 2) std::this_thread::yield();
+  silent->context.TryCancel();
+  second.join();
+  EXPECT_TRUE(status.ok()) << status.error_message();
+  EXPECT_EQ(silent->Finish().error_code(), grpc::StatusCode::CANCELLED);
+}
+
+TEST_F(HostileRequestsTest, ACallThatWaitsForItsTurnCanBeCancelled) {
+  StartServer({.directory = {}, .execute = {}, .max_reads = 2});
+  const auto silent = Open();
+  const auto waiting = Open();
+  while (parts_->call_limit.open() < 2) std::this_thread::yield();
+  waiting->context.TryCancel();
+  EXPECT_EQ(waiting->Finish().error_code(), grpc::StatusCode::CANCELLED);
+  while (parts_->call_limit.open() > 1) std::this_thread::yield();
+  silent->context.TryCancel();
+  (void)silent->Finish();
+  ExpectThatAGoodRunWorks();
+}
+
+TEST_F(HostileRequestsTest, AMessageOfManyEmptyPartsEndsTheCall) {
+  StartServer({});
+  const auto call = Open();
+  ASSERT_TRUE(call->stream->Write(WithUpload(1u << 20)));
+  v1::InteractRequest many;
+  for (int i = 0; i < 200'000; ++i) many.mutable_upload()->add_chunks();
+  call->stream->Write(many);
+  const grpc::Status status = call->Finish();
+  EXPECT_EQ(ReasonOf(status), "UNEXPECTED_MESSAGE");
+  EXPECT_THAT(status.error_message(), HasSubstr("send fewer parts"));
+}
+
+TEST_F(HostileRequestsTest, AnUnknownMethodIsCalledSo) {
+  StartServer({});
+  const auto [status, answer] = CallRaw("/hookwire.v1.ActivationService/Walk", "");
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::UNIMPLEMENTED);
+  EXPECT_THAT(status.error_message(), HasSubstr("ActivationService/Walk"));
 }
 
 TEST_F(HostileRequestsTest, RequestsThatAreNotWholeEndAtShutdown) {

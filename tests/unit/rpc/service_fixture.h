@@ -50,6 +50,7 @@ class ServiceTest : public ::testing::Test {
     ListenAddress listen = {"127.0.0.1", 0};
     uint64_t max_upload_bytes = 1u << 30;
     uint64_t request_memory = uint64_t{5} << 30;
+    size_t max_reads = 32;
     size_t max_calls = 1000;
     PlanningThreads::Options planning = {};
     // Instead of the model's own.
@@ -76,6 +77,7 @@ class ServiceTest : public ::testing::Test {
     if (parts_ == nullptr) return;
     parts_->scheduler.Drain();
     parts_->requests.AbandonAll(absl::UnavailableError("the test is over"));
+    parts_->calls.AbandonAll(absl::UnavailableError("the test is over"));
     parts_->streams.AbandonAll(absl::UnavailableError("the test is over"));
     EXPECT_TRUE(parts_->streams.WaitUntilEmpty(absl::Now() + absl::Seconds(30)));
     parts_->rpc->Shutdown(absl::ZeroDuration());
@@ -84,6 +86,7 @@ class ServiceTest : public ::testing::Test {
     EXPECT_EQ(parts_->request_memory->held(), 0u) << "a request that was never ended";
     EXPECT_EQ(parts_->call_limit.open(), 0u) << "a call that was never ended";
     EXPECT_EQ(parts_->requests.size(), 0u);
+    EXPECT_EQ(parts_->calls.size(), 0u);
   }
 
   // Reads the residual stream of a short prompt.
@@ -178,6 +181,8 @@ class ServiceTest : public ::testing::Test {
           request_memory(RequestMemory::Create(settings.request_memory)),
           streams(settings.stall_timeout, clock),
           requests(settings.stall_timeout, clock),
+          calls(settings.stall_timeout, clock),
+          reads(settings.max_reads),
           call_limit(settings.max_calls),
           planning_threads(settings.planning),
           scheduler(
@@ -196,6 +201,8 @@ class ServiceTest : public ::testing::Test {
                   .budget = *budget,
                   .streams = streams,
                   .requests = requests,
+                  .calls = calls,
+                  .reads = reads,
                   .request_memory = *request_memory,
                   .planning_threads = planning_threads,
                   .peers = settings.peers != nullptr ? *settings.peers : own_peers,
@@ -216,7 +223,6 @@ class ServiceTest : public ::testing::Test {
                   .parameters = settings.parameters != nullptr ? settings.parameters
                                 : settings.serve_weights       ? &model.parameters()
                                                                : nullptr,
-                  .stall_timeout = settings.stall_timeout,
                   .shared_memory = settings.shared_memory} {
       budget->NotifyRoom([this] { scheduler.RoomCameFree(); });
     }
@@ -237,6 +243,8 @@ class ServiceTest : public ::testing::Test {
     const std::shared_ptr<RequestMemory> request_memory;
     StreamRegistry streams;
     StreamRegistry requests;
+    StreamRegistry calls;
+    RequestReads reads;
     Peers own_peers{clock};
     CallLimit call_limit;
     PlanningThreads planning_threads;
