@@ -35,7 +35,8 @@ class LastLayer final : public model::Tap {
 
   bool Wants(model::HookId hook) const override { return hook == hook_; }
   bool Wants(model::HookId hook, int /*sequence*/) const override { return hook == hook_; }
-  absl::Status Visit(model::HookId /*hook*/, absl::Span<at::Tensor> /*values*/) override {
+  absl::Status Visit(model::HookId /*hook*/, absl::Span<const model::RowRange> /*rows*/,
+                     absl::Span<at::Tensor> /*values*/) override {
     return absl::OkStatus();
   }
   absl::Status LayerDone(int /*layer*/) override { return absl::OkStatus(); }

@@ -89,9 +89,10 @@ at::Tensor FusedAttention(const at::Tensor& q, const at::Tensor& k, const at::Te
     return mixed.transpose(1, 2).reshape(q.sizes()).contiguous();  // [n × queries, head, d_head]
   };
   const at::Tensor heads_q = heads(q);
-  const at::Tensor heads_k = heads(k);
-  const at::Tensor heads_v = heads(v);
   const int64_t queries = heads_q.size(2);
+  const int64_t seen = visibility.first_query + queries;
+  const at::Tensor heads_k = heads(k).narrow(2, 0, seen);
+  const at::Tensor heads_v = heads(v).narrow(2, 0, seen);
   const OneThread small(q.numel() * heads_k.size(2) < kGrainProducts);
   const int64_t window = visibility.window;
   const int64_t block = std::max(window, kLeastBlock);

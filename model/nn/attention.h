@@ -37,7 +37,8 @@ at::Tensor MixValues(const at::Tensor& pattern, const at::Tensor& v);
 
 // The same in one call of libtorch's fused kernel, for `n` sequences of equal lengths, end to end:
 // q [n × queries, head, d_head], k and v [n × keys, key_value_head, d_head] -> [n × queries, head,
-// d_head], contiguous.
+// d_head], contiguous. Keys behind the last query are not read. REQUIRES: first_query + queries <=
+// keys.
 at::Tensor FusedAttention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, int64_t n,
                           const Visibility& visibility);
 

@@ -1,7 +1,10 @@
 #include "model/text/attention_block.h"
 
+#include <ATen/ops/constant_pad_nd.h>
+
 #include <algorithm>
 #include <map>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -26,32 +29,43 @@ class Attention {
         state_(state),
         probe_(probe) {}
 
-  Ragged Run(const Ragged& stream) {
+  Ragged Run(Ragged& stream) {
     // Before the norm: hook_q_input and its like show the residual stream that the norm reads.
-    const HeadInputs inputs = VisitHeadInputs(config_, layer_, stream, probe_);
+    HeadInputs inputs = VisitHeadInputs(config_, layer_, stream, probe_);
     Ragged x = HookedNorm(config_, weights_.ln1, Site::kLn1In, layer_, stream, probe_);
     x = probe_.Visit(Site::kAttnIn, layer_, std::move(x));
+
+    // Keys and values are made of all rows that have come so far.
+    const KeyRows rows = {x, probe_.layout(), Rotary()};
+    std::vector<Ragged*> also = {&stream, &x};
+    if (inputs.q) also.insert(also.end(), {&inputs.q->shared, &inputs.q->written});
+    LeaveRows(state_, layer_, Place::kQueries, also);
 
     const Ragged queries = Queries(x, inputs.q);
     Ragged keys;
     Ragged values;
     if (!at_.shares_key_values()) {
-      OwnKeyValues(x, inputs, keys, values);
-      return Output(Attend(queries, keys, values, probe_.layout()));
+      OwnKeyValues(rows, inputs, keys, values);
+      return Output(Attend(queries, keys, values, rows.layout));
     }
     const Layout layout = SharedKeyValues(keys, values);
     return Output(Attend(queries, keys, values, layout));
   }
 
  private:
+  // The rows of which keys and values are made: those of the queries, and others that leave the
+  // pass before the queries.
+  struct KeyRows {
+    Ragged x;  // [rows, d_model], after ln1
+    Layout layout;
+    RotaryTable rotary;
+  };
+
+  const RotaryTable& Rotary() const { return state_.rotary[static_cast<size_t>(at_.type)]; }
   Ragged Visit(Site site, Ragged value) const {
     return probe_.Visit(site, layer_, std::move(value));
   }
-  Ragged Norm(const at::Tensor& weight, Site in, Ragged x) const {
-    return HookedNorm(config_, weight, in, layer_, std::move(x), probe_);
-  }
-  Ragged Rotate(const Ragged& x) const {
-    const RotaryTable& table = state_.rotary[static_cast<size_t>(at_.type)];
+  Ragged Rotate(const Ragged& x, const RotaryTable& table) const {
     Ragged out;
     for (size_t i = 0; i < x.size(); ++i)
       out.push_back(ApplyRotary(x[i], table.cos[i], table.sin[i], probe_.layout().numerics()));
@@ -68,40 +82,48 @@ class Attention {
         SplitHeads(Project(Visit(Site::kQIn, x), weights_.q, numerics));  // [rows, head, d_head]
     if (input) q = ProjectHeadInput(config_, weights_.ln1, weights_.q, *input, q, numerics);
     q = Visit(Site::kQOut, std::move(q));
-    return Visit(Site::kRotQ, Rotate(Norm(weights_.q_norm, Site::kQNormIn, std::move(q))));
+    q = HookedNorm(config_, weights_.q_norm, Site::kQNormIn, layer_, std::move(q), probe_);
+    return Visit(Site::kRotQ, Rotate(q, Rotary()));
   }
 
   // [rows, key_value_head, d_head] each.
-  void OwnKeyValues(const Ragged& x, const HeadInputs& inputs, Ragged& keys, Ragged& values) {
-    const Numerics numerics = probe_.layout().numerics();
-    keys = SplitHeads(Project(Visit(Site::kKIn, x), weights_.k, numerics));
+  void OwnKeyValues(const KeyRows& rows, const HeadInputs& inputs, Ragged& keys, Ragged& values) {
+    const Layout& layout = rows.layout;
+    const Numerics numerics = layout.numerics();
+    const Probe probe = probe_.Over(layout);
+    const auto visit = [&](Site site, Ragged value) {
+      return probe.Visit(site, layer_, std::move(value));
+    };
+    keys = SplitHeads(Project(visit(Site::kKIn, rows.x), weights_.k, numerics));
     if (inputs.k)
       keys = ProjectHeadInput(config_, weights_.ln1, weights_.k, *inputs.k, keys, numerics);
-    keys = Visit(Site::kKOut, std::move(keys));
+    keys = visit(Site::kKOut, std::move(keys));
     if (at_.key_is_value) {
       values = keys;
     } else {
-      values = SplitHeads(Project(Visit(Site::kVIn, x), weights_.v, numerics));
+      values = SplitHeads(Project(visit(Site::kVIn, rows.x), weights_.v, numerics));
       if (inputs.v)
         values = ProjectHeadInput(config_, weights_.ln1, weights_.v, *inputs.v, values, numerics);
-      values = Visit(Site::kVOut, std::move(values));
+      values = visit(Site::kVOut, std::move(values));
     }
-    keys = Rotate(Norm(weights_.k_norm, Site::kKNormIn, std::move(keys)));
-    values = Norm({}, Site::kVNormIn, std::move(values));
-    keys = Visit(Site::kRotK, std::move(keys));
-    values = Visit(Site::kRotV, std::move(values));
+    const auto norm = [&](const at::Tensor& weight, Site in, Ragged x) {
+      return HookedNorm(config_, weight, in, layer_, std::move(x), probe);
+    };
+    keys = Rotate(norm(weights_.k_norm, Site::kKNormIn, std::move(keys)), rows.rotary);
+    values = norm({}, Site::kVNormIn, std::move(values));
+    keys = visit(Site::kRotK, std::move(keys));
+    values = visit(Site::kRotV, std::move(values));
     if (IsSource()) {
       std::vector<KeyValues>& shared = state_.shared_key_values[static_cast<size_t>(at_.type)];
       shared.clear();
-      for (int s = 0; s < probe_.layout().n_sequences(); ++s) {
-        shared.push_back({probe_.layout().Rows(keys, s), probe_.layout().Rows(values, s)});
+      for (int s = 0; s < layout.n_sequences(); ++s) {
+        shared.push_back({layout.Rows(keys, s), layout.Rows(values, s)});
       }
     }
   }
 
-  // The keys and values that the source layer stored, and their layout: it has all rows of each
-  // sequence, where the pass may have dropped some (TextModel::DropUnread). What a hook writes here
-  // is seen by this layer alone.
+  // The keys and values that the source layer stored, and their layout: it has rows that have left
+  // the pass since. What a hook writes here is seen by this layer alone.
   Layout SharedKeyValues(Ragged& keys, Ragged& values) const {
     std::vector<at::Tensor> k;
     std::vector<at::Tensor> v;
@@ -122,6 +144,26 @@ class Attention {
     return std::any_of(
         config_.layers.begin(), config_.layers.end(),
         [this](const LayerConfig& other) { return other.key_value_source == layer_; });
+  }
+
+  // FusedAttention of sequences with queries and keys of equal shapes. In `invariant`, where the
+  // bits of a row depend on how many there are, zeros stand for queries that have left.
+  at::Tensor Fused(const Ragged& q, const Ragged& k, const Ragged& v, const Layout& keys,
+                   const std::vector<int>& sequences, Visibility visibility) const {
+    const Layout& layout = probe_.layout();
+    const auto n = static_cast<int64_t>(sequences.size());
+    at::Tensor queries = layout.Rows(q, sequences);
+    const Span& span = layout.span(sequences.front());
+    const int64_t behind = keys.span(sequences.front()).length - span.position - span.length;
+    const bool is_filled =
+        layout.numerics() == Numerics::kInvariant && (span.position > 0 || behind > 0);
+    if (is_filled) {
+      queries = at::constant_pad_nd(queries, {0, 0, 0, 0, span.position, behind});
+      visibility.first_query = 0;
+    }
+    const at::Tensor mixed =
+        FusedAttention(queries, keys.Rows(k, sequences), keys.Rows(v, sequences), n, visibility);
+    return is_filled ? mixed.narrow(0, span.position, span.length) : mixed;
   }
 
   // Attention of each sequence to its own keys: [rows, head, d_head]. `keys` is the layout of k and
@@ -147,7 +189,8 @@ class Attention {
     // group of equal lengths.
     std::vector<at::Tensor> patterns(n);
     std::vector<std::vector<int>> fused;
-    std::map<std::pair<int64_t, int64_t>, size_t> of_length;
+    // By number of queries, position of the first one, and number of keys.
+    std::map<std::tuple<int64_t, int64_t, int64_t>, size_t> of_shape;
     for (int s = 0; s < layout.n_sequences(); ++s) {
       if (reference || probe_.Wants(Site::kAttnScores, layer_, s) ||
           probe_.Wants(Site::kPattern, layer_, s)) {
@@ -159,8 +202,9 @@ class Attention {
         patterns[static_cast<size_t>(s)] =
             AttentionScores(rows_q, rows_k, visible);  // [head, pos, key_pos]
       } else {
-        const auto [group, is_new] =
-            of_length.emplace(std::pair(layout.span(s).length, keys.span(s).length), fused.size());
+        const Span& span = layout.span(s);
+        const auto [group, is_new] = of_shape.emplace(
+            std::tuple(span.length, span.position, keys.span(s).length), fused.size());
         if (is_new || layout.numerics() != Numerics::kFast) {
           group->second = fused.size();
           fused.emplace_back();
@@ -171,9 +215,7 @@ class Attention {
     for (const std::vector<int>& sequences : fused) {
       probe_.Step();
       const int64_t length = layout.span(sequences.front()).length;
-      const at::Tensor together = FusedAttention(
-          layout.Rows(q, sequences), keys.Rows(k, sequences), keys.Rows(v, sequences),
-          static_cast<int64_t>(sequences.size()), visibility(sequences.front()));
+      const at::Tensor together = Fused(q, k, v, keys, sequences, visibility(sequences.front()));
       for (size_t i = 0; i < sequences.size(); ++i) {
         mixed[static_cast<size_t>(sequences[i])] =
             together.narrow(0, static_cast<int64_t>(i) * length, length);
@@ -211,8 +253,8 @@ class Attention {
 
 }  // namespace
 
-Ragged AttentionBlock(const Config& config, const LayerWeights& weights, int layer,
-                      const Ragged& stream, PassState& state, const Probe& probe) {
+Ragged AttentionBlock(const Config& config, const LayerWeights& weights, int layer, Ragged& stream,
+                      PassState& state, const Probe& probe) {
   return Attention(config, weights, layer, state, probe).Run(stream);
 }
 

@@ -10,10 +10,11 @@
 
 namespace hookwire::model {
 
-// stream [rows, d_model] -> the attention's output before ln1_post, [rows, d_model]. Where later
-// layers use this layer's keys and values, stores them in state.shared_key_values.
-Ragged AttentionBlock(const Config& config, const LayerWeights& weights, int layer,
-                      const Ragged& stream, PassState& state, const Probe& probe);
+// stream [rows, d_model] -> the attention's output before ln1_post, [rows, d_model]. Rows that
+// nothing needs behind this layer's keys leave the stream and the state. Where later layers use
+// this layer's keys and values, stores them in state.shared_key_values.
+Ragged AttentionBlock(const Config& config, const LayerWeights& weights, int layer, Ragged& stream,
+                      PassState& state, const Probe& probe);
 
 }  // namespace hookwire::model
 

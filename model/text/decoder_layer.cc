@@ -97,6 +97,8 @@ void RunDecoderLayer(const Config& config, const LayerWeights& weights, int laye
   Ragged attention = AttentionBlock(config, weights, layer, stream, state, probe);
   attention =
       HookedNorm(config, weights.ln1_post, Site::kLn1PostIn, layer, std::move(attention), probe);
+  Ragged* const both[] = {&stream, &attention};
+  LeaveRows(state, layer, Place::kMlp, both);
   stream = probe.Visit(Site::kResidMid, layer, Map(stream, attention, Add));
 
   Ragged mlp = HookedNorm(config, weights.ln2, Site::kLn2In, layer, stream, probe);

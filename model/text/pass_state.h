@@ -8,7 +8,9 @@
 #include <array>
 #include <vector>
 
+#include "absl/types/span.h"
 #include "model/config/config.h"
+#include "model/text/needed_rows.h"
 #include "model/text/ragged.h"
 
 namespace hookwire::model {
@@ -27,8 +29,9 @@ struct RotaryTable {
 
 struct PassState {
   Layout layout;
-  // The residual stream that enters next_layer: [rows, d_model]. Rows may have been dropped here,
-  // in per_layer_inputs and in rotary (TextModel::DropUnread); keys and values keep all rows.
+  // Rows that are not needed leave the tensors below (LeaveRows), but for shared_key_values.
+  NeededRows needed;
+  // The residual stream that enters next_layer: [rows, d_model].
   Ragged hidden;
   // [rows, n_layers, d_per_layer_input]; empty on models without per-layer embeddings.
   Ragged per_layer_inputs;
@@ -39,6 +42,25 @@ struct PassState {
   std::array<std::vector<KeyValues>, kNumLayerTypes> shared_key_values;
   int next_layer = 0;
 };
+
+// Calls `f` with each Ragged of the state; keys and values are none.
+template <typename F>
+void ForEachRagged(PassState& state, F&& f) {
+  f(state.hidden);
+  f(state.per_layer_inputs);
+  for (RotaryTable& table : state.rotary) {
+    f(table.cos);
+    f(table.sin);
+  }
+}
+
+// Drops all other sequences from the pass; `sequences` is ascending and not empty.
+void KeepSequences(PassState& state, const std::vector<int>& sequences);
+
+// Drops the rows that are not needed at this place or later (NeededRows::At) from the state, and
+// from `also`, whose layout is the state's. Of a sequence of which nothing is needed one row stays,
+// which counts as its first: so none is empty.
+void LeaveRows(PassState& state, int layer, Place place, absl::Span<Ragged* const> also = {});
 
 }  // namespace hookwire::model
 

@@ -14,7 +14,13 @@ void Probe::VisitEach(Site site, int layer, std::vector<at::Tensor>& values) con
   for (size_t s = 0; s < values.size(); ++s) {
     if (values[s].defined() && tap_.Wants(id, static_cast<int>(s))) shown[s] = values[s];
   }
-  ThrowIfError(tap_.Visit(id, absl::MakeSpan(shown)));
+  std::vector<RowRange> rows;
+  rows.reserve(values.size());
+  for (int s = 0; s < layout_.n_sequences(); ++s) {
+    const Span& span = layout_.span(s);
+    rows.push_back({span.position, span.position + span.length});
+  }
+  ThrowIfError(tap_.Visit(id, rows, absl::MakeSpan(shown)));
   for (size_t s = 0; s < values.size(); ++s) {
     if (!shown[s].defined() || shown[s].is_same(values[s])) continue;
     if (shown[s].sizes() != values[s].sizes() ||

@@ -24,9 +24,10 @@ using Ragged = c10::SmallVector<at::Tensor, 1>;
 // Where the rows of a sequence are.
 struct Span {
   int part;
-  int64_t row;       // first row in the part
-  int64_t length;    // rows
-  int64_t position;  // of the first row in the sequence; not 0 where earlier rows were dropped
+  int64_t row;     // first row in the part
+  int64_t length;  // rows
+  int64_t
+      position;  // of the first row in the sequence; not 0 where earlier rows have left the pass
 };
 
 class Layout {

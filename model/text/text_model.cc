@@ -17,9 +17,11 @@
 #include "absl/strings/str_cat.h"
 #include "model/guard.h"
 #include "model/nn/cpu_kernels.h"
+#include "model/nn/cpu_linear.h"
 #include "model/nn/rms_norm.h"
 #include "model/nn/rotary.h"
 #include "model/text/decoder_layer.h"
+#include "model/text/needed_rows.h"
 #include "model/text/probe.h"
 #include "model/text/project.h"
 #include "model/text/weights.h"
@@ -91,40 +93,6 @@ at::Tensor SelectRows(const at::Tensor& x, const std::vector<int64_t>& rows) {
   return x.index_select(0, at::tensor(rows, at::kLong).to(x.device()));
 }
 
-// Calls `f` with each Ragged of the state; keys and values are none.
-template <typename F>
-void ForEachRagged(PassState& state, F&& f) {
-  f(state.hidden);
-  f(state.per_layer_inputs);
-  for (RotaryTable& table : state.rotary) {
-    f(table.cos);
-    f(table.sin);
-  }
-}
-
-// Keeps of sequence sequences[i] the rows from spans[i].position on, spans[i].length of them; drops
-// all other sequences.
-void KeepRows(PassState& state, const std::vector<int>& sequences, const std::vector<Span>& spans) {
-  std::vector<int64_t> lengths;
-  std::vector<int64_t> positions;
-  for (const Span& span : spans) {
-    lengths.push_back(span.length);
-    positions.push_back(span.position);
-  }
-  Layout layout(lengths, state.layout.numerics(), positions);
-  ForEachRagged(state, [&](Ragged& ragged) {
-    if (ragged.empty()) return;
-    std::vector<at::Tensor> rows;
-    rows.reserve(sequences.size());
-    for (size_t i = 0; i < sequences.size(); ++i) {
-      const int64_t first = positions[i] - state.layout.span(sequences[i]).position;
-      rows.push_back(state.layout.Rows(ragged, sequences[i]).narrow(0, first, lengths[i]));
-    }
-    ragged = layout.Join(std::move(rows));
-  });
-  state.layout = std::move(layout);
-}
-
 // Moves what the rest of the pass reads to `device`. The copies are ordered on the devices'
 // streams: this thread does not wait for them.
 void MoveTo(PassState& state, at::Device device) {
@@ -175,6 +143,7 @@ struct TextModel::Impl {
       layer_scalars.push_back(layer.scalar.item<double>());
   }
 
+  bool RowsMayLeave(Numerics numerics) const;
   Ragged PerLayerInputs(const Ragged& ids, const Ragged& embedded, Numerics numerics) const;
   bool WantsRotary(const Probe& probe) const;
   void VisitRotary(PassState& state, const Probe& probe) const;
@@ -196,6 +165,21 @@ struct TextModel::Impl {
   std::array<at::Tensor, kNumLayerTypes> inverse_frequencies;
   std::vector<double> layer_scalars;
 };
+
+// Whether a pass may leave out rows that nothing reads. Not where the bits of a row depend on the
+// number of rows: in `reference`, and in `invariant` where products are not CpuLinear's.
+bool TextModel::Impl::RowsMayLeave(Numerics numerics) const {
+  switch (numerics) {
+    case Numerics::kFast:
+      return true;
+    case Numerics::kInvariant:
+      return std::all_of(weights.layers.begin(), weights.layers.end(),
+                         [](const LayerWeights& layer) { return HasCpuLinear(layer.q.weight); });
+    case Numerics::kReference:
+      break;
+  }
+  return false;
+}
 
 // The per-layer input of all layers: (the token's own embedding for the layer + the normalised
 // projection of its main embedding) / √2.
@@ -372,6 +356,9 @@ absl::StatusOr<PassState> TextModel::Begin(std::vector<std::vector<int64_t>> seq
     }
     PassState state;
     state.layout = Layout(lengths, numerics);
+    if (model.RowsMayLeave(numerics)) {
+      state.needed = NeededRows(model.config, model.catalogue, state.layout, tap);
+    }
     const Probe probe(model.catalogue, state.layout, tap);
 
     const Ragged ids = probe.Visit(Site::kEmbedIn, -1, ToParts(state.layout, sequences, device));
@@ -396,6 +383,7 @@ absl::Status TextModel::RunLayers(PassState& state, int end_layer, Tap& tap) con
     if (state.next_layer < end_layer && !state.has_rotary) impl_->VisitRotary(state, probe);
     while (state.next_layer < end_layer) {
       const int layer = state.next_layer;
+      LeaveRows(state, layer, Place::kLayer);
       MoveTo(state, impl_->weights.placement.layers[static_cast<size_t>(layer)]);
       RunDecoderLayer(impl_->config, impl_->weights.layers[static_cast<size_t>(layer)], layer,
                       state, probe);
@@ -410,6 +398,7 @@ absl::Status TextModel::Finish(PassState& state, const std::vector<std::vector<i
                                Tap& tap, LogitsSink sink) const {
   return Guarded<absl::Status>([&] {
     const Impl& model = *impl_;
+    LeaveRows(state, model.config.n_layers(), Place::kLayer);
     MoveTo(state, model.weights.placement.after);
     const Layout& layout = state.layout;
     const Numerics numerics = layout.numerics();
@@ -420,6 +409,7 @@ absl::Status TextModel::Finish(PassState& state, const std::vector<std::vector<i
     std::vector<bool> narrowed;
     std::vector<at::Tensor> entering;
     std::vector<int64_t> lengths;
+    std::vector<int64_t> positions;
     std::vector<std::vector<int64_t>> picks;
     bool vocabulary_wanted = false;
     for (int s = 0; s < layout.n_sequences(); ++s) {
@@ -432,9 +422,11 @@ absl::Status TextModel::Finish(PassState& state, const std::vector<std::vector<i
       at::Tensor x = layout.Rows(state.hidden, s);
       if (narrowed.back()) x = SelectRows(x, pick);
       lengths.push_back(x.size(0));
+      // No hook point shows rows that have been picked.
+      positions.push_back(narrowed.back() ? 0 : layout.span(s).position);
       entering.push_back(std::move(x));
     }
-    const Layout finish(lengths, numerics);
+    const Layout finish(lengths, numerics, positions);
     const Probe probe(model.catalogue, finish, tap);
     Ragged x = finish.Join(std::move(entering));
     x = HookedNorm(model.config, model.weights.final_norm, Site::kLnFinalIn, -1, std::move(x),
@@ -471,49 +463,9 @@ absl::Status TextModel::Keep(PassState& state, const std::vector<int>& sequences
   return Guarded<absl::Status>([&] {
     if (sequences.empty()) {
       state = {};
-      return absl::OkStatus();
+    } else {
+      KeepSequences(state, sequences);
     }
-    std::vector<Span> spans;
-    spans.reserve(sequences.size());
-    for (const int s : sequences) spans.push_back(state.layout.span(s));
-    KeepRows(state, sequences, spans);
-    for (std::vector<KeyValues>& shared : state.shared_key_values) {
-      if (shared.empty()) continue;
-      std::vector<KeyValues> kept;
-      kept.reserve(sequences.size());
-      for (const int s : sequences) kept.push_back(shared[static_cast<size_t>(s)]);
-      shared = std::move(kept);
-    }
-    return absl::OkStatus();
-  });
-}
-
-int TextModel::first_sharing_layer() const {
-  const Config& config = impl_->config;
-  return config.n_layers() - config.n_key_value_shared_layers;
-}
-
-absl::Status TextModel::DropUnread(PassState& state, const std::vector<int64_t>& first_read) const {
-  return Guarded<absl::Status>([&] {
-    const Layout& layout = state.layout;
-    if (layout.numerics() != Numerics::kFast || state.next_layer != first_sharing_layer() ||
-        impl_->config.n_key_value_shared_layers == 0) {
-      return absl::OkStatus();
-    }
-    std::vector<int> all;
-    std::vector<Span> spans;
-    bool any = false;
-    for (int s = 0; s < layout.n_sequences(); ++s) {
-      Span span = layout.span(s);
-      const int64_t end = span.position + span.length;
-      const int64_t first = std::min(first_read[static_cast<size_t>(s)], end - 1);
-      any |= first > span.position;
-      span.position = std::max(first, span.position);
-      span.length = end - span.position;
-      all.push_back(s);
-      spans.push_back(span);
-    }
-    if (any) KeepRows(state, all, spans);
     return absl::OkStatus();
   });
 }

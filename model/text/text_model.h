@@ -64,8 +64,9 @@ class TextModel {
   // parts that are known and left alone (adapter/unread_tensors.h).
   const std::vector<std::string>& unread_tensors() const;
 
-  // Embeds the sequences, and visits the hook points before layer 0. REQUIRES: every token id is
-  // below TokenLimit().
+  // Embeds the sequences, and visits the hook points before layer 0. Asks the tap what is read
+  // (Tap::ForEachRead): rows that nothing reads any more leave the pass before and within later
+  // layers, but in `reference`. REQUIRES: every token id is below TokenLimit().
   absl::StatusOr<PassState> Begin(std::vector<std::vector<int64_t>> sequences, Numerics numerics,
                                   Tap& tap) const;
 
@@ -91,18 +92,8 @@ class TextModel {
   // `fast` the bits of the rest of the pass may depend on which sequences remain.
   static absl::Status Keep(PassState& state, const std::vector<int>& sequences);
 
-  // The first of the last layers, which have no keys and values of their own: in them, a row's
-  // output is read in that row alone. n_layers() where there are no such layers.
-  int first_sharing_layer() const;
-
-  // Before layer first_sharing_layer(), drops the rows that nothing will read: of sequence s, those
-  // before position first_read[s], but never its last one. From then on hook points show the rows
-  // that are left, the last ones of the position axis; keys and values keep all rows. Does nothing
-  // at other layers, and only acts in `fast`: elsewhere bits depend on the number of rows.
-  absl::Status DropUnread(PassState& state, const std::vector<int64_t>& first_read) const;
-
   // The residual stream of each sequence as it enters layer state.next_layer: [pos, d_model],
-  // without the rows that were dropped.
+  // without the rows that have left.
   static std::vector<at::Tensor> Residual(const PassState& state);
 
   // Token ids must be below this: d_vocab, or the number of rows of the per-layer embedding table

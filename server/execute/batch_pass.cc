@@ -69,9 +69,6 @@ class BatchPass {
       if (active_.empty()) return absl::OkStatus();
       if (state_.next_layer == model_.config().n_layers()) break;
       if (state_.next_layer > 0) context_.BetweenLayers();
-      if (state_.next_layer == model_.first_sharing_layer()) {
-        HOOKWIRE_RETURN_IF_ERROR(model_.DropUnread(state_, FirstRead()));
-      }
       HOOKWIRE_RETURN_IF_ERROR(Step(
           [&](BatchTap& tap) { return model_.RunLayers(state_, state_.next_layer + 1, tap); }));
       if (!state_.hidden.empty()) ahead_.LayerAsked(state_.hidden.front().device());
@@ -146,24 +143,6 @@ class BatchPass {
       }
       return absl::OkStatus();
     });
-  }
-
-  // By sequence of the pass: the first position that any later hook point or output reads.
-  std::vector<int64_t> FirstRead() const {
-    std::vector<int64_t> first;
-    for (const Active& run : active_) {
-      const bool ends_whole =
-          FindOutput(*run.member->plan, v1::TensorGroup::SOURCE_RESIDUAL) != nullptr;
-      const std::vector<int64_t> at_hooks = run.tap->FirstRead(state_.next_layer);
-      for (int s = 0; s < run.n_sequences(); ++s) {
-        first.push_back(ends_whole ? 0 : at_hooks[static_cast<size_t>(s)]);
-        if (run.outputs == nullptr) continue;
-        for (const int64_t row : run.outputs->rows()[static_cast<size_t>(s)]) {
-          first.back() = std::min(first.back(), row);
-        }
-      }
-    }
-    return first;
   }
 
   absl::Status Finish() {

@@ -29,13 +29,27 @@ bool BatchTap::Wants(model::HookId hook, int sequence) const {
   return source.tap->Wants(hook, source.sequence);
 }
 
-absl::Status BatchTap::Visit(model::HookId hook, absl::Span<at::Tensor> values) {
+bool BatchTap::ForEachRead(RowRead read) const {
+  int first = 0;
+  bool known = true;
+  for (const Member& member : members_) {
+    known &= member.tap->ForEachRead([&](int sequence, model::HookId hook, model::RowRange rows) {
+      read(first + sequence, hook, rows);
+    });
+    first += member.n_sequences;
+  }
+  return known;
+}
+
+absl::Status BatchTap::Visit(model::HookId hook, absl::Span<const model::RowRange> rows,
+                             absl::Span<at::Tensor> values) {
   size_t first = 0;
   for (const Member& member : members_) {
     const auto count = static_cast<size_t>(member.n_sequences);
     if (member.status->ok() && member.tap->Wants(hook)) {
-      absl::Status memory = DoOwn(
-          *member.status, [&] { return member.tap->Visit(hook, values.subspan(first, count)); });
+      absl::Status memory = DoOwn(*member.status, [&] {
+        return member.tap->Visit(hook, rows.subspan(first, count), values.subspan(first, count));
+      });
       if (!memory.ok()) return memory;
     }
     first += count;

@@ -47,7 +47,9 @@ class BatchTap final : public model::Tap {
 
   bool Wants(model::HookId hook) const override;
   bool Wants(model::HookId hook, int sequence) const override;
-  absl::Status Visit(model::HookId hook, absl::Span<at::Tensor> values) override;
+  bool ForEachRead(RowRead read) const override;
+  absl::Status Visit(model::HookId hook, absl::Span<const model::RowRange> rows,
+                     absl::Span<at::Tensor> values) override;
   absl::Status BetweenSteps() override;
   absl::Status LayerDone(int layer) override;
 

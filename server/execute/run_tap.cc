@@ -24,9 +24,12 @@ absl::Status Internal(const std::string& message) {
   return MakeError(message, {v1::ERROR_REASON_INTERNAL, "", {}});
 }
 
-// The first selected position.
-int64_t First(const AxisPick& pick) {
-  return pick.IsRange() ? pick.start : pick.indices.min().item<int64_t>();
+// The positions from the first to the last selected one.
+model::RowRange Hull(const AxisPick& pick) {
+  if (pick.IsRange()) return {pick.start, pick.start + (pick.count - 1) * pick.step + 1};
+  const auto* const indices = pick.indices.const_data_ptr<int64_t>();
+  const auto [first, last] = std::minmax_element(indices, indices + pick.count);
+  return {*first, *last + 1};
 }
 
 // The axis of positions, if there is one.
@@ -86,16 +89,23 @@ RunTap::Work& RunTap::WorkAt(model::HookId hook) {
   return work_[static_cast<size_t>(work)];
 }
 
-absl::Status RunTap::Visit(model::HookId hook, absl::Span<at::Tensor> values) {
+absl::Status RunTap::Visit(model::HookId hook, absl::Span<const model::RowRange> rows,
+                           absl::Span<at::Tensor> values) {
   const model::HookPoint& point = catalogue_.point(hook);
   if (!Wants(hook)) return Internal(absl::StrCat("nobody wants ", point.name));
   Work& work = WorkAt(hook);
   if (work.visited) return Internal(absl::StrCat("the pass came to ", point.name, " twice"));
   work.visited = true;
-  HOOKWIRE_ASSIGN_OR_RETURN(const std::vector<int64_t> left, CheckValues(point, work, values));
-  const bool is_whole =
-      std::all_of(left.begin(), left.end(), [](int64_t rows) { return rows == 0; });
-  const WorkOnRest rest = is_whole ? WorkOnRest{} : OnRest(point, work, left);
+  HOOKWIRE_RETURN_IF_ERROR(CheckValues(point, work, rows, values));
+  bool is_whole = true;
+  for (size_t s = 0; s < rows.size(); ++s) {
+    is_whole &= !work.wanted[s] || rows[s] == model::RowRange{0, Length(static_cast<int>(s))};
+  }
+  WorkOnRest rest;
+  if (!is_whole) {
+    HOOKWIRE_RETURN_IF_ERROR(CheckLeft(point, work, rows));
+    rest = OnRest(point, work, rows);
+  }
   const Work& todo = is_whole ? work : rest.work;
 
   std::vector<at::Tensor> masks;  // [head, pos, key_pos] a wanted sequence
@@ -110,25 +120,27 @@ absl::Status RunTap::Visit(model::HookId hook, absl::Span<at::Tensor> values) {
   return EmitCaptures(point, todo, /*before=*/false, values, masks);
 }
 
-absl::StatusOr<std::vector<int64_t>> RunTap::CheckValues(
-    const model::HookPoint& point, const Work& work, absl::Span<const at::Tensor> values) const {
-  if (values.size() != group_.sequences.size()) {
+int64_t RunTap::Length(int sequence) const {
+  const int planned = group_.sequences[static_cast<size_t>(sequence)];
+  return static_cast<int64_t>(plan_.sequences[static_cast<size_t>(planned)].size());
+}
+
+absl::Status RunTap::CheckValues(const model::HookPoint& point, const Work& work,
+                                 absl::Span<const model::RowRange> rows,
+                                 absl::Span<const at::Tensor> values) const {
+  if (values.size() != group_.sequences.size() || rows.size() != values.size()) {
     return Internal(absl::StrCat(point.name, " was shown for ", values.size(),
                                  " sequences, not for ", group_.sequences.size()));
   }
-  std::vector<int64_t> left(values.size(), 0);
   for (size_t s = 0; s < values.size(); ++s) {
     if (!work.wanted[s]) continue;
-    const std::vector<int64_t>& sequence =
-        plan_.sequences[static_cast<size_t>(group_.sequences[s])];
-    const auto length = static_cast<int64_t>(sequence.size());
+    const int64_t length = Length(static_cast<int>(s));
     bool fits = values[s].defined() && values[s].dim() == static_cast<int64_t>(point.axes.size());
     for (size_t i = 0; fits && i < point.axes.size(); ++i) {
       const model::Axis& axis = point.axes[i];
       const int64_t size = values[s].size(static_cast<int64_t>(i));
       if (axis.kind == model::AxisKind::kPosition) {
-        left[s] = length - size;
-        fits = size > 0 && left[s] >= 0;
+        fits = size == rows[s].end - rows[s].begin && rows[s].begin >= 0 && rows[s].end <= length;
       } else {
         fits = size == (axis.kind == model::AxisKind::kKeyPosition ? length : axis.size);
       }
@@ -138,51 +150,79 @@ absl::StatusOr<std::vector<int64_t>> RunTap::CheckValues(
                                    " has not the axes that the catalogue gives"));
     }
   }
-  if (std::any_of(left.begin(), left.end(), [](int64_t rows) { return rows > 0; })) {
-    std::vector<int64_t> first(left.size(), std::numeric_limits<int64_t>::max());
-    LowerToFirstRead(point, work, first);
-    for (size_t s = 0; s < left.size(); ++s) {
-      if (first[s] >= left[s]) continue;
-      return Internal(absl::StrCat("position ", first[s], " of sequence ", group_.sequences[s],
-                                   " has left the pass before ", point.name));
-    }
-  }
-  return left;
+  return absl::OkStatus();
 }
 
-void RunTap::LowerToFirstRead(const model::HookPoint& point, const Work& work,
-                              std::vector<int64_t>& first) const {
+absl::Status RunTap::CheckLeft(const model::HookPoint& point, const Work& work,
+                               absl::Span<const model::RowRange> rows) const {
+  absl::Status status;
+  ForEachReadAt(point, work, [&](int s, model::HookId, model::RowRange read) {
+    const model::RowRange& left = rows[static_cast<size_t>(s)];
+    if (left.begin <= read.begin && read.end <= left.end) return;
+    status = Internal(absl::StrCat("rows ", read.begin, " to ", read.end - 1, " of sequence ",
+                                   group_.sequences[static_cast<size_t>(s)],
+                                   " are not all left in the pass at ", point.name));
+  });
+  return status;
+}
+
+void RunTap::ForEachReadAt(const model::HookPoint& point, const Work& work, RowRead read) const {
   const std::optional<size_t> axis = PositionAxis(point);
-  const auto read = [&](const Slice& slice) {
+  const auto select = [&](const Slice& slice) {
     if (!group_.Has(slice)) return;
-    int64_t& lowest = first[static_cast<size_t>(group_.index(slice))];
-    lowest = std::min(lowest, axis.has_value() ? First(slice.picks[*axis]) : 0);
+    const int s = group_.index(slice);
+    read(s, point.id, axis.has_value() ? Hull(slice.picks[*axis]) : model::RowRange{0, Length(s)});
   };
   for (const CapturePlan* capture : work.captures) {
-    for (const TensorPlan& tensor : capture->tensors) read(tensor.slice);
+    for (const TensorPlan& tensor : capture->tensors) select(tensor.slice);
   }
   for (const OpPlan* op : work.ops) {
-    std::for_each(op->targets.begin(), op->targets.end(), read);
-    std::for_each(op->sources.begin(), op->sources.end(), read);
+    std::for_each(op->targets.begin(), op->targets.end(), select);
+    std::for_each(op->sources.begin(), op->sources.end(), select);
   }
 }
 
-std::vector<int64_t> RunTap::FirstRead(int layers) const {
-  std::vector<int64_t> first(group_.sequences.size(), std::numeric_limits<int64_t>::max());
-  for (const model::HookPoint& point : catalogue_.points()) {
-    if (point.layers_needed <= layers || !Wants(point.id)) continue;
-    LowerToFirstRead(point, work_[static_cast<size_t>(work_of_[static_cast<size_t>(point.id)])],
-                     first);
+void RunTap::ForEachReadOfOutputs(RowRead read) const {
+  const model::HookId end = catalogue_.id(model::Site::kLnFinalIn);
+  for (const OutputPlan& output : plan_.outputs) {
+    for (size_t s = 0; s < group_.sequences.size(); ++s) {
+      const auto sequence = static_cast<int>(s);
+      const auto planned = static_cast<size_t>(group_.sequences[s]);
+      switch (output.source) {
+        case v1::TensorGroup::SOURCE_LOGITS:
+          read(sequence, end, Hull(output.tensors[planned].slice.picks[0]));
+          break;
+        case v1::TensorGroup::SOURCE_LOG_PROBS:
+          for (const int64_t position : output.positions[planned])
+            read(sequence, end, {position, position + 1});
+          break;
+        default: {
+          // The residual stream as it enters the layer before which the pass ends.
+          const int layer = plan_.n_layers_run;
+          const bool is_last = layer == catalogue_.point(end).layers_needed;
+          read(sequence, is_last ? end : catalogue_.id(model::Site::kBlockIn, layer),
+               {0, Length(sequence)});
+        }
+      }
+    }
   }
-  return first;
+}
+
+bool RunTap::ForEachRead(RowRead read) const {
+  for (const model::HookPoint& point : catalogue_.points()) {
+    const int32_t work = work_of_[static_cast<size_t>(point.id)];
+    if (work != kNoWork) ForEachReadAt(point, work_[static_cast<size_t>(work)], read);
+  }
+  ForEachReadOfOutputs(read);
+  return true;
 }
 
 RunTap::WorkOnRest RunTap::OnRest(const model::HookPoint& point, const Work& work,
-                                  const std::vector<int64_t>& left) const {
+                                  absl::Span<const model::RowRange> rows) const {
   const std::optional<size_t> axis = PositionAxis(point);
   const auto move = [&](Slice& slice) {
     if (!axis.has_value() || !group_.Has(slice)) return;
-    const int64_t gone = left[static_cast<size_t>(group_.index(slice))];
+    const int64_t gone = rows[static_cast<size_t>(group_.index(slice))].begin;
     AxisPick& pick = slice.picks[*axis];
     if (pick.IsRange()) {
       pick.start -= gone;

@@ -37,13 +37,12 @@ class RunTap final : public model::Tap {
 
   // Emits the captures before the interventions, applies the interventions in the order of the
   // request, and emits the captures after them. Masked attention scores cannot be changed: they are
-  // set to −inf again after each intervention. Rows that the pass has dropped
-  // (TextModel::DropUnread) are not read.
-  absl::Status Visit(model::HookId hook, absl::Span<at::Tensor> values) override;
+  // set to −inf again after each intervention.
+  absl::Status Visit(model::HookId hook, absl::Span<const model::RowRange> rows,
+                     absl::Span<at::Tensor> values) override;
 
-  // By sequence of the pass: the first position that is read or changed at a hook point after the
-  // first `layers` layers; the largest int64 if there is none.
-  std::vector<int64_t> FirstRead(int layers) const;
+  // What captures and interventions select, and the rows that the plan's outputs are made of.
+  bool ForEachRead(RowRead read) const override;
 
   absl::Status BetweenSteps() override { return emitter_.CheckWanted(); }
 
@@ -75,16 +74,19 @@ class RunTap final : public model::Tap {
   };
 
   Work& WorkAt(model::HookId hook);
-  // By sequence of the pass: how many of its first rows have been dropped. Internal error if a
-  // value does not have the axes that the catalogue gives, or if a dropped row is to be read.
-  absl::StatusOr<std::vector<int64_t>> CheckValues(const model::HookPoint& point, const Work& work,
-                                                   absl::Span<const at::Tensor> values) const;
-  // Lowers `first` to the first position that is read or changed at this hook point, by sequence.
-  void LowerToFirstRead(const model::HookPoint& point, const Work& work,
-                        std::vector<int64_t>& first) const;
-  // The same work on sequences whose first left[s] rows have left the pass.
+  int64_t Length(int sequence) const;
+  void ForEachReadAt(const model::HookPoint& point, const Work& work, RowRead read) const;
+  void ForEachReadOfOutputs(RowRead read) const;
+  // Internal error if a value does not have the axes that the catalogue gives and these rows.
+  absl::Status CheckValues(const model::HookPoint& point, const Work& work,
+                           absl::Span<const model::RowRange> rows,
+                           absl::Span<const at::Tensor> values) const;
+  // Internal error if a row is to be read that is not among these.
+  absl::Status CheckLeft(const model::HookPoint& point, const Work& work,
+                         absl::Span<const model::RowRange> rows) const;
+  // The same work on sequences of which only these rows are left.
   WorkOnRest OnRest(const model::HookPoint& point, const Work& work,
-                    const std::vector<int64_t>& left) const;
+                    absl::Span<const model::RowRange> rows) const;
   // `masks` are the masked elements of the values before any change; empty where nothing is masked.
   absl::Status EmitCaptures(const model::HookPoint& point, const Work& work, bool before,
                             absl::Span<const at::Tensor> values,

@@ -29,7 +29,8 @@ class CopyingTap final : public model::Tap {
  public:
   bool Wants(model::HookId) const override { return true; }
   bool Wants(model::HookId, int) const override { return true; }
-  absl::Status Visit(model::HookId hook, absl::Span<at::Tensor> values) override {
+  absl::Status Visit(model::HookId hook, absl::Span<const model::RowRange> /*rows*/,
+                     absl::Span<at::Tensor> values) override {
     for (size_t s = 0; s < values.size(); ++s) {
       seen[{hook, static_cast<int>(s)}] = values[s].clone();
     }

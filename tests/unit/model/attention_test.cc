@@ -148,6 +148,8 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"WideHeadsWindow", 7, 7, 8, 2, 512, {.window = 3}},
         Case{"FewerQueries", 3, 9, 4, 2, 8, {.first_query = 6}},
         Case{"OneQuery", 1, 9, 4, 2, 8, {.first_query = 8}},
+        Case{"OneQueryInTheMiddle", 1, 9, 4, 2, 8, {.first_query = 4}},
+        Case{"FirstQueries", 3, 9, 4, 2, 8, {}},
         Case{"QueriesInTheMiddle", 3, 9, 4, 2, 8, {.first_query = 2}},
         Case{"FewerQueriesWindow", 3, 9, 4, 2, 8, {.window = 4, .first_query = 6}},
         Case{"FewerQueriesWindowNotReached", 3, 9, 4, 2, 8, {.window = 64, .first_query = 6}},

@@ -60,13 +60,25 @@ RecordingTap& RecordingTap::FailBeforeStep(int step, absl::Status status) {
   return *this;
 }
 
+RecordingTap& RecordingTap::Need(const std::string& name, int sequence, model::RowRange rows) {
+  needs_.push_back({sequence, IdOf(catalogue_, name), rows});
+  return *this;
+}
+
+bool RecordingTap::ForEachRead(RowRead read) const {
+  for (const NeedRule& need : needs_) read(need.sequence, need.hook, need.rows);
+  return !needs_.empty();
+}
+
 bool RecordingTap::Wants(model::HookId hook, int sequence) const {
   const auto it = wanted_.find(hook);
   return it != wanted_.end() && (it->second.empty() || it->second.count(sequence) > 0);
 }
 
-absl::Status RecordingTap::Visit(model::HookId hook, absl::Span<at::Tensor> values) {
+absl::Status RecordingTap::Visit(model::HookId hook, absl::Span<const model::RowRange> rows,
+                                 absl::Span<at::Tensor> values) {
   visited_.push_back(hook);
+  rows_[hook].assign(rows.begin(), rows.end());
   for (const at::Tensor& value : values) {
     if (value.defined()) shown_.emplace_back(value, value.clone());
   }
@@ -104,6 +116,10 @@ const at::Tensor& RecordingTap::Seen(const std::string& name, int sequence) cons
   const auto it = seen_.find(IdOf(catalogue_, name));
   if (it == seen_.end()) throw std::runtime_error(name + " was not visited");
   return it->second.at(static_cast<size_t>(sequence));
+}
+
+model::RowRange RecordingTap::RowsOf(const std::string& name, int sequence) const {
+  return rows_.at(IdOf(catalogue_, name)).at(static_cast<size_t>(sequence));
 }
 
 absl::StatusOr<std::vector<at::Tensor>> TryPass(const model::TextModel& model,

@@ -40,9 +40,15 @@ class RecordingTap final : public model::Tap {
   // Ends the pass before step number `step`, from 0, of the whole pass.
   RecordingTap& FailBeforeStep(int step, absl::Status status);
 
+  // That only these rows are read at this hook point: the tap then knows what is read
+  // (Tap::ForEachRead), and Read and WriteAt by themselves keep no row in the pass.
+  RecordingTap& Need(const std::string& name, int sequence, model::RowRange rows);
+
+  bool ForEachRead(RowRead read) const override;
   bool Wants(model::HookId hook) const override { return wanted_.count(hook) > 0; }
   bool Wants(model::HookId hook, int sequence) const override;
-  absl::Status Visit(model::HookId hook, absl::Span<at::Tensor> values) override;
+  absl::Status Visit(model::HookId hook, absl::Span<const model::RowRange> rows,
+                     absl::Span<at::Tensor> values) override;
   absl::Status BetweenSteps() override;
   absl::Status LayerDone(int layer) override;
 
@@ -53,6 +59,8 @@ class RecordingTap final : public model::Tap {
   int steps() const { return steps_; }
   // The value after the visit; undefined where the sequence was not shown.
   const at::Tensor& Seen(const std::string& name, int sequence = 0) const;
+  // Its rows.
+  model::RowRange RowsOf(const std::string& name, int sequence = 0) const;
   const std::map<model::HookId, std::vector<at::Tensor>>& seen() const { return seen_; }
   // The very tensors that were shown, beside their copies.
   const std::vector<std::pair<at::Tensor, at::Tensor>>& shown() const { return shown_; }
@@ -70,10 +78,17 @@ class RecordingTap final : public model::Tap {
   std::map<model::HookId, absl::Status> failures_;
   std::map<int, absl::Status> layer_failures_;
   std::map<int, absl::Status> step_failures_;
+  struct NeedRule {
+    int sequence;
+    model::HookId hook;
+    model::RowRange rows;
+  };
+  std::vector<NeedRule> needs_;
   int steps_ = 0;
   std::vector<model::HookId> visited_;
   std::vector<int> layers_done_;
   std::map<model::HookId, std::vector<at::Tensor>> seen_;
+  std::map<model::HookId, std::vector<model::RowRange>> rows_;
   std::vector<std::pair<at::Tensor, at::Tensor>> shown_;
 };
 

@@ -41,6 +41,10 @@ TEST_P(ActivationMemory, IsBoundedAndNotByFar) {
       "captures { hook: 'blocks.1.hook_resid_post' }",
       "outputs { logits {} }",
       "outputs { log_probs {} }",
+      "outputs { logits { positions { indices { values: -1 } } } }",
+      "captures { hook: 'blocks.1.hook_resid_post' sequences: 0 positions { range { start: 10 "
+      "stop: "
+      "30 } } } captures { hook: 'blocks.*.hook_resid_mid' positions { indices { values: -1 } } }",
       "captures { hook: '**.hook_pattern' }",
       "captures { hook: 'blocks.1.attn.hook_result' } outputs { logits {} }",
       "captures { hook: 'blocks.1.attn.hook_q_input' } captures { hook: '**.hook_attn_scores' }",
