@@ -202,10 +202,3 @@ async def test_a_misspelt_keyword(
 
         with pytest.raises(TypeError, match=said):
             await call()
-
-
-def test_an_added_hook_with_half_a_name_is_told_the_whole_one(model: Model) -> None:
-    with pytest.raises(hookwire.HookNotFoundError, match="did you mean") as caught:
-        model.add_hook("resid_pre", ops.zero())
-    assert caught.value.suggestion is not None
-    assert caught.value.suggestion.endswith(".hook_resid_pre")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, NoReturn
@@ -97,18 +97,50 @@ def glob_pattern(glob: str) -> re.Pattern[str]:
 class HookDict(dict[str, HookPoint]):
     """Hook points by name and alias. A name that is none of them raises with the nearest."""
 
-    def __missing__(self, name: object) -> HookPoint:
+    def __missing__(self, name: object) -> NoReturn:
         raise missing_hook(name, self)
 
 
-def missing_hook(name: object, names: Iterable[str]) -> errors.HookNotFoundError:
-    """The error for a hook point that is not among these."""
-    near = nearest(name, names) if isinstance(name, str) else []
-    hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
-    return errors.HookNotFoundError(
-        f"this model has no hook point {name!r}{hint}",
-        metadata={"hook": str(name), **({"suggestion": near[0]} if near else {})},
+def missing_hook(name: object, names: Iterable[str]) -> errors.HookwireError:
+    """The error for a hook point, or a glob, that none of these names is or matches."""
+    known = list(names)
+    if not isinstance(name, str):
+        return errors.ArgumentTypeError(
+            'a hook point is asked for by its name, such as "blocks.0.hook_resid_pre", not by '
+            f"{dtypes.shown(name)}"
+        )
+    if not name:
+        return errors.HookNotFoundError(
+            'the name of a hook point is empty: it is one such as "blocks.0.hook_resid_pre"',
+            metadata={"hook": ""},
+        )
+    what = f"this model has no hook point {name!r}"
+    cls: type[errors.HookwireError] = errors.HookNotFoundError
+    if is_glob(name):
+        what, cls = f"no hook point matches {name!r}", errors.GlobNoMatchError
+    near, outside = _in_another_layer(name, known)
+    if outside:
+        what += f": it has layers {outside}"
+    near = near or nearest(name, known, 1 if _IN_A_LAYER.match(name) else 3)
+    hint = f"did you mean {' or '.join(map(repr, near))}?" if near else "model.hook_dict lists all"
+    return cls(
+        f"{what}; {hint}",
+        metadata={"hook": name, **({"suggestion": near[0]} if near else {})},
     )
+
+
+_IN_A_LAYER = re.compile(r"blocks\.(-?\d+)\.(.*)")
+
+
+def _in_another_layer(name: str, known: Sequence[str]) -> tuple[list[str], str]:
+    """Where the layer of a name is not the model's: the nearest that is, and the model's layers."""
+    found = _IN_A_LAYER.fullmatch(name)
+    layers = [int(one[1]) for each in known if (one := _IN_A_LAYER.match(each))]
+    if found is None or not layers or int(found[1]) in layers:
+        return [], ""
+    last = max(layers)
+    near = f"blocks.{last if int(found[1]) > last else 0}.{found[2]}"
+    return [near] if near in known else [], f"0 to {last}"
 
 
 @arguments.checked_methods("catalogue")

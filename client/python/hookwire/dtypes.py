@@ -66,10 +66,15 @@ def is_torch(value: object) -> bool:
     return torch is not None and isinstance(value, torch.Tensor)
 
 
+# The name of a hook point is shown whole.
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 80
+
+
 def shown(value: object) -> str:
     """A value as messages show it: short, and of an array or a tensor what it holds."""
     dtype = getattr(value, "dtype", None)
-    return reprlib.repr(value) if dtype is None else f"{type(value).__name__} of {dtype}"
+    return _SHORT.repr(value) if dtype is None else f"{type(value).__name__} of {dtype}"
 
 
 def to_numpy(value: Any) -> Array:

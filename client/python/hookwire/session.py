@@ -321,6 +321,9 @@ class Wishes:
     tokenizer: Mapping[str, Any] = field(default_factory=dict)
 
 
+# To wait for a server that is to say why there is no such hook point.
+_WHY_SECONDS = 5.0
+
 # Address and load of each server whose banner this process has shown.
 _shown: set[tuple[str, str]] = set()
 
@@ -447,6 +450,18 @@ class Session(StandingHooks, NamedWeights):
                 "the worker's runs their hooks with run_with_hooks"
             ) from None
         return {**self._description(), "hooks": added}
+
+    def _ask_why(self, name: str) -> None:
+        asked = service_pb2.PlanRequest()
+        asked.spec.load_id = self._load_id
+        asked.spec.sequences.add(token_ids=[0])
+        asked.spec.captures.add(hook=name)
+        try:
+            self._blocking_connection().plan(asked, _WHY_SECONDS)
+        except (errors.HookNotFoundError, errors.AbsentHookError, errors.GlobNoMatchError):
+            raise
+        except (errors.HookwireError, UnicodeEncodeError):
+            return  # then it is said without the server
 
     # What the two models do differently: getting what is not here yet.
     def catalogue(self) -> Catalogue:
@@ -592,9 +607,15 @@ class Session(StandingHooks, NamedWeights):
             bwd_hooks: not supported.
             reset_hooks_end: False lets the hooks stay after the block, as if by `add_hook`.
             clear_contexts: empty `hook.ctx` of these hooks' places at the end of the block.
+
+        Raises:
+            HookNotFoundError, AbsentHookError, GlobNoMatchError: no such hook point; the block is
+                not entered.
         """
         refuse(bwd_hooks=bwd_hooks)
         added = hooks.pairs(fwd_hooks)
+        for number, (where, _) in enumerate(added):
+            self._check_now(where, f"the place of fwd_hooks[{number}]")
         try:
             with self._block(added, stay=not reset_hooks_end):
                 yield self

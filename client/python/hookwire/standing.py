@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from hookwire import arguments, errors, hooks, selection
+from hookwire import arguments, dtypes, errors, hooks, selection
 from hookwire.catalogue import Catalogue, is_glob, missing_hook
 
 NO_GRADIENTS = (
@@ -50,7 +50,7 @@ class StandingHooks:
 
     def add_hook(
         self,
-        name: str | Callable[[str], bool],
+        name: str | Sequence[str] | Callable[[str], bool],
         hook_fn: Any,
         dir: str = "fwd",  # noqa: A002 - TransformerLens's name
         is_permanent: bool = False,
@@ -61,46 +61,74 @@ class StandingHooks:
         before those of a run. One that is added in a block outlives it.
 
         Args:
-            name: a name, an alias, a glob, or a function of a name.
+            name: a name, an alias, a glob, a list of them, or a function of a name.
             hook_fn: a function `(tensor, hook)`, or an op of `hookwire.ops`.
             dir: must be "fwd".
             is_permanent: stays through `reset_hooks()`.
 
         Raises:
             UnsupportedError: `dir="bwd"`.
-            HookNotFoundError, GlobNoMatchError: no such hook point.
+            HookNotFoundError, AbsentHookError, GlobNoMatchError: no such hook point.
         """
         if selection.one_of(dir, ("fwd", "bwd"), "dir") == "bwd":
             raise errors.UnsupportedError(f"dir={dir!r} is not supported: {NO_GRADIENTS}")
         what = hooks.change(hook_fn)
-        self._check(name, self.catalogue())
+        self._check_now(name, "name")
         self._add([_Standing(name, what, is_permanent)])
 
     def add_perma_hook(
         self,
-        name: str | Callable[[str], bool],
+        name: str | Sequence[str] | Callable[[str], bool],
         hook_fn: Any,
         dir: str = "fwd",  # noqa: A002 - TransformerLens's name
     ) -> None:
         """`add_hook` with `is_permanent=True`."""
         self.add_hook(name, hook_fn, dir=dir, is_permanent=True)
 
-    def _check(self, name: Any, every: Catalogue) -> None:
-        """Checks that a hook has a place among these hook points."""
-        points = every.by_name()
-        if callable(name):
-            if not any(map(name, points)):
+    def _check_now(self, where: Any, what: str) -> None:
+        """As `_check`, of what the server holds now, which knows why a hook point is absent."""
+        try:
+            self._check(where, self.catalogue(), what)
+        except (errors.HookNotFoundError, errors.GlobNoMatchError) as error:
+            if error.hook:
+                self._ask_why(error.hook)
+            raise
+
+    def _ask_why(self, name: str) -> None:
+        """Has the server refuse the name or glob of a hook point that it does not have.
+
+        Raises:
+            HookNotFoundError, AbsentHookError, GlobNoMatchError: it does.
+        """
+        raise NotImplementedError
+
+    def _check(self, where: Any, every: Catalogue, what: str = "name") -> None:
+        """Checks that a hook has a place among these hook points.
+
+        Args:
+            where: the place.
+            every: the hook points.
+            what: the argument that has the place, for the message.
+
+        Raises:
+            HookNotFoundError, GlobNoMatchError: it has none.
+            ArgumentTypeError: this is no place.
+        """
+        if isinstance(where, (list, tuple)) and all(isinstance(one, str) for one in where):
+            if not where:
+                raise errors.GlobNoMatchError("a hook has an empty list of hook points")
+            for one in where:
+                self._check(one, every, what)
+        elif callable(where):
+            if not any(map(where, every)):
                 raise errors.GlobNoMatchError("the function matches none of the hook points")
-        elif not isinstance(name, str):
+        elif not isinstance(where, str):
             raise errors.ArgumentTypeError(
-                "name must be that of a hook point, an alias, a glob, or a function of a name, not "
-                f"{name!r}"
+                f"{what} must be that of a hook point, an alias, a glob, a list of them, or a "
+                f"function of a name, not {dtypes.shown(where)}"
             )
-        elif is_glob(name):
-            if not every.match(name):
-                raise errors.GlobNoMatchError(f"{name!r} matches none of the hook points")
-        elif name not in points:
-            raise missing_hook(name, points)
+        elif where not in every and not (is_glob(where) and every.match(where)):
+            raise missing_hook(where, every)
 
     def remove_all_hook_fns(
         self,

@@ -1,0 +1,112 @@
+"""A hook at a place that there is not is refused when it is given, before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import hookwire
+import numpy as np
+import pytest
+from hookwire import aio, ops
+
+from tests.client.fake_server import FakeServer
+from tests.client.test_daemon import daemon
+
+IDS = [[3, 1, 4]]
+
+
+@pytest.fixture(scope="module")
+def toy() -> Iterator[hookwire.RemoteModel]:
+    with (
+        daemon("--numerics", "reference") as address,
+        hookwire.connect(address, tensors="numpy", quiet=True) as model,
+    ):
+        yield model
+
+
+def enter(model: Any, where: Any) -> None:
+    with model.hooks(fwd_hooks=[("hook_embed", ops.zero()), (where, ops.zero())]):
+        raise AssertionError("the block was entered")
+
+
+WAYS: dict[str, Callable[[Any, Any], Any]] = {
+    "add_hook": lambda m, where: m.add_hook(where, ops.zero()),
+    "add_perma_hook": lambda m, where: m.add_perma_hook(where, ops.zero()),
+    "a list": lambda m, where: m.add_hook(["hook_embed", where], ops.zero()),
+    "hooks": enter,
+    "hooks by position": lambda m, where: m.hooks([(where, ops.zero())]).__enter__(),
+}
+NAMES = (
+    ("blocks.99.hook_resid_post", "layers 0 to 5; did you mean 'blocks.5.hook_resid_post'"),
+    ("blocks.-1.hook_resid_post", "layers 0 to 5; did you mean 'blocks.0.hook_resid_post'"),
+    ("blocks.3.hook_resid_pst", "did you mean 'blocks.3.hook_resid_post'?"),
+    ("resid_post", "did you mean 'blocks.*.hook_resid_post'?"),
+    ("nope", "model.hook_dict"),
+    ("blocks.*.nope", "blocks.*.nope"),
+)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_the_server_says_why(toy: hookwire.RemoteModel, way: str) -> None:
+    for name, _ in NAMES:
+        with pytest.raises(hookwire.HookwireError) as said:
+            toy.run_with_hooks(IDS, fwd_hooks=[(name, ops.zero())])
+        with pytest.raises(type(said.value)) as caught:
+            WAYS[way](toy, name)
+        assert f" (fwd_hooks[0]: {name!r}, ops.zero())" in str(said.value)
+        assert str(caught.value) == str(said.value).partition(" (fwd_hooks[0]")[0]
+        assert caught.value.suggestion == said.value.suggestion
+    with pytest.raises(hookwire.AbsentHookError, match="reuses the keys and values of layer"):
+        WAYS[way](toy, "blocks.5.attn.hook_k")
+    assert toy._hooks_in_force() == ()
+
+
+async def test_so_it_is_for_the_asynchronous_twin(toy: hookwire.RemoteModel) -> None:
+    async with await aio.connect(toy.server.address, quiet=True) as twin:
+        for way in WAYS.values():
+            with pytest.raises(hookwire.HookNotFoundError, match="layers 0 to 5"):
+                way(twin, "blocks.99.hook_resid_post")
+
+
+@pytest.mark.parametrize(("name", "hint"), NAMES)
+def test_the_dictionary_of_hook_points_says_it_too(
+    toy: hookwire.RemoteModel, name: str, hint: str
+) -> None:
+    with pytest.raises(KeyError) as caught:
+        toy.hook_dict[name]
+    assert hint in str(caught.value)
+
+
+def test_what_is_no_name(toy: hookwire.RemoteModel) -> None:
+    with pytest.raises(hookwire.ArgumentTypeError, match=r"by its name, .* not by 3"):
+        toy.hook_dict[3]  # type: ignore[index]
+    with pytest.raises(hookwire.HookNotFoundError, match="is empty"):
+        toy.hook_dict[""]
+    for way, what in (("add_hook", "name"), ("hooks", r"the place of fwd_hooks\[1\]")):
+        with pytest.raises(hookwire.ArgumentTypeError, match=f"^{what} must be that of a hook"):
+            WAYS[way](toy, 5)
+        with pytest.raises(hookwire.GlobNoMatchError, match="empty list"):
+            WAYS[way](toy, [])
+        with pytest.raises(hookwire.GlobNoMatchError, match="the function matches none"):
+            WAYS[way](toy, lambda name: False)
+
+
+def test_without_the_server_it_is_said_as_well(
+    server: FakeServer, model: hookwire.RemoteModel
+) -> None:
+    model.catalogue()
+    server.stop()
+    with pytest.raises(hookwire.HookNotFoundError, match="did you mean 'hook_embed'"):
+        model.add_hook("hook_embd", ops.zero())
+
+
+def test_a_list_of_places_is_a_place(server: FakeServer, model: hookwire.RemoteModel) -> None:
+    places = ["blocks.0.hook_in", "blocks.1.hook_*"]
+    want = model.run_with_hooks(IDS, fwd_hooks=[(places, ops.zero())])
+    with model.hooks([(places, ops.zero())]):
+        assert np.array_equal(model(IDS), want)
+    model.add_hook(places, ops.zero())
+    assert np.array_equal(model(IDS), want)
+    assert model.reconnect() is False
+    assert np.array_equal(model(IDS), want)
