@@ -22,10 +22,11 @@ HEAD = """\
 # What TransformerLens has and Hookwire has not
 
 Every public attribute and method of TransformerLens 4.3.0's `TransformerBridge` that `RemoteModel`
-does not have, every one of its configuration's that `model.cfg` does not have, and those of the
-`HookedTransformer` that TransformerLens had before. Asking for one of them raises with what stands
-here. Whatever is not in this table is there, under the same name. What some of their
-arguments cannot be is in [coming from TransformerLens](transformer-lens.md#arguments).
+does not have, every one of its configuration's that `model.cfg` does not have, those of the
+`HookedTransformer` that TransformerLens had before, and some of Transformers' models. Asking for
+one of them raises with what stands here. Whatever else TransformerLens has is there, under the same
+name. What some of their arguments cannot be is in
+[coming from TransformerLens](transformer-lens.md#arguments).
 
 <!-- Made by docs/generate_comparison.py from client/python/hookwire/not_here.py. -->
 """

@@ -58,6 +58,13 @@ async def test_every_name_that_is_not_here_says_why(
         (lambda model: model.set_use_split_qkv_input(True), "nothing to switch"),
         (lambda model: model.blocks[0].attn, "model.W_Q"),
         (lambda model: model.cfg.rope_parameters, "cfg.ropes"),
+        (lambda model: model.config, "model.cfg"),
+        (lambda model: model.lm_head.weight, "model.W_U"),
+        (lambda model: model.save_pretrained("x"), "files are on the server"),
+        (lambda model: model.pos_embed, "rotary"),
+        (lambda model: model.past_kv_cache, "whole sequences"),
+        (lambda model: model.check_and_add_hook("hook_embed", None), "model.add_hook"),
+        (lambda model: model.call_dump_patches, "in your process"),
     ],
 )
 def test_the_reason_is_that_of_the_table(

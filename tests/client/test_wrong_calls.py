@@ -72,6 +72,10 @@ WRONG: dict[str, tuple[Callable[[Model], Any], str]] = {
         r"model\.forward\(\) got an .* 'return_typ'; did you mean 'return_type'\?$",
     ),
     "no input": (lambda m: m(), r"model\(\) needs 'input', which was not given$"),
+    "an input under Transformers' name": (
+        lambda m: m(input_ids=IDS),
+        r"model\(\) needs 'input', which was not given; 'input_ids' is none of its arguments$",
+    ),
     "the tokenizer": (
         lambda m: m.tokenizer("a", add_specials=True),
         r"tokenizer\(\) got an .* 'add_specials'; did you mean 'add_special_tokens'\?$",
@@ -131,6 +135,13 @@ def test_a_wrong_call(model: Model, what: str) -> None:
     with pytest.raises(TypeError, match=f"^{message}") as caught:
         call(model)
     assert isinstance(caught.value, hookwire.HookwireError)
+
+
+@pytest.mark.parametrize("keyword", ["past_kv_cache", "past_key_values", "shortformer_pos_embed"])
+def test_arguments_of_transformer_lens_that_are_not_served(model: Model, keyword: str) -> None:
+    assert model(IDS, **{keyword: None}).shape[:2] == (1, 3)
+    with pytest.raises(hookwire.UnsupportedError, match=f"^{keyword} is not supported: "):
+        model(IDS, **{keyword: object()})
 
 
 async def test_so_says_the_asynchronous_twin(server: FakeServer) -> None:

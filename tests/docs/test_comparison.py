@@ -10,6 +10,7 @@ import hookwire
 import pytest
 import torch
 from hookwire import errors, not_here
+from transformer_lens import HookedRootModule
 from transformer_lens.model_bridge import TransformerBridge
 
 from docs.generate_comparison import groups
@@ -88,6 +89,18 @@ NESTED = ("layers", "ropes")
 
 def test_what_earlier_versions_had_is_nowhere(theirs: set[str], ours: set[str]) -> None:
     assert sorted(set(EARLIER) & (theirs | ours)) == []
+
+
+def test_hooked_root_module_is_here_or_listed(ours: set[str]) -> None:
+    """What TransformerLens keeps for modules of one's own, and its HookedTransformer was."""
+    assert sorted(public(HookedRootModule) - ours - set(LISTED) - set(EARLIER)) == []
+
+
+def test_what_is_said_of_transformers_is_true(bridge: TransformerBridge) -> None:
+    groups = [group for group in not_here.EARLIER if group.title.startswith("Transformers'")]
+    names = [name for group in groups for name in group.names]
+    assert {"config", "lm_head", "save_pretrained"} <= set(names)
+    assert [name for name in names if not hasattr(bridge.original_model, name)] == []
 
 
 def test_what_is_neither_here_nor_listed_is_nothing(theirs: set[str], ours: set[str]) -> None:

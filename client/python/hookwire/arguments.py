@@ -188,7 +188,11 @@ def _why_not(
         and key not in kwargs
         and (number >= len(args) or key not in by_position)
     ]
-    return errors.ArgumentTypeError(f"{name}() needs {' and '.join(missing)}, which was not given")
+    others = [repr(keyword) for keyword in kwargs if keyword not in parameters]
+    instead = f"; {', '.join(others)} is none of its arguments" if others else ""
+    return errors.ArgumentTypeError(
+        f"{name}() needs {' and '.join(missing)}, which was not given{instead}"
+    )
 
 
 def _flags(signature: inspect.Signature) -> list[tuple[str, int | None, bool]]:

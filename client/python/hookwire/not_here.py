@@ -187,8 +187,44 @@ EARLIER = (
         "Parts of the module that ran in your process.",
         "`embed.hook_in` are the tokens; `model(input, stop_at_layer=layer)` is the stream.",
     ),
+    _group(
+        "HookedTransformer, which TransformerLens 4 does not have either",
+        "check_and_add_hook call_dump_patches",
+        "They served the module that ran in your process.",
+        "`model.add_hook` checks the place and adds the hook.",
+    ),
+    _group(
+        "HookedTransformer, which TransformerLens 4 does not have either",
+        "pos_embed get_pos_offset",
+        "Gemma 4's positions are rotary, and not embedded.",
+        "`rotary_emb.sliding_attention.hook_cos` and the like.",
+    ),
+    _group(
+        "HookedTransformer, which TransformerLens 4 does not have either",
+        "past_kv_cache",
+        "Each run computes its whole sequences; the server keeps no keys and values between runs.",
+        "Pass all tokens; `logits_pos=-1` returns the logits of the last one alone.",
+    ),
+    _group(
+        "Transformers' model, which runs nowhere here",
+        "config generation_config num_parameters",
+        "The server has read the checkpoint's config.json.",
+        "`model.cfg`; `model.cfg.n_params` is the number of parameters.",
+    ),
+    _group(
+        "Transformers' model, which runs nowhere here",
+        "lm_head get_input_embeddings get_output_embeddings resize_token_embeddings",
+        "The modules are on the server, and its weights do not change.",
+        '`model.W_U` and `model.W_E`; `model.weights["unembed.weight"]`.',
+    ),
+    _group(
+        "Transformers' model, which runs nowhere here",
+        "save_pretrained push_to_hub",
+        "There is nothing here to save: the checkpoint's files are on the server.",
+        "`pickle.dumps(model)` keeps the address and the hooks; `torch.save(cache, path)` a cache.",
+    ),
 )
-"""Of TransformerLens 3's `HookedTransformer`."""
+"""Of TransformerLens 3's `HookedTransformer` and of Transformers' models."""
 
 CONFIG = (
     _group(

@@ -91,6 +91,9 @@ class RunOptions(CallOptions, total=False):
 # Arguments of TransformerLens's forward pass that are none here, and why not.
 _NOT_SERVED = {
     "past_key_values": "each run computes its whole sequences",
+    "past_kv_cache": "each run computes its whole sequences",
+    "past_left_attention_mask": "each run computes its whole sequences",
+    "shortformer_pos_embed": "Gemma 4's positions are rotary",
     "pixel_values": "the server runs the text path",
     "input_values": "the server runs the text path",
 }
