@@ -93,6 +93,47 @@ def test_operands_with_rubbish(command: Command, name: str) -> None:
     check(command("--no-such-option", name))
 
 
+A, B = operands("patch")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--server", "", "info"), "an address is"),
+        (("info", "--server", ""), "an address is"),
+        (("hooks", ""), "it is empty: give a name, an alias or a glob"),
+        (("run", A, "-c", ""), "'-c' / '--capture': it is empty"),
+        (("plan", A, "-c", "hook_embed", "-c", " "), "'-c' / '--capture': it is empty"),
+        (("patch", A, B, "--hook", ""), "'--hook': it is empty"),
+        (("run", A, "-c", "hook_embed", "-o", ""), "the name of the file is empty"),
+        (("lens", A, "-o", ""), "the name of the file is empty"),
+        (("run", A, "-o", "x.safetensors"), "there is nothing to write to x.safetensors: -c says"),
+        (("run", A, "-c", "hook_embed", "-o", "x.png"), "written as .safetensors, not .png"),
+        (("run", A, "--pos", "3"), "--pos is about what is captured: say with -c"),
+        (("plan", A, "--dtype", "float32"), "--dtype is about what is captured: say with -c"),
+        (("run", "--ids", "2,17", "--no-bos"), "--no-bos is for text, and --ids says"),
+        (("lens", "--ids", "2,17", "--bos"), "--bos is for text, and --ids says"),
+        (("patch", A, B, "--metric", "prob", "--against", "John"), "--against has no part in"),
+        (("patch", A, B, "--answer", ""), "'' is no token"),
+        (("run", A, "--stop-at-layer", "99"), "--stop-at-layer 99 is outside the 6 layers"),
+        (("run", A, "-c", "zzz"), "hookwire hooks lists those of this model"),
+    ],
+)
+def test_what_is_empty_or_contradicts_itself(
+    command: Command, tmp_path: Path, arguments: tuple[str, ...], said: str
+) -> None:
+    told = command(*arguments)
+    assert (told.status, told.out) == (2, "")
+    check(told)
+    assert said in told.err
+    assert "names_filter" not in told.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_empty_variable_is_none(command: Command) -> None:
+    assert command("info", HOOKWIRE_SERVER="").status == 0
+
+
 def test_a_wrong_dtype_is_said(command: Command) -> None:
     told = command("run", "-c", "hook_embed", "--dtype", "float7", CLEAN)
     assert (told.status, told.out) == (2, "")

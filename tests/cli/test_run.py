@@ -142,6 +142,6 @@ def test_a_run_that_is_refused_leaves_no_file(command: Command, tmp_path: Path) 
 def test_a_folder_that_is_not_there_is_an_error_before_the_run(
     command: Command, tmp_path: Path
 ) -> None:
-    told = command("run", CLEAN, "-o", str(tmp_path / "no" / "acts.safetensors"))
+    told = command("run", CLEAN, "-c", "hook_embed", "-o", str(tmp_path / "no" / "x.safetensors"))
     assert (told.status, told.out) == (2, "")
     assert "there is no folder" in told.err

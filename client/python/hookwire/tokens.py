@@ -318,6 +318,10 @@ class Tokenizer(HuggingFaceTokenizer):
                 f"{string!r} is no token: the vocabulary lacks {listed(unknown)}"
             )
         ids = self.encode_rows([string], prepend_bos=False, truncate=False)[0][0].tolist()
+        if not ids:
+            raise errors.NotASingleTokenError(
+                f"{string!r} is no token: the tokenizer makes no token of it"
+            )
         if len(ids) != 1:
             raise errors.NotASingleTokenError(
                 f"{string!r} is not a single token but {len(ids)}: {self.to_str_tokens(ids)}"

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from hookwire.cli import places, prompts
+from hookwire.cli import failure, places, points, prompts
 from hookwire.cli.completion import complete_hooks
 from hookwire.cli.places import Parts
 
@@ -36,6 +37,7 @@ def options(command: F) -> F:
             "--capture",
             multiple=True,
             metavar="FILTER",
+            callback=points.not_empty,
             shell_complete=complete_hooks,
             help="What to read: a name, an alias or a glob. May be given several times.",
         ),
@@ -43,6 +45,40 @@ def options(command: F) -> F:
     ):
         command = add(command)
     return command
+
+
+def check(
+    *,
+    capture: tuple[str, ...],
+    pos: Parts | None,
+    logits: str | None,
+    stop_at_layer: int | None,
+    dtype: str | None,
+    path: Path | None = None,
+) -> None:
+    """Refuses options that contradict each other, or that change nothing.
+
+    Args:
+        capture: as in `arguments`, as are `pos`, `logits`, `stop_at_layer` and `dtype`.
+        pos: chooses among captures.
+        logits: is there unless the pass ends early.
+        stop_at_layer: ends the pass early.
+        dtype: is that of captures.
+        path: where the tensors are to be written.
+
+    Raises:
+        UsageError, Failure: it says which.
+    """
+    if stop_at_layer is not None and logits is not None:
+        raise click.UsageError("there are no --logits with --stop-at-layer")
+    for option, value in (("--pos", pos), ("--dtype", dtype)):
+        if value is not None and not capture:
+            failure.refuse(f"{option} is about what is captured: say with -c what that is")
+    if path is not None and not capture and logits is None and stop_at_layer is None:
+        failure.refuse(
+            f"there is nothing to write to {path}: -c says what to capture, --logits keeps the "
+            "logits"
+        )
 
 
 def arguments(
@@ -55,8 +91,6 @@ def arguments(
     dtype: str | None,
 ) -> dict[str, Any]:
     """The options as arguments of `RemoteModel.plan` and `RemoteModel.stream`."""
-    if stop_at_layer is not None and logits is not None:
-        raise click.UsageError("there are no --logits with --stop-at-layer")
     chosen: dict[str, Any] = {"names_filter": list(capture), "dtype": dtype}
     if pos is not None:
         chosen["pos_slice"] = places.resolve(pos, n_tokens, "position")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -81,7 +82,23 @@ def reported() -> Iterator[None]:
             if os.environ.get(DEBUG):
                 raise
             kind = RunFailure if isinstance(error, _FAILURES) else Failure
-            raise kind(str(error)) from None
+            raise kind(_as_options(str(error))) from None
+
+
+# What the package's messages call what users of the command have options for.
+_OPTIONS = {
+    r"model\.hook_dict and the command hookwire hooks list": "hookwire hooks lists",
+    r"\bstop_at_layer=": "--stop-at-layer ",
+    r"\bstop_at_layer\b": "--stop-at-layer",
+    r"\bnames_filter\b": "-c",
+}
+
+
+def _as_options(message: str) -> str:
+    """A message of the package in the words of the command."""
+    for argument, option in _OPTIONS.items():
+        message = re.sub(argument, option, message)
+    return message
 
 
 def status_of(command: Callable[[], Any], arguments: Sequence[str]) -> int:

@@ -19,6 +19,19 @@ F = TypeVar("F", bound=Callable[..., Any])
 PICTURES = (".png", ".svg", ".pdf", ".html")
 
 
+class _File(click.Path):
+    """The name of a file to write; an empty one is no name, where `Path` takes it for a folder."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not str(value):
+            self.fail("the name of the file is empty", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+FILE = _File(dir_okay=False, path_type=Path)
+"""The type of an option that names a file to write."""
+
+
 def picture_option(what: str) -> Callable[[F], F]:
     """Adds `-o`, where a picture is to be drawn, as the argument `path`: None by default.
 
@@ -29,7 +42,7 @@ def picture_option(what: str) -> Callable[[F], F]:
         "-o",
         "--output",
         "path",
-        type=click.Path(dir_okay=False, path_type=Path),
+        type=FILE,
         help=f"{what}: .png, .svg, .pdf or .html.",
     )
 
@@ -47,6 +60,17 @@ def check_folder(path: Path) -> None:
         failure.refuse(f"{path}: there is no folder {folder}")
     if not os.access(folder, os.W_OK):
         failure.refuse(f"{path}: the folder {folder} cannot be written to")
+
+
+def check_safetensors(path: Path) -> None:
+    """Says before any run that tensors cannot be written there.
+
+    Raises:
+        Failure: the name is that of a file of another kind, or the folder cannot be written to.
+    """
+    if path.suffix.lower() not in ("", ".safetensors"):
+        failure.refuse(f"{path}: tensors are written as .safetensors, not {path.suffix}")
+    check_folder(path)
 
 
 def check_picture(path: Path) -> None:

@@ -23,7 +23,13 @@ hookwire hooks | grep rw               what can be written
 
 
 @subcommand("hooks", examples=_EXAMPLES)
-@click.argument("filter_", metavar="[FILTER]", default="**", shell_complete=complete_hooks)
+@click.argument(
+    "filter_",
+    metavar="[FILTER]",
+    default="**",
+    callback=points.not_empty,
+    shell_complete=complete_hooks,
+)
 @click.option("--each", is_flag=True, help="Show every layer, also where several are alike.")
 def command(settings: Settings, filter_: str, each: bool) -> None:
     """Show where the model can be read and changed.

@@ -34,7 +34,7 @@ def command(
     layers: Parts | None,
     pos: Parts | None,
     ids: bool,
-    bos: bool,
+    bos: bool | None,
     path: Path | None,
 ) -> None:
     """Show the next word after each layer.

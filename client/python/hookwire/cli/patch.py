@@ -34,6 +34,7 @@ hookwire patch CLEAN CORRUPT --hook 'blocks.*.mlp.hook_out' --answer Mary --agai
     metavar="FILTER",
     default="resid_pre",
     show_default=True,
+    callback=points.not_empty,
     shell_complete=complete_hooks,
     help="What to copy: a glob, a name, or TransformerLens's short name: resid_pre, attn_out, z, …",
 )
@@ -70,7 +71,7 @@ def command(
     layers: Parts | None,
     at: Parts | None,
     ids: bool,
-    bos: bool,
+    bos: bool | None,
     path: Path | None,
 ) -> None:
     """Patch one prompt with activations of another.
@@ -84,6 +85,10 @@ def command(
     is as CORRUPT and 1 as CLEAN; log-prob and prob are those of ANSWER alone.
     """
     output = settings.output()
+    if against is not None and measure in ("log-prob", "prob"):
+        failure.refuse(
+            f"--against has no part in --metric {measure}, which is that of the answer alone"
+        )
     if path is not None:
         files.check_picture(path)
     with settings.connect() as model:

@@ -17,13 +17,14 @@ hookwire --json plan "Mary gave a drink to" -c 'blocks.*.hook_out' | jq .total_b
 
 @subcommand("plan", examples=_EXAMPLES)
 @captures.options
-def command(settings: Settings, prompt: str, ids: bool, bos: bool, **wanted: Any) -> None:
+def command(settings: Settings, prompt: str, ids: bool, bos: bool | None, **wanted: Any) -> None:
     """Show what a run would send.
 
     Names, shapes and exact bytes, checked by the server without running anything. Takes the options
     of `hookwire run`.
     """
     output = settings.output()
+    captures.check(**wanted)
     with settings.connect() as model:
         tokens = prompts.read(model, prompt, ids, bos)
         plan = model.plan(tokens.ids, **captures.arguments(len(tokens), **wanted))

@@ -42,31 +42,37 @@ def options(command: F) -> F:
         "--ids", is_flag=True, help="The prompt is token ids, such as 2,17,4, not text."
     )
     bos = click.option(
-        "--bos/--no-bos", default=True, help="Whether text gets a beginning-of-sequence token."
+        "--bos/--no-bos",
+        default=None,
+        help="Whether text gets a beginning-of-sequence token. Default: yes.",
     )
     return ids(bos(command))
 
 
-def read(model: hookwire.RemoteModel, text: str, ids: bool, bos: bool) -> Prompt:
+def read(model: hookwire.RemoteModel, text: str, ids: bool, bos: bool | None) -> Prompt:
     """The prompt that a user wrote.
 
     Args:
         model: whose tokenizer to use.
         text: the prompt; "-" is standard input.
         ids: it is a list of token ids.
-        bos: text gets a beginning-of-sequence token.
+        bos: text gets a beginning-of-sequence token; None: it does.
 
     Raises:
-        Failure: no token at all, or ids that are none.
+        Failure: no token at all, ids that are none, or `bos` for ids.
         NoTokenizerError: text, and the checkpoint has no tokenizer.
     """
+    if ids and bos is not None:
+        failure.refuse(
+            f"--{'' if bos else 'no-'}bos is for text, and --ids says that the prompt is token ids"
+        )
     if text == "-":
         text = _standard_input()
     if ids:
         tokens = _ids(text)
     else:
         # One that is too long is refused by the server, not cut.
-        tokens = model.to_tokens(text, prepend_bos=bos, truncate=False)[0].tolist()
+        tokens = model.to_tokens(text, prepend_bos=bos is not False, truncate=False)[0].tolist()
     if not tokens:
         failure.refuse("the prompt is empty")
     if ids and max(tokens) >= model.cfg.d_vocab:

@@ -52,11 +52,11 @@ hookwire run --ids 2,17,4 -c blocks.3.hook_out --pos -1 --stop-at-layer 4
     "-o",
     "--output",
     "path",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=files.FILE,
     help="Write what was captured there, as safetensors with the receipt as metadata.",
 )
 def command(
-    settings: Settings, prompt: str, ids: bool, bos: bool, path: Path | None, **wanted: Any
+    settings: Settings, prompt: str, ids: bool, bos: bool | None, path: Path | None, **wanted: Any
 ) -> None:
     """Run a prompt and read activations.
 
@@ -65,8 +65,9 @@ def command(
     names of each tensor) and "tokens". Nothing is written if the run fails.
     """
     output = settings.output()
+    captures.check(**wanted, path=path)
     if path is not None:
-        files.check_folder(path)
+        files.check_safetensors(path)
     with settings.connect() as model:
         tokens = prompts.read(model, prompt, ids, bos)
         keep_logits = wanted["logits"] is not None

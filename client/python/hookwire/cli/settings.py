@@ -51,8 +51,8 @@ class Settings:
 
 
 def _keep(context: click.Context, option: click.Parameter, value: Any) -> None:
-    """Takes note of an option that was given."""
-    if value:
+    """Takes note of an option that was given, an empty address included."""
+    if value is not None and value is not False:
         setattr(context.ensure_object(Settings), option.name or "", value)
 
 
