@@ -1,5 +1,6 @@
 #include "os/system.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <sys/eventfd.h>
 #include <sys/file.h>
@@ -21,6 +22,11 @@ class Linux final : public System {
   ssize_t Read(int fd, void* to, size_t bytes) override { return read(fd, to, bytes); }
   int Unlink(const char* path) override { return unlink(path); }
   int Flock(int fd, int operation) override { return flock(fd, operation); }
+
+  DIR* Opendir(const char* path) override { return opendir(path); }
+  // Thread-safe where each thread reads a directory of its own.
+  dirent* Readdir(DIR* directory) override { return readdir(directory); }
+  int Closedir(DIR* directory) override { return closedir(directory); }
 
   void* Mmap(size_t bytes, int protection, int flags, int fd) override {
     return mmap(nullptr, bytes, protection, flags, fd, 0);

@@ -2,6 +2,7 @@
 #ifndef HOOKWIRE_OS_SYSTEM_H_
 #define HOOKWIRE_OS_SYSTEM_H_
 
+#include <dirent.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -31,6 +32,11 @@ class System {
   virtual ssize_t Read(int fd, void* to, size_t bytes) = 0;
   virtual int Unlink(const char* path) = 0;
   virtual int Flock(int fd, int operation) = 0;
+
+  // Directories.
+  virtual DIR* Opendir(const char* path) = 0;
+  virtual dirent* Readdir(DIR* directory) = 0;
+  virtual int Closedir(DIR* directory) = 0;
 
   // Memory. Mmap maps the first `bytes` of the file, where the system likes.
   virtual void* Mmap(size_t bytes, int protection, int flags, int fd) = 0;

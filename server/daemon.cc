@@ -21,6 +21,7 @@
 #include "server/plan/dtypes.h"
 #include "server/rpc/describe_model.h"
 #include "server/rpc/tokenizer_files.h"
+#include "server/unread_weights.h"
 
 namespace hookwire::server {
 namespace {
@@ -28,8 +29,6 @@ namespace {
 // How long open calls may take to end when the server closes its connections: some, such as health
 // watches, never end by themselves.
 constexpr absl::Duration kConnectionGrace = absl::Milliseconds(500);
-// The most names of unread tensors in one warning.
-constexpr size_t kShownUnread = 10;
 // How often the weight files are checked: the longest time that health still says SERVING after
 // they have changed.
 constexpr absl::Duration kWeightsInterval = absl::Seconds(1);
@@ -78,27 +77,6 @@ std::unique_ptr<SharedMemory> OpenSharedMemory(const Options& options, const Clo
   return nullptr;
 }
 
-// Logs one warning with the number and the first names of the tensors that nothing reads; with
-// --strict, the same as an error. OK if there are none.
-absl::Status ReportUnread(const model::Checkpoint& checkpoint, const model::TextModel& model,
-                          bool strict, spdlog::logger& logger) {
-  const std::vector<std::string>& unread = model.unread_tensors();
-  if (unread.empty()) return absl::OkStatus();
-  const size_t shown = std::min(unread.size(), kShownUnread);
-  const std::string names =
-      absl::StrCat(absl::StrJoin(absl::MakeConstSpan(unread).first(shown), ", "),
-                   shown < unread.size() ? ", …" : "");
-  if (strict) {
-    return absl::FailedPreconditionError(absl::StrCat(
-        checkpoint.directory(), " has tensors that nothing reads (", unread.size(), "): ", names,
-        "; without --strict the server starts, and computes without them"));
-  }
-  LogEvent(logger, spdlog::level::warn,
-           "tensors of the checkpoint that nothing reads: the model computes without them",
-           {{"tensors", unread.size()}, {"names", names}});
-  return absl::OkStatus();
-}
-
 v1::Server DescribeServer(const Options& options, const model::TextModel& model, int threads,
                           const SharedMemory* shared_memory, const std::string& load_id) {
   v1::Server out;
@@ -139,8 +117,12 @@ void GiveMemoryBack() {
 #endif
 }
 
-ModelFacts FactsOf(const model::Checkpoint& checkpoint, const model::TextModel& model) {
-  return {checkpoint.name(), model.layer_scalars(), model.n_params(), model.unread_tensors()};
+v1::Model Describe(const model::Checkpoint& checkpoint, const model::TextModel& model,
+                   const std::vector<model::UnreadFile>& unread_files) {
+  v1::Model out = DescribeModel(model.config(), {checkpoint.name(), model.layer_scalars(),
+                                                 model.n_params(), model.unread_tensors()});
+  DescribeUnreadFiles(unread_files, out);
+  return out;
 }
 
 // The ingredients are all that a client reads when it connects, and all that its results depend on.
@@ -197,10 +179,9 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(const Options& options,
     return absl::FailedPreconditionError(
         absl::StrCat(change->path, " changed while it was loaded: ", change->what));
   }
-  if (absl::Status status = ReportUnread(**checkpoint, **model, options.strict, *logger);
-      !status.ok()) {
-    return status;
-  }
+  absl::StatusOr<std::vector<model::UnreadFile>> unread_files =
+      ReportUnread(**checkpoint, (*model)->unread_tensors(), options.strict, *logger);
+  if (!unread_files.ok()) return unread_files.status();
   LogEvent(*logger, spdlog::level::info, "model loaded",
            {{"model", (*checkpoint)->directory()},
             {"dtype", DtypeName((*model)->dtype())},
@@ -213,8 +194,8 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(const Options& options,
       LoadIdOf(**checkpoint, *tokenizer, **model, options.numerics);
   if (!load_id.ok()) return load_id.status();
   std::unique_ptr<Daemon> daemon(new Daemon(options, std::move(logger), *std::move(checkpoint),
-                                            *std::move(tokenizer), *std::move(model), threads,
-                                            *load_id));
+                                            *std::move(tokenizer), *std::move(model), *unread_files,
+                                            threads, *load_id));
   daemon->budget_->NotifyRoom([scheduler = &daemon->scheduler_] { scheduler->RoomCameFree(); });
   absl::StatusOr<std::unique_ptr<RpcServer>> rpc =
       RpcServer::Start(daemon->backend_, options.listen);
@@ -226,7 +207,8 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(const Options& options,
 
 Daemon::Daemon(const Options& options, std::shared_ptr<spdlog::logger> logger,
                std::shared_ptr<const model::Checkpoint> checkpoint, TokenizerFiles tokenizer,
-               std::unique_ptr<const model::TextModel> model, int threads,
+               std::unique_ptr<const model::TextModel> model,
+               const std::vector<model::UnreadFile>& unread_files, int threads,
                const std::string& load_id)
     : logger_(std::move(logger)),
       checkpoint_(std::move(checkpoint)),
@@ -281,7 +263,7 @@ Daemon::Daemon(const Options& options, std::shared_ptr<spdlog::logger> logger,
                .call_limit = call_limit_,
                .clock = clock_,
                .logger = *logger_,
-               .model = DescribeModel(model_->config(), FactsOf(*checkpoint_, *model_)),
+               .model = Describe(*checkpoint_, *model_, unread_files),
                .server = DescribeServer(options, *model_, threads, shared_memory_.get(), load_id),
                .compute_dtype = model_->dtype(),
                .weights_digest = [this] { return digest_.value(); },

@@ -7,10 +7,12 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "model/checkpoint/checkpoint.h"
+#include "model/checkpoint/unread_files.h"
 #include "model/text/text_model.h"
 #include "server/execute/executor.h"
 #include "server/local/shared_memory.h"
@@ -58,7 +60,9 @@ class Daemon {
  private:
   Daemon(const Options& options, std::shared_ptr<spdlog::logger> logger,
          std::shared_ptr<const model::Checkpoint> checkpoint, TokenizerFiles tokenizer,
-         std::unique_ptr<const model::TextModel> model, int threads, const std::string& load_id);
+         std::unique_ptr<const model::TextModel> model,
+         const std::vector<model::UnreadFile>& unread_files, int threads,
+         const std::string& load_id);
 
   // From now on, once the weight files change, health says NOT_SERVING and an error is logged.
   void WatchWeights();

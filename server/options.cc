@@ -241,8 +241,8 @@ constexpr std::array kFlags = {
          }},
     OneOf<&Options::strict, kTruth>(
         "strict", "",
-        "refuse to start if the checkpoint has tensors that nothing reads; without it they are a "
-        "warning (in a file: strict = true)"),
+        "refuse to start if the checkpoint has tensors or weight files that nothing reads; without "
+        "it they are a warning (in a file: strict = true)"),
     OneOf<&Options::serve_weights, kTruth>(
         "serve-weights", "BOOL", "let clients read the model's parameters: true or false"),
     Flag{"config", "FILE",

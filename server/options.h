@@ -84,7 +84,7 @@ struct Options {
   absl::Duration grace_period = absl::Seconds(30);
   // The directory that keeps digests of weight files (DigestCache); empty means that none are kept.
   std::string digest_cache = DigestCache::DefaultDirectory();
-  // Refuse to start if the checkpoint has tensors that nothing reads.
+  // Refuse to start if the checkpoint has tensors or weight files that nothing reads.
   bool strict = false;
   // Answer GetWeight.
   bool serve_weights = true;

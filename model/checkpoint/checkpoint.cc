@@ -30,21 +30,20 @@ absl::StatusOr<mode_t> KindOf(const fs::path& path, os::System& system) {
   return absl::ErrnoToStatus(errno, path.string());
 }
 
-// The weight files that the directory's index names, sorted, or its single file.
+// model.safetensors, or else the files that the index names, sorted. Where both are there,
+// Transformers reads model.safetensors too.
 absl::StatusOr<std::vector<std::string>> FindWeightFiles(const fs::path& directory,
                                                          os::System& system) {
   const fs::path single = directory / "model.safetensors";
   const fs::path index = directory / "model.safetensors.index.json";
+  const auto single_kind = KindOf(single, system);
+  if (!single_kind.ok()) return single_kind.status();
+  if (*single_kind != 0) return std::vector<std::string>{single.string()};
   const auto index_kind = KindOf(index, system);
   if (!index_kind.ok()) return index_kind.status();
   if (*index_kind == 0) {
-    const auto single_kind = KindOf(single, system);
-    if (!single_kind.ok()) return single_kind.status();
-    if (*single_kind == 0) {
-      return absl::NotFoundError(absl::StrCat(
-          directory.string(), " has neither model.safetensors nor model.safetensors.index.json"));
-    }
-    return std::vector<std::string>{single.string()};
+    return absl::NotFoundError(absl::StrCat(
+        directory.string(), " has neither model.safetensors nor model.safetensors.index.json"));
   }
   auto text = ReadText(index.string(), system);
   if (!text.ok()) return text.status();

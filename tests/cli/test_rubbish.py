@@ -242,3 +242,24 @@ def test_tensors_that_are_not_read_are_shown(
     told = command("info").out
     assert "3 tensors of the checkpoint are not read: a.bias, b.bias, c.scale" in told
     assert command("--json", "info").json["model"]["n_unread_tensors"] == 3
+
+
+def test_weight_files_that_are_not_read_are_shown(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def with_unread(model: model_pb2.Model, *rest: object) -> object:
+        model.n_unread_files = 102
+        model.unread_files.add(name="adapter_model.safetensors", n_tensors=84)
+        model.unread_files.add(name="one.safetensors", n_tensors=1)
+        model.unread_files.add(name="pytorch_model.bin")
+        return config(model, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("hookwire.config.config", with_unread)
+    assert (
+        "102 weight files beside the model's are not read: adapter_model.safetensors (84 tensors),"
+        " one.safetensors (1 tensor), pytorch_model.bin and 99 more" in command("info").out
+    )
+    told = command("--json", "info").json["model"]
+    assert told["n_unread_files"] == 102
+    assert told["unread_files"][0] == {"name": "adapter_model.safetensors", "n_tensors": 84}
+    assert told["unread_files"][2]["n_tensors"] is None

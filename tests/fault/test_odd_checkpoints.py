@@ -1,4 +1,4 @@
-"""What a daemon says of a checkpoint with tensors that nothing reads, or with a Git LFS pointer."""
+"""What a daemon says of a checkpoint with weights that nothing reads, or with broken files."""
 
 from __future__ import annotations
 
@@ -71,6 +71,50 @@ def test_strict_refuses_unread_tensors(toy: Path) -> None:
     said = refusal(toy, "--strict")
     for part in ("hookwired: ", str(toy), "(2)", *EXTRA, "without --strict"):
         assert part in said
+
+
+def add_adapter(model: Path) -> None:
+    """An adapter as PEFT writes it, and the weights once more in PyTorch's older format."""
+    (model / "adapter_config.json").write_text('{"peft_type": "LORA"}')
+    save_file({EXTRA[0]: torch.zeros(2)}, model / "adapter_model.safetensors")
+    (model / "pytorch_model.bin").write_bytes(b"PK\x03\x04")
+
+
+def test_weight_files_that_are_not_read_are_warned_of(toy: Path) -> None:
+    add_adapter(toy)
+    with daemon(model=toy) as server:
+        (warning,) = warnings(server.log())
+        assert "weight files of the checkpoint that are not read" in warning["message"]
+        assert warning["files"] == 2
+        assert warning["file_names"] == "adapter_model.safetensors (1 tensor), pytorch_model.bin"
+        with hookwire.connect(server.address, quiet=True) as model:
+            assert model.cfg.n_unread_files == 2
+            assert [(file.name, file.n_tensors) for file in model.cfg.unread_files] == [
+                ("adapter_model.safetensors", 1),
+                ("pytorch_model.bin", None),
+            ]
+
+
+def test_tensors_and_files_that_are_not_read_are_one_warning(toy: Path) -> None:
+    add_unread(toy)
+    add_adapter(toy)
+    with daemon(model=toy) as server:
+        (warning,) = warnings(server.log())
+        assert "tensors and weight files" in warning["message"]
+        assert (warning["tensors"], warning["files"]) == (2, 2)
+
+
+def test_strict_refuses_weight_files_that_are_not_read(toy: Path) -> None:
+    add_adapter(toy)
+    said = refusal(toy, "--strict")
+    for part in ("weight files that are not read (2)", "pytorch_model.bin", "without --strict"):
+        assert part in said
+
+
+def test_an_adapter_config_alone_is_not_warned_of(toy: Path) -> None:
+    (toy / "adapter_config.json").write_text('{"peft_type": "LORA"}')
+    with daemon("--strict", model=toy) as server:
+        assert warnings(server.log()) == []
 
 
 def test_the_toy_is_read_whole() -> None:

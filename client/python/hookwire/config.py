@@ -49,6 +49,20 @@ class LayerConfig:
 
 
 @dataclass(frozen=True)
+class UnreadFile:
+    """A weight file in the checkpoint's directory that the server does not read.
+
+    Attributes:
+        name: within the directory, such as "adapter_model.safetensors".
+        n_tensors: how many tensors a safetensors file has; None for other formats, and for a file
+            that is broken or cannot be read.
+    """
+
+    name: str
+    n_tensors: int | None
+
+
+@dataclass(frozen=True)
 class RopeConfig:
     """Rotary embedding of one attention type.
 
@@ -116,6 +130,8 @@ class Config:
     layers: tuple[LayerConfig, ...] = field(default=(), repr=False)
     n_unread_tensors: int = 0
     unread_tensors: tuple[str, ...] = field(default=(), repr=False)
+    n_unread_files: int = 0
+    unread_files: tuple[UnreadFile, ...] = field(default=(), repr=False)
 
     @property
     def dtype(self) -> Any:
@@ -401,11 +417,20 @@ def config(model: pb.Model, server: pb.Server, use_torch: bool) -> Config:
         layers=_layers(model.layers),
         n_unread_tensors=model.n_unread_tensors,
         unread_tensors=tuple(model.unread_tensors),
+        n_unread_files=model.n_unread_files,
+        unread_files=_unread_files(model.unread_files),
     )
 
 
 def _most_frequent(values: Sequence[int]) -> int:
     return Counter(values).most_common(1)[0][0]
+
+
+def _unread_files(files: Sequence[pb.UnreadFile]) -> tuple[UnreadFile, ...]:
+    return tuple(
+        UnreadFile(file.name, file.n_tensors if file.HasField("n_tensors") else None)
+        for file in files
+    )
 
 
 def _ropes(ropes: Sequence[pb.Rope]) -> tuple[RopeConfig, ...]:

@@ -25,7 +25,9 @@ constexpr char kPointer[] =
 
 // The error of a checkpoint one of whose files has this content.
 std::string ErrorWith(const std::string& file, const std::string& content) {
-  const hookwire::testing::TinyCheckpoint checkpoint;
+  hookwire::testing::TinyOptions options;
+  if (file == "model.safetensors.index.json") options.shards = 2;
+  const hookwire::testing::TinyCheckpoint checkpoint(options);
   std::ofstream(checkpoint.directory() + "/" + file, std::ios::binary) << content;
   const absl::Status status = Checkpoint::Open(checkpoint.directory()).status();
   EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);

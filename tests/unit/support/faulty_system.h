@@ -2,6 +2,7 @@
 #ifndef HOOKWIRE_TESTS_UNIT_SUPPORT_FAULTY_SYSTEM_H_
 #define HOOKWIRE_TESTS_UNIT_SUPPORT_FAULTY_SYSTEM_H_
 
+#include <dirent.h>
 #include <gtest/gtest.h>
 #include <sys/mman.h>
 
@@ -92,6 +93,26 @@ class FaultySystem final : public os::System {
   }
   int Flock(int fd, int operation) override {
     return Call("flock", [&] { return real_.Flock(fd, operation); });
+  }
+
+  DIR* Opendir(const char* path) override {
+    if (Fails("opendir")) return nullptr;
+    DIR* const directory = real_.Opendir(path);
+    if (directory == nullptr) return nullptr;
+    absl::MutexLock lock(&mutex_);
+    descriptors_.insert(dirfd(directory));
+    return directory;
+  }
+  dirent* Readdir(DIR* directory) override {
+    return Fails("readdir") ? nullptr : real_.Readdir(directory);
+  }
+  int Closedir(DIR* directory) override {
+    {
+      absl::MutexLock lock(&mutex_);
+      EXPECT_EQ(descriptors_.erase(dirfd(directory)), 1u) << "closes what is not open";
+    }
+    const int result = real_.Closedir(directory);
+    return Call("closedir", [&] { return result; });
   }
 
   void* Mmap(size_t bytes, int protection, int flags, int fd) override {

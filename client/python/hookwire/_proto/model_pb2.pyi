@@ -61,7 +61,7 @@ class Layer(_message.Message):
     def __init__(self, attention_type: _Optional[_Union[AttentionType, str]] = ..., n_heads: _Optional[int] = ..., n_key_value_heads: _Optional[int] = ..., d_head: _Optional[int] = ..., d_mlp: _Optional[int] = ..., key_value_source: _Optional[int] = ..., key_is_value: bool = ..., layer_scalar: _Optional[float] = ...) -> None: ...
 
 class Model(_message.Message):
-    __slots__ = ("name", "architecture", "variant", "n_layers", "d_model", "n_heads", "n_key_value_heads", "d_head", "d_mlp", "d_vocab", "n_ctx", "eps", "act_fn", "sliding_window", "final_logit_softcap", "d_per_layer_input", "n_key_value_shared_layers", "n_experts", "n_experts_per_token", "d_expert", "tie_word_embeddings", "ropes", "layers", "bos_token_id", "eos_token_ids", "pad_token_id", "n_params", "weights_digest", "d_vocab_per_layer_input", "unread_tensors", "n_unread_tensors")
+    __slots__ = ("name", "architecture", "variant", "n_layers", "d_model", "n_heads", "n_key_value_heads", "d_head", "d_mlp", "d_vocab", "n_ctx", "eps", "act_fn", "sliding_window", "final_logit_softcap", "d_per_layer_input", "n_key_value_shared_layers", "n_experts", "n_experts_per_token", "d_expert", "tie_word_embeddings", "ropes", "layers", "bos_token_id", "eos_token_ids", "pad_token_id", "n_params", "weights_digest", "d_vocab_per_layer_input", "unread_tensors", "n_unread_tensors", "unread_files", "n_unread_files")
     NAME_FIELD_NUMBER: _ClassVar[int]
     ARCHITECTURE_FIELD_NUMBER: _ClassVar[int]
     VARIANT_FIELD_NUMBER: _ClassVar[int]
@@ -93,6 +93,8 @@ class Model(_message.Message):
     D_VOCAB_PER_LAYER_INPUT_FIELD_NUMBER: _ClassVar[int]
     UNREAD_TENSORS_FIELD_NUMBER: _ClassVar[int]
     N_UNREAD_TENSORS_FIELD_NUMBER: _ClassVar[int]
+    UNREAD_FILES_FIELD_NUMBER: _ClassVar[int]
+    N_UNREAD_FILES_FIELD_NUMBER: _ClassVar[int]
     name: str
     architecture: str
     variant: str
@@ -124,7 +126,17 @@ class Model(_message.Message):
     d_vocab_per_layer_input: int
     unread_tensors: _containers.RepeatedScalarFieldContainer[str]
     n_unread_tensors: int
-    def __init__(self, name: _Optional[str] = ..., architecture: _Optional[str] = ..., variant: _Optional[str] = ..., n_layers: _Optional[int] = ..., d_model: _Optional[int] = ..., n_heads: _Optional[int] = ..., n_key_value_heads: _Optional[int] = ..., d_head: _Optional[int] = ..., d_mlp: _Optional[int] = ..., d_vocab: _Optional[int] = ..., n_ctx: _Optional[int] = ..., eps: _Optional[float] = ..., act_fn: _Optional[str] = ..., sliding_window: _Optional[int] = ..., final_logit_softcap: _Optional[float] = ..., d_per_layer_input: _Optional[int] = ..., n_key_value_shared_layers: _Optional[int] = ..., n_experts: _Optional[int] = ..., n_experts_per_token: _Optional[int] = ..., d_expert: _Optional[int] = ..., tie_word_embeddings: bool = ..., ropes: _Optional[_Iterable[_Union[Rope, _Mapping]]] = ..., layers: _Optional[_Iterable[_Union[Layer, _Mapping]]] = ..., bos_token_id: _Optional[int] = ..., eos_token_ids: _Optional[_Iterable[int]] = ..., pad_token_id: _Optional[int] = ..., n_params: _Optional[int] = ..., weights_digest: _Optional[str] = ..., d_vocab_per_layer_input: _Optional[int] = ..., unread_tensors: _Optional[_Iterable[str]] = ..., n_unread_tensors: _Optional[int] = ...) -> None: ...
+    unread_files: _containers.RepeatedCompositeFieldContainer[UnreadFile]
+    n_unread_files: int
+    def __init__(self, name: _Optional[str] = ..., architecture: _Optional[str] = ..., variant: _Optional[str] = ..., n_layers: _Optional[int] = ..., d_model: _Optional[int] = ..., n_heads: _Optional[int] = ..., n_key_value_heads: _Optional[int] = ..., d_head: _Optional[int] = ..., d_mlp: _Optional[int] = ..., d_vocab: _Optional[int] = ..., n_ctx: _Optional[int] = ..., eps: _Optional[float] = ..., act_fn: _Optional[str] = ..., sliding_window: _Optional[int] = ..., final_logit_softcap: _Optional[float] = ..., d_per_layer_input: _Optional[int] = ..., n_key_value_shared_layers: _Optional[int] = ..., n_experts: _Optional[int] = ..., n_experts_per_token: _Optional[int] = ..., d_expert: _Optional[int] = ..., tie_word_embeddings: bool = ..., ropes: _Optional[_Iterable[_Union[Rope, _Mapping]]] = ..., layers: _Optional[_Iterable[_Union[Layer, _Mapping]]] = ..., bos_token_id: _Optional[int] = ..., eos_token_ids: _Optional[_Iterable[int]] = ..., pad_token_id: _Optional[int] = ..., n_params: _Optional[int] = ..., weights_digest: _Optional[str] = ..., d_vocab_per_layer_input: _Optional[int] = ..., unread_tensors: _Optional[_Iterable[str]] = ..., n_unread_tensors: _Optional[int] = ..., unread_files: _Optional[_Iterable[_Union[UnreadFile, _Mapping]]] = ..., n_unread_files: _Optional[int] = ...) -> None: ...
+
+class UnreadFile(_message.Message):
+    __slots__ = ("name", "n_tensors")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    N_TENSORS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    n_tensors: int
+    def __init__(self, name: _Optional[str] = ..., n_tensors: _Optional[int] = ...) -> None: ...
 
 class Server(_message.Message):
     __slots__ = ("build", "device", "dtype", "numerics", "threads", "max_request_bytes", "max_result_bytes", "max_tokens", "capabilities", "shared_memory_socket", "load_id")

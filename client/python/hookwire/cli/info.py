@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 
 import click
 
 from hookwire.cli.settings import Settings, subcommand
 from hookwire.cli.show import Output
-from hookwire.config import Config, ServerInfo, ServerLoad
+from hookwire.config import Config, ServerInfo, ServerLoad, UnreadFile
 from hookwire.plan import size
 
-# Names of tensors; --json has more.
+# Names of tensors, and of files; --json has more.
 _SHOWN = 10
 
 _EXAMPLES = """
@@ -63,15 +64,34 @@ def _model(cfg: Config) -> list[tuple[str, str]]:
         )
     if cfg.n_unread_tensors:
         facts.append(("not read", _unread(cfg)))
+    if cfg.n_unread_files:
+        facts.append(("not read", _unread_files(cfg)))
     return facts
 
 
 def _unread(cfg: Config) -> str:
     """The tensors of the checkpoint that no part of the model reads."""
     count, shown = cfg.n_unread_tensors, cfg.unread_tensors[:_SHOWN]
-    more = count - len(shown)
     are = "tensor of the checkpoint is" if count == 1 else "tensors of the checkpoint are"
-    return f"{count:,} {are} not read: {', '.join(shown)}{f' and {more:,} more' if more else ''}"
+    return f"{count:,} {are} not read: {_listed(shown, count)}"
+
+
+def _unread_files(cfg: Config) -> str:
+    """The weight files in the checkpoint's directory that the server does not read."""
+    count, shown = cfg.n_unread_files, cfg.unread_files[:_SHOWN]
+    are = "file beside the model's is" if count == 1 else "files beside the model's are"
+    return f"{count:,} weight {are} not read: {_listed([_file(file) for file in shown], count)}"
+
+
+def _file(file: UnreadFile) -> str:
+    if file.n_tensors is None:
+        return file.name
+    return f"{file.name} ({file.n_tensors:,} tensor{'' if file.n_tensors == 1 else 's'})"
+
+
+def _listed(shown: Sequence[str], count: int) -> str:
+    more = count - len(shown)
+    return f"{', '.join(shown)}{f' and {more:,} more' if more else ''}"
 
 
 def _server(server: ServerInfo) -> list[tuple[str, str]]:
