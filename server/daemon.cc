@@ -57,8 +57,7 @@ Limits LimitsOf(const Options& options, const std::vector<at::Device>& devices) 
   limits.max_activation_bytes = options.max_activation_mb.has_value()
                                     ? *options.max_activation_mb * kMiB
                                     : LeastFreeMemory(devices) / 2;
-  limits.max_batch_tokens = static_cast<int64_t>(
-      options.max_batch_tokens.value_or(devices.front().is_cpu() ? 1024 : 8192));
+  limits.max_batch_tokens = MaxBatchTokens(options, devices.front().is_cpu());
   limits.numerics = options.numerics;
   limits.max_result_bytes = options.max_result_mb * kMiB;
   limits.max_tokens = options.max_tokens;
@@ -125,7 +124,8 @@ v1::Model Describe(const model::Checkpoint& checkpoint, const model::TextModel& 
   return out;
 }
 
-// The ingredients are all that a client reads when it connects, and all that its results depend on.
+// The ingredients are all that a client's results depend on, and all that it reads when it
+// connects, but for the names of weight files that are not read.
 absl::StatusOr<std::string> LoadIdOf(const model::Checkpoint& checkpoint,
                                      const TokenizerFiles& tokenizer, const model::TextModel& model,
                                      model::Numerics numerics) {

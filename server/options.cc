@@ -21,6 +21,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "model/adapter/nearest.h"
+#include "server/plan/pass_tokens.h"
 
 namespace hookwire::server {
 namespace {
@@ -70,6 +71,12 @@ constexpr Flag Number(std::string_view name, std::string_view help) {
   if constexpr (std::is_same_v<Option, Value>) {
     flag.get = [](const Options& options) { return absl::StrCat(options.*kOption); };
   }
+  return flag;
+}
+
+// For an option that is nullopt by default: `get` says what that means.
+constexpr Flag WithDefault(Flag flag, Getter get) {
+  flag.get = get;
   return flag;
 }
 
@@ -192,10 +199,15 @@ constexpr std::array kFlags = {
         "most memory that the forward passes under way may use together, weights not counted, in "
         "MiB; 0: no limit (default: half of the free memory at the start)"),
     Number<&Options::max_tokens, 1, kMaxTokens>("max-tokens", "most tokens of one run"),
-    Number<&Options::max_batch_tokens, 1, kMaxTokens>(
-        "max-batch-tokens",
-        "most tokens of one forward pass; a run of several sequences that has more is divided "
-        "among several passes (default 1024 on cpu, else 8192)"),
+    WithDefault(
+        Number<&Options::max_batch_tokens, 1, kMaxTokens>(
+            "max-batch-tokens",
+            "most tokens of one forward pass; a run of several sequences that has more is divided "
+            "among several passes"),
+        [](const Options& options) {
+          return absl::StrCat(MaxBatchTokens(options, /*on_cpu=*/true), " on cpu, else ",
+                              MaxBatchTokens(options, /*on_cpu=*/false));
+        }),
     Number<&Options::max_batch_delay_us, 0, 1'000'000>(
         "max-batch-delay-us",
         "how long a pass with room for more runs waits for them, in microseconds"),
@@ -395,6 +407,11 @@ absl::StatusOr<Options> ParseOptions(const std::vector<std::string>& arguments) 
 
 uint64_t RequestMemoryMb(const Options& options) {
   return options.request_memory_mb.value_or(256 + 4 * options.max_upload_mb);
+}
+
+int64_t MaxBatchTokens(const Options& options, bool on_cpu) {
+  if (options.max_batch_tokens.has_value()) return static_cast<int64_t>(*options.max_batch_tokens);
+  return on_cpu ? kDefaultPassTokensOnCpu : kDefaultPassTokens;
 }
 
 size_t MaxCalls(const Options& options) {

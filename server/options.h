@@ -49,8 +49,7 @@ struct Options {
   std::optional<uint64_t> max_activation_mb;
   // The most tokens of one run.
   uint64_t max_tokens = Limits().max_tokens;
-  // The most tokens of one forward pass; nullopt means 1024 on cpu, else 8192. Larger passes take
-  // no less time for each token.
+  // The most tokens of one forward pass; nullopt means the default of MaxBatchTokens.
   std::optional<uint64_t> max_batch_tokens;
   // How long a pass with room for more runs waits for them before it starts, in microseconds.
   uint32_t max_batch_delay_us = 0;
@@ -96,6 +95,10 @@ struct Options {
 // The most memory that all requests may hold, in MiB. By default, the half of it that one client
 // may have is enough for a run with the most uploads, and for their copies in the run's dtype.
 uint64_t RequestMemoryMb(const Options& options);
+
+// The most tokens of one forward pass. The default is kDefaultPassTokensOnCpu on the CPU, else
+// kDefaultPassTokens.
+int64_t MaxBatchTokens(const Options& options, bool on_cpu);
 
 // The most open calls of one client. The default is larger than the queue, so that a client reaches
 // the queue's limit first.

@@ -14,6 +14,7 @@
 #include "model/text/text_model.h"
 #include "server/execute/batch.h"
 #include "server/execute/run_output.h"
+#include "server/plan/pass_tokens.h"
 #include "server/plan/run_plan.h"
 
 namespace hookwire::server {
@@ -23,7 +24,7 @@ class Executor {
   struct Options {
     model::Numerics numerics = model::Numerics::kFast;
     // A run with more tokens goes through the layers in several passes (plan/sequence_groups.h).
-    int64_t max_batch_tokens = 8192;
+    int64_t max_batch_tokens = kDefaultPassTokens;
   };
 
   // `model` must outlive the executor.

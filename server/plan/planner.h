@@ -14,6 +14,7 @@
 #include "hookwire/v1/run.pb.h"
 #include "model/numerics.h"
 #include "model/text/text_model.h"
+#include "server/plan/pass_tokens.h"
 #include "server/plan/run_plan.h"
 
 namespace hookwire::server {
@@ -29,7 +30,7 @@ struct Limits {
   // The most memory that one pass may need (activation_memory.h), in bytes; 0 means no limit.
   uint64_t max_activation_bytes = 0;
   // How runs are executed: in passes of at most so many tokens, in these numerics.
-  int64_t max_batch_tokens = 8192;
+  int64_t max_batch_tokens = kDefaultPassTokens;
   model::Numerics numerics = model::Numerics::kFast;
 };
 

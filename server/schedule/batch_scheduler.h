@@ -35,6 +35,7 @@
 #include "absl/types/span.h"
 #include "server/execute/batch.h"
 #include "server/observe/clock.h"
+#include "server/plan/pass_tokens.h"
 #include "server/schedule/device_token.h"
 #include "server/schedule/fair_queue.h"
 #include "server/schedule/pass_memory.h"
@@ -60,7 +61,7 @@ class BatchScheduler final : public Scheduler {
     // comes free is kept for it.
     absl::Duration max_passed_over = absl::Seconds(1);
     // The most tokens that share a pass. A run with more has a batch of its own.
-    uint64_t max_batch_tokens = 8192;
+    uint64_t max_batch_tokens = kDefaultPassTokens;
     // A pass of so many tokens takes hardly longer than one of a single token. Clients that have
     // more share a pass only with those that have about as many, up to twice, so that nobody waits
     // for another client's flood or long run. A run that is 8 times smaller than one client's part

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "server/execute/executor.h"
 #include "tests/unit/support/temp_directory.h"
 
 namespace hookwire::server {
@@ -134,20 +135,33 @@ TEST(Options, HelpListsEveryFlag) {
 
 TEST(Options, HelpShowsTheDefaultsThatParsingGives) {
   const Options options = *ParseOptions({"--model=m"});
-  for (const auto& [flag, value] : {std::pair<std::string, std::string>{"listen", "127.0.0.1:7431"},
-                                    {"device", "cpu"},
-                                    {"dtype", "auto"},
-                                    {"numerics", "fast"},
-                                    {"log-level", "info"},
-                                    {"max-queue", absl::StrCat(options.max_queue)},
-                                    {"max-tokens", absl::StrCat(options.max_tokens)},
-                                    {"shared-memory-mb", absl::StrCat(options.shared_memory_mb)},
-                                    {"stall-timeout", "60"},
-                                    {"max-queue-time", "300"},
-                                    {"serve-weights", "true"}}) {
+  for (const auto& [flag, value] :
+       {std::pair<std::string, std::string>{"listen", "127.0.0.1:7431"},
+        {"device", "cpu"},
+        {"dtype", "auto"},
+        {"numerics", "fast"},
+        {"log-level", "info"},
+        {"max-queue", absl::StrCat(options.max_queue)},
+        {"max-tokens", absl::StrCat(options.max_tokens)},
+        {"shared-memory-mb", absl::StrCat(options.shared_memory_mb)},
+        {"stall-timeout", "60"},
+        {"max-queue-time", "300"},
+        {"max-batch-tokens", absl::StrCat(MaxBatchTokens(options, /*on_cpu=*/true),
+                                          " on cpu, else ", Limits().max_batch_tokens)},
+        {"serve-weights", "true"}}) {
     EXPECT_THAT(HelpText(),
                 ::testing::ContainsRegex("--" + flag + " [^\n]*\\(default " + value + "\\)\n"));
   }
+}
+
+TEST(Options, EveryPartHasTheSameDefaultOfTheTokensOfAPass) {
+  const Options options = *ParseOptions({"--model=m"});
+  EXPECT_EQ(MaxBatchTokens(options, /*on_cpu=*/false), Limits().max_batch_tokens);
+  EXPECT_EQ(MaxBatchTokens(options, /*on_cpu=*/false), Executor::Options().max_batch_tokens);
+  EXPECT_EQ(static_cast<uint64_t>(Limits().max_batch_tokens),
+            BatchScheduler::Options().max_batch_tokens);
+  const Options given = *ParseOptions({"--model=m", "--max-batch-tokens=5"});
+  EXPECT_EQ(MaxBatchTokens(given, /*on_cpu=*/true), 5);
 }
 
 TEST(Options, ComeFromAFileAndFlagsWin) {
