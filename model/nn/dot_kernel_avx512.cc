@@ -1,22 +1,13 @@
 #include "model/nn/dot_kernel.h"
 
 #if defined(__x86_64__)
+#include "model/nn/dot_kernel_avx512.h"
 #include "model/nn/dot_kernel_x86.h"
 
 namespace hookwire::model {
 namespace {
 
-struct Sums512 {
-  using Sum = __m512;
-
-  static Sum Zero() { return _mm512_setzero_ps(); }
-  static __m256 Halves(Sum v) {
-    const __m256 upper = _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(v), 1));
-    return _mm256_add_ps(_mm512_castps512_ps256(v), upper);
-  }
-};
-
-struct Lanes512 : Sums512 {
+struct Lanes512 : Sums512<Lanes512> {
   static constexpr int kRows = 6;
   static constexpr int kColumns = 4;
   using Element = float;
@@ -27,7 +18,7 @@ struct Lanes512 : Sums512 {
 };
 
 // Fewer rows, since an operand is two registers.
-struct Pairs512 : Sums512 {
+struct Pairs512 : Sums512<Pairs512> {
   static constexpr int kRows = 4;
   static constexpr int kColumns = 4;
   using Element = Bfloat16Bits;
