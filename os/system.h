@@ -17,8 +17,8 @@ namespace hookwire::os {
 // Each function is the system call (or the C library's function) of its name: it has the same
 // result, and sets errno where it fails. Thread-safe.
 //
-// One call is not here: the mmap of the SIGBUS handler (model/checkpoint/sigbus_guard.cc), since a
-// signal handler cannot be given an object.
+// Two calls are not here: the sigaction that installs the SIGBUS handler, and the handler's mmap.
+// The reasons are in model/checkpoint/sigbus_guard.cc.
 class System {
  public:
   virtual ~System() = default;

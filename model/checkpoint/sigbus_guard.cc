@@ -49,7 +49,9 @@ void PassOn(int signal, siginfo_t* info, void* context) {
   std::raise(signal);
 }
 
-// Async-signal-safe: atomics without locks, and a system call.
+// Async-signal-safe: atomics without locks, and a system call. Calls mmap itself, not through
+// os::System: a handler gets no object, and a test that made this call fail would be ended by the
+// signal.
 void Handle(int signal, siginfo_t* info, void* context) {
   const int saved_errno = errno;
   const auto contains = [info](const GuardedPages& pages) {
@@ -71,6 +73,8 @@ void Handle(int signal, siginfo_t* info, void* context) {
   errno = saved_errno;
 }
 
+// Calls sigaction itself, not through os::System: it fails only for arguments that are wrong, and
+// the handler is the process's, while a System belongs to one checkpoint.
 void InstallOnce() {
   static std::once_flag installed;
   std::call_once(installed, [] {

@@ -18,38 +18,40 @@ struct BatchedRun {
   RunOutput* output = nullptr;
 };
 
-// Whoever executes a batch (schedule/): it lends the batch the device, times it, and is told which
-// runs are done. All calls come from the thread that executes the batch; `run` is a run's number in
-// the batch. Every call but Done may be left as it is.
+// What the executor of a batch calls while it executes the batch. The scheduler implements it: it
+// may execute other runs between two layers, it ends runs whose time is over, and it learns which
+// runs have ended. All calls come from the thread that executes the batch. `run` is the run's index
+// in the batch. An implementation has to override only Done.
 class BatchContext {
  public:
   virtual ~BatchContext() = default;
 
-  // These runs are now executed together: all runs of the batch, or, where an execution has failed,
-  // those that are executed once more.
+  // These runs are now executed together: first all runs of the batch; then, if their pass has
+  // failed, those that are executed again, one call for each attempt.
   virtual void Begin(absl::Span<const size_t> /*runs*/) {}
 
-  // The run has left the batch, with everything emitted or with what went wrong; the others may
-  // still be executed. Exactly once for each run.
+  // The run has ended: `report` says what it emitted, or is the run's error. Other runs of the
+  // batch may still be executed. Called exactly once for each run.
   virtual void Done(size_t run, absl::StatusOr<ExecutionReport> report) = 0;
 
-  // Between two layers, and between two passes: the place to let others have the device.
+  // Called between two layers, and between two passes: other passes may now use the device.
   virtual void BetweenLayers() {}
 
-  // Between two steps of a layer or of the logits, many times a layer: the same for a pass that is
-  // so long that others would wait too long for its next layer.
+  // Called many times in a layer, between two steps of it (a matrix product, a block of logits).
+  // For long passes: other runs would wait too long for the end of the layer.
   virtual void BetweenSteps() {}
 
-  // An error where the run has no time left. It ends the run. Asked before every step.
+  // An error if the run's deadline has passed; the run then ends with it. Called before every step.
   virtual absl::Status CheckTime(size_t /*run*/) { return absl::OkStatus(); }
 
   enum class WaitFor { kReader, kAnswer };
-  // The run's output is about to wait for its client, and has stopped waiting: others can have the
-  // device meanwhile.
+  // BeginWait: the pass is about to wait for the run's client, until it reads (kReader) or until it
+  // answers a callback (kAnswer). EndWait: it has stopped waiting. Other passes may use the device
+  // in between.
   virtual void BeginWait(size_t /*run*/, WaitFor /*what*/) {}
   virtual void EndWait(size_t /*run*/) {}
-  // An error where the run has waited long enough for the answer to `op`. It ends the run. Asked
-  // several times a second.
+  // An error if the run may not wait any longer for the answer to `op` (the hook timeout); the run
+  // then ends with it. Called several times a second while it waits.
   virtual absl::Status KeepWaiting(size_t /*run*/, const OpPlan& /*op*/) {
     return absl::OkStatus();
   }

@@ -1,4 +1,8 @@
-// Keeps a pass from running far ahead of its device, which executes calls later than they are made.
+// Limits how many layers of a pass are in the device's queue at the same time.
+//
+// Calls to a GPU return before the GPU has executed them. Without a limit, a pass would put all its
+// layers into the queue while the first one runs. Other passes get the device between two layers,
+// and deadlines and cancellation are checked there, so all of these would come too late.
 #ifndef HOOKWIRE_SERVER_EXECUTE_RUN_AHEAD_H_
 #define HOOKWIRE_SERVER_EXECUTE_RUN_AHEAD_H_
 
@@ -11,14 +15,12 @@
 
 namespace hookwire::server {
 
-// For one pass. Without it a whole pass is in the device's queue before its first layer has run,
-// and turns of other passes, deadlines and cancellation, which are looked at between layers, come
-// too late.
+// For one pass, on the thread that runs it.
 class RunAhead {
  public:
-  // The calls of a layer have been queued on `device`. Blocks until at most `kLayers` layers are
-  // outstanding: enough that the device never waits for the next. On the CPU calls return when they
-  // are done.
+  // Call it when all calls of a layer have been queued on `device`. Blocks while more than
+  // `kLayers` layers are queued and not yet executed. On the CPU it does nothing, since calls
+  // return when they have been executed.
   void LayerAsked(at::Device device) {
     if (device.is_cpu()) return;
     layers_.emplace_back(device.type());
@@ -29,6 +31,7 @@ class RunAhead {
   }
 
  private:
+  // Two, so that the device already has the next layer when it ends one.
   static constexpr size_t kLayers = 2;
   std::deque<c10::Event> layers_;
 };

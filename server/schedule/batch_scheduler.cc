@@ -189,8 +189,10 @@ void BatchScheduler::WorkAlone(Lane lane) {
     if (clock_.Now() >= next->run->deadline) {
       Drop(*next, DeadlinePassedInQueue());
     } else {
-      // Where there is room for the whole result, the pass need not wait for its reader. Where
-      // there is none, it does, and lets go of the room that was kept for it.
+      // With the whole result reserved, the pass never waits for its reader. Without, the run
+      // starts all the same, and its pass waits whenever the reader is behind. A call without a
+      // claim ends the run's own claim, so room in the buffer that was kept for an aged run is now
+      // free for the runs in the queue.
       if (!next->run->output->Reserve(/*claim=*/false) && next->aged) RoomCameFree();
       std::vector<WaitingRun> runs;
       runs.push_back(*std::move(next));

@@ -116,34 +116,42 @@ class ByteBudget::Account : public std::enable_shared_from_this<Account> {
         kept_(std::move(kept)) {}
   ~Account() { EndReservation(); }
 
-  // Whether the whole result may be reserved at all: it fits while nobody else has anything.
+  // Whether a reservation for the whole result is possible at all: it fits the buffer when no other
+  // account holds anything.
   bool MayReserve() const { return total_ <= budget_->limit_ / 4; }
 
   // Reserves room for the whole result, so that all its bytes can be acquired without waiting.
-  // False where there is none now. With `claim` the account then claims room, until it has a
-  // reservation, or EndReservation, or a call without `claim`. It gets no claim while another
-  // account has one, nor while its client has reservations: these are what it waits for.
+  // Returns false if there is too little room now. With `claim`, a call that returns false also
+  // makes a claim: room that comes free is kept for this account. The claim ends with the
+  // reservation, with EndReservation, or with a call without `claim`. No claim is made while
+  // another account has one, nor while the same client has other reservations: the room comes when
+  // these have been read.
   bool Reserve(bool claim = false);
   bool has_reservation() const;
-  // No more bytes will be acquired: releases what was reserved and not acquired.
+  // Call it when no more bytes will be acquired. Releases the part of the reservation that was not
+  // acquired.
   void EndReservation();
 
-  // What the account may hold without a reservation.
+  // The most bytes that an account without a reservation may hold, except for a single tensor that
+  // is larger (see Create).
   uint64_t share() const { return budget_->share_; }
 
-  // Nothing if the bytes do not fit now.
+  // Acquires the bytes if they fit now; returns nullopt if not.
   std::optional<Lease> TryAcquire(uint64_t bytes);
 
-  // Blocks until the bytes fit; returns nothing once `given_up` is true. Whoever makes it true
-  // calls Wake after that.
+  // Blocks until the bytes fit, and acquires them; or until `given_up` returns true, and returns
+  // nullopt. `given_up` is evaluated whenever room comes free, and after Wake: code that changes
+  // its result must then call Wake. For example, a stream that fails sets its status, and calls
+  // Wake.
   std::optional<Lease> Acquire(uint64_t bytes, absl::FunctionRef<bool()> given_up);
 
-  // Whether the account holds more than its share, without a reservation.
+  // Whether the account has no reservation, and holds more than share().
   bool IsOverShare() const;
-  // Blocks until it does not. False if `given_up` becomes true.
+  // Blocks until IsOverShare() is false, and returns true; or until `given_up` returns true, and
+  // returns false.
   bool WaitUntilWithinShare(absl::FunctionRef<bool()> given_up);
 
-  // Makes a blocked call evaluate `given_up` again.
+  // Makes calls that are blocked in Acquire or WaitUntilWithinShare evaluate `given_up` again.
   void Wake();
 
   uint64_t held() const;
