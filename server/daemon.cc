@@ -11,9 +11,12 @@
 #include <thread>
 #include <utility>
 
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
+#include "model/checkpoint/misplaced_file.h"
 #include "server/device.h"
 #include "server/errors/errors.h"
 #include "server/memory/block_cache.h"
@@ -74,6 +77,30 @@ std::unique_ptr<SharedMemory> OpenSharedMemory(const Options& options, const Clo
   LogEvent(logger, spdlog::level::warn, "no shared memory: all results are sent in messages",
            {{"cause", std::string(memory.status().message())}});
   return nullptr;
+}
+
+// What is wrong with a file of the tokenizer, as the end of a sentence that begins with
+// "tokenizer.json is "; empty if nothing is seen. JSON is not parsed: Gemma's tokenizer.json has 32
+// MiB.
+std::string DamageOf(const TokenizerFiles::File& file) {
+  std::string what = model::MisplacedFile(file.content);
+  if (!what.empty()) return what;
+  if (file.name != "tokenizer.json" && file.name != "tokenizer_config.json") return "";
+  const absl::string_view text = absl::StripAsciiWhitespace(file.content);
+  if (text.empty()) return "empty: download it again";
+  return absl::EndsWith(text, "}") ? "" : "cut short: download it again";
+}
+
+// Logs a warning for each damaged file of the tokenizer. Clients get an error, but only when they
+// ask for the tokenizer.
+void WarnOfTokenizer(const TokenizerFiles& tokenizer, const std::string& directory,
+                     spdlog::logger& logger) {
+  for (const TokenizerFiles::File& file : tokenizer.files()) {
+    const std::string what = DamageOf(file);
+    if (what.empty()) continue;
+    LogEvent(logger, spdlog::level::warn, "clients cannot use text, only token ids",
+             {{"cause", absl::StrCat(directory, "/", file.name, " is ", what)}});
+  }
 }
 
 v1::Server DescribeServer(const Options& options, const model::TextModel& model, int threads,
@@ -162,6 +189,7 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(const Options& options,
   }
   absl::StatusOr<TokenizerFiles> tokenizer = TokenizerFiles::Read(options.model);
   if (!tokenizer.ok()) return tokenizer.status();
+  WarnOfTokenizer(*tokenizer, options.model, *logger);
   const absl::StatusOr<std::vector<at::Device>> devices = OpenDevices(options.devices);
   if (!devices.ok()) return devices.status();
   std::vector<model::DeviceRoom> room;

@@ -37,6 +37,10 @@ absl::StatusOr<std::vector<std::string>> FindWeightFiles(const fs::path& directo
   const fs::path single = directory / "model.safetensors";
   const fs::path index = directory / "model.safetensors.index.json";
   const auto single_kind = KindOf(single, system);
+  if (json.is_discarded()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(index.string(), " is not valid JSON: it may be cut short"));
+  }
   if (!single_kind.ok()) return single_kind.status();
   if (*single_kind != 0) return std::vector<std::string>{single.string()};
   const auto index_kind = KindOf(index, system);

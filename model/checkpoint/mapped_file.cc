@@ -45,7 +45,8 @@ absl::StatusOr<std::shared_ptr<const MappedFile>> MappedFile::Open(const std::st
     return absl::InvalidArgumentError(absl::StrCat(path, " is not a regular file"));
   }
   const FileStamp stamp = StampOf(info);
-  if (stamp.size == 0) return absl::InvalidArgumentError(absl::StrCat(path, " is empty"));
+  if (stamp.size == 0)
+    return absl::InvalidArgumentError(absl::StrCat(path, " is empty: download it again"));
   void* const data = system.Mmap(stamp.size, PROT_READ, MAP_PRIVATE, fd.get());
   if (data == MAP_FAILED) {
     return absl::ErrnoToStatus(errno, absl::StrCat("cannot map ", path));

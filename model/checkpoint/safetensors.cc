@@ -10,7 +10,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
-#include "model/checkpoint/misplaced_text.h"
+#include "model/checkpoint/misplaced_file.h"
 
 namespace hookwire::model {
 namespace {
@@ -48,16 +48,21 @@ absl::Status SafetensorsFile::ParseHeader() {
     return absl::InvalidArgumentError(
         absl::StrCat(path(), " is not a whole safetensors file: ", what));
   };
-  if (const std::string text =
-          MisplacedText({reinterpret_cast<const char*>(file_->data()), file_->size()});
-      !text.empty()) {
-    return absl::InvalidArgumentError(absl::StrCat(path(), " is ", text));
+  if (const std::string what =
+          MisplacedWeights({reinterpret_cast<const char*>(file_->data()), file_->size()});
+      !what.empty()) {
+    return absl::InvalidArgumentError(absl::StrCat(path(), " is ", what));
   }
   if (file_->size() < sizeof(uint64_t)) return fail("it is shorter than its header");
   uint64_t header_bytes = 0;
   std::memcpy(&header_bytes, file_->data(), sizeof(header_bytes));
-  if (header_bytes > kMaxHeaderBytes || header_bytes > file_->size() - sizeof(header_bytes)) {
-    return fail(absl::StrCat("its header claims ", header_bytes, " bytes"));
+  if (header_bytes > kMaxHeaderBytes) {
+    return fail(absl::StrCat("its header claims ", header_bytes,
+                             " bytes, more than the format allows; it may be in another format"));
+  }
+  if (header_bytes > file_->size() - sizeof(header_bytes)) {
+    return fail(absl::StrCat("its header claims ", header_bytes, " bytes, and the file has ",
+                             file_->size(), " in all: download it again"));
   }
   const char* text = reinterpret_cast<const char*>(file_->data()) + sizeof(header_bytes);
   const Json header = Json::parse(text, text + header_bytes, nullptr, /*allow_exceptions=*/false);
@@ -65,6 +70,7 @@ absl::Status SafetensorsFile::ParseHeader() {
 
   const size_t data_start = sizeof(header_bytes) + header_bytes;
   const size_t data_bytes = file_->size() - data_start;
+  uint64_t needed_bytes = 0;
   std::vector<std::pair<size_t, size_t>> extents;
   for (const auto& [name, entry] : header.items()) {
     if (name == "__metadata__") continue;
@@ -79,9 +85,10 @@ absl::Status SafetensorsFile::ParseHeader() {
     }
     const auto begin = (*offsets)[0].get<uint64_t>();
     const auto end = (*offsets)[1].get<uint64_t>();
-    if (begin > end || end > data_bytes) {
-      return fail(absl::StrCat(name, " ends at byte ", end, " of ", data_bytes));
+    if (begin > end) {
+      return fail(absl::StrCat(name, " begins at byte ", begin, " and ends at byte ", end));
     }
+    needed_bytes = std::max(needed_bytes, end);
     extents.emplace_back(begin, end);
     const auto& dtype_name = dtype->get_ref<const std::string&>();
     Entry parsed{.dtype = DtypeOf(dtype_name),
@@ -109,6 +116,10 @@ absl::Status SafetensorsFile::ParseHeader() {
           absl::StrCat(name, " has ", parsed.bytes, " bytes where its shape needs ", bytes));
     }
     entries_.emplace(name, std::move(parsed));
+  }
+  if (needed_bytes > data_bytes) {
+    return fail(absl::StrCat("its tensors need ", needed_bytes, " bytes, and it has ", data_bytes,
+                             " of them: download it again"));
   }
   std::sort(extents.begin(), extents.end());
   for (size_t i = 1; i < extents.size(); ++i) {

@@ -9,7 +9,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
-#include "model/checkpoint/misplaced_text.h"
+#include "model/checkpoint/misplaced_file.h"
 #include "os/descriptor.h"
 
 namespace hookwire::model {
@@ -48,8 +48,11 @@ absl::StatusOr<std::string> ReadText(const std::string& path, os::System& system
       return absl::InvalidArgumentError(absl::StrCat(path, " is too large"));
     }
   }
-  if (const std::string pointer = LfsPointer(text); !pointer.empty()) {
-    return absl::InvalidArgumentError(absl::StrCat(path, " is ", pointer));
+  if (text.empty()) {
+    return absl::InvalidArgumentError(absl::StrCat(path, " is empty: download it again"));
+  }
+  if (const std::string what = MisplacedFile(text); !what.empty()) {
+    return absl::InvalidArgumentError(absl::StrCat(path, " is ", what));
   }
   return text;
 }

@@ -9,8 +9,9 @@
 
 namespace hookwire::model {
 
-// The whole text. InvalidArgument where it is more than 64 MiB, a Git LFS pointer or no regular
-// file; the system's error where it cannot be read. Each with the path and the cause.
+// The whole text. InvalidArgument if it is empty or more than 64 MiB, if it is something else in
+// place of the file (misplaced_file.h), or if it is no regular file; the system's error if it
+// cannot be read. Each with the path and the cause.
 absl::StatusOr<std::string> ReadText(const std::string& path, os::System& system);
 
 }  // namespace hookwire::model

@@ -337,7 +337,8 @@ bool Config::has_layer_type(LayerType type) const {
 
 absl::StatusOr<Config> ParseConfig(absl::string_view json) {
   const Json root_json = Json::parse(json, nullptr, /*allow_exceptions=*/false);
-  if (root_json.is_discarded() || !root_json.is_object()) return Invalid("is not a JSON object");
+  if (root_json.is_discarded()) return Invalid("is not valid JSON: it may be cut short");
+  if (!root_json.is_object()) return Invalid("is not a JSON object");
   Reader root(root_json, "");
 
   const std::string model_type = root.String("model_type", "");

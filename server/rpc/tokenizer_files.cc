@@ -12,7 +12,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
-#include "model/checkpoint/misplaced_text.h"
+#include "model/checkpoint/misplaced_file.h"
 #include "server/errors/errors.h"
 #include "server/errors/status_macros.h"
 
@@ -90,10 +90,10 @@ absl::StatusOr<TokenizerFiles> TokenizerFiles::Read(const std::string& directory
 
 absl::Status TokenizerFiles::Check() const {
   for (const File& file : files_) {
-    const std::string pointer = model::LfsPointer(file.content);
-    if (pointer.empty()) continue;
+    const std::string what = model::MisplacedFile(file.content);
+    if (what.empty()) continue;
     return MakeError(absl::StatusCode::kNotFound,
-                     absl::StrCat("the checkpoint's ", file.name, " is ", pointer,
+                     absl::StrCat("the checkpoint's ", file.name, " is ", what,
                                   ", and start the server again; or send token ids"),
                      {v1::ERROR_REASON_NO_TOKENIZER, "", {}});
   }

@@ -40,7 +40,8 @@ class TokenizerFiles {
   const std::vector<File>& files() const { return files_; }
 
   // Whether a client can make a tokenizer of them. NotFound (NO_TOKENIZER) if there is neither
-  // tokenizer.json nor tokenizer.model, or if one of the files is a Git LFS pointer.
+  // tokenizer.json nor tokenizer.model, or if something else is in place of one of the files
+  // (model/checkpoint/misplaced_file.h), such as a Git LFS pointer or a web page.
   absl::Status Check() const;
 
  private:

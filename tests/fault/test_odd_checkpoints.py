@@ -129,6 +129,43 @@ def test_checkpoints_of_every_variant_are_read_whole(name: str, tmp_path: Path) 
         assert warnings(server.log()) == []
 
 
+PAGE = "<!DOCTYPE html>\n<html><body>Sign in</body></html>\n"
+
+
+@pytest.mark.parametrize("file", ["tokenizer.json", "tokenizer_config.json", "chat_template.jinja"])
+@pytest.mark.parametrize(
+    ("text", "what"), [(POINTER, "is a Git LFS pointer"), (PAGE, "is a web page")]
+)
+def test_what_is_in_place_of_a_tokenizer_file_is_said_at_the_start_and_to_clients(
+    toy: Path, file: str, text: str, what: str
+) -> None:
+    (toy / file).write_text(text)
+    with daemon(model=toy) as server:
+        (warning,) = warnings(server.log())
+        assert f"{toy / file} {what}" in warning["cause"]
+        with (
+            hookwire.connect(server.address, quiet=True) as model,
+            pytest.raises(hookwire.NoTokenizerError, match=f"{file} {what}"),
+        ):
+            model.to_tokens("Then")
+
+
+@pytest.mark.parametrize("file", ["tokenizer.json", "tokenizer_config.json"])
+@pytest.mark.parametrize(("kept", "what"), [(0, "is empty"), (100, "is cut short")])
+def test_a_tokenizer_that_was_not_downloaded_whole_is_said_at_the_start(
+    toy: Path, file: str, kept: int, what: str
+) -> None:
+    (toy / file).write_bytes((toy / file).read_bytes()[:kept])
+    with daemon(model=toy) as server:
+        (warning,) = warnings(server.log())
+        assert f"{toy / file} {what}" in warning["cause"]
+        with (
+            hookwire.connect(server.address, quiet=True) as model,
+            pytest.raises(hookwire.NoTokenizerError, match=file),
+        ):
+            model.to_tokens("Then")
+
+
 @pytest.mark.parametrize("file", ["model.safetensors", "config.json"])
 def test_a_git_lfs_pointer_is_called_so(toy: Path, file: str) -> None:
     (toy / file).write_text(POINTER)

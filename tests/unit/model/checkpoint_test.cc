@@ -179,11 +179,13 @@ TEST_F(CheckpointDirectory, ABadConfigNamesTheDirectory) {
             directory_.path() +
                 ": config.json: model_type is \"llama\"; this server runs gemma4 and "
                 "gemma4_unified");
-  directory_.Write("config.json", "");
+  directory_.Write("config.json", "[]");
   EXPECT_EQ(OpenStatus().message(), directory_.path() + ": config.json: is not a JSON object");
 }
 
 TEST_F(CheckpointDirectory, NoWeights) {
+  directory_.Write("config.json", "");
+  EXPECT_EQ(OpenStatus().message(), directory_.path() + "/config.json is empty: download it again");
   EXPECT_EQ(OpenStatus().code(), absl::StatusCode::kNotFound);
   EXPECT_EQ(OpenStatus().message(),
             directory_.path() + " has neither model.safetensors nor model.safetensors.index.json");
@@ -197,7 +199,8 @@ TEST_F(CheckpointDirectory, ADirectoryInPlaceOfAFile) {
 
 TEST_F(CheckpointDirectory, AnEmptyWeightFile) {
   directory_.Write("model.safetensors", "");
-  EXPECT_EQ(OpenStatus().message(), directory_.path() + "/model.safetensors is empty");
+  EXPECT_EQ(OpenStatus().message(),
+            directory_.path() + "/model.safetensors is empty: download it again");
 }
 
 TEST_F(CheckpointDirectory, AnIndexThatNamesAMissingFile) {
@@ -229,7 +232,7 @@ TEST_F(CheckpointDirectory, AnIndexThatNamesAFileOutside) {
 }
 
 TEST_F(CheckpointDirectory, AnIndexThatIsNone) {
-  for (const char* text : {"", "{}", "[]", R"({"weight_map": ["a.safetensors"]})", "{"}) {
+  for (const char* text : {"{}", "[]", R"({"weight_map": ["a.safetensors"]})"}) {
     directory_.Write("model.safetensors.index.json", text);
     EXPECT_EQ(OpenStatus().code(), absl::StatusCode::kInvalidArgument) << text;
     EXPECT_EQ(OpenStatus().message(),
@@ -241,6 +244,13 @@ TEST_F(CheckpointDirectory, AnIndexThatIsNone) {
             directory_.path() + "/model.safetensors.index.json: no file for a");
 }
 
+  directory_.Write("model.safetensors.index.json", "{");
+  EXPECT_EQ(
+      OpenStatus().message(),
+      directory_.path() + "/model.safetensors.index.json is not valid JSON: it may be cut short");
+  directory_.Write("model.safetensors.index.json", "");
+  EXPECT_EQ(OpenStatus().message(),
+            directory_.path() + "/model.safetensors.index.json is empty: download it again");
 TEST_F(CheckpointDirectory, ATensorInTwoFiles) {
   directory_.Write("a.safetensors", OneTensor("a"));
   directory_.Write("b.safetensors", OneTensor("a"));
@@ -255,9 +265,11 @@ TEST_F(CheckpointDirectory, ATruncatedShardNamesItself) {
   const std::string whole = OneTensor("b");
   directory_.Write("b.safetensors", whole.substr(0, whole.size() - 1));
   WriteIndex({{"a", "a.safetensors"}, {"b", "b.safetensors"}});
-  EXPECT_EQ(
-      OpenStatus().message(),
-      directory_.path() + "/b.safetensors is not a whole safetensors file: b ends at byte 4 of 3");
+  const std::string file = directory_.path() + "/b.safetensors";
+  EXPECT_EQ(OpenStatus().message(),
+            file +
+                " is not a whole safetensors file: its tensors need 4 bytes, and it has 3 of "
+                "them: download it again");
 }
 
 // Rewrites the header of a tiny checkpoint's file. Bytes no longer named stay where they are.

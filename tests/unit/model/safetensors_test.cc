@@ -157,17 +157,22 @@ TEST_F(Safetensors, UnknownDtypesAreLeftAloneUntilAskedFor) {
   EXPECT_EQ(status.message(), path_ + ": a has dtype F4, which is not supported");
 }
 
-TEST_F(Safetensors, RefusesAnEmptyFile) { EXPECT_EQ(Refusal(""), " is empty"); }
+TEST_F(Safetensors, RefusesAnEmptyFile) { EXPECT_EQ(Refusal(""), " is empty: download it again"); }
 
 TEST_F(Safetensors, RefusesAFileShorterThanItsHeadersLength) {
   EXPECT_EQ(Refusal("1234567"), " is not a whole safetensors file: it is shorter than its header");
 }
 
 TEST_F(Safetensors, RefusesHeadersThatClaimTooMuch) {
-  for (const int64_t claim : {int64_t{3}, int64_t{1} << 26, int64_t{100'000'001}, INT64_MAX}) {
-    EXPECT_EQ(
-        Refusal(SafetensorsBytes("{}", "", claim)),
-        absl::StrCat(" is not a whole safetensors file: its header claims ", claim, " bytes"));
+  for (const int64_t claim : {int64_t{3}, int64_t{1} << 26}) {
+    EXPECT_EQ(Refusal(SafetensorsBytes("{}", "", claim)),
+              absl::StrCat(" is not a whole safetensors file: its header claims ", claim,
+                           " bytes, and the file has 10 in all: download it again"));
+  }
+  for (const int64_t claim : {int64_t{100'000'001}, INT64_MAX}) {
+    EXPECT_EQ(Refusal(SafetensorsBytes("{}", "", claim)),
+              absl::StrCat(" is not a whole safetensors file: its header claims ", claim,
+                           " bytes, more than the format allows; it may be in another format"));
   }
   // 2^64 - 1.
   EXPECT_THAT(Refusal(std::string(8, '\xff') + "{}"),
@@ -187,7 +192,8 @@ TEST_F(Safetensors, RefusesHeadersThatAreNoObject) {
 TEST_F(Safetensors, RefusesATruncatedFile) {
   const std::string header = R"({"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}})";
   const std::string whole = SafetensorsBytes(header, Bytes({1, 2}));
-  EXPECT_THAT(Refusal(whole.substr(0, whole.size() - 1)), HasSubstr("a ends at byte 8 of 7"));
+  EXPECT_THAT(Refusal(whole.substr(0, whole.size() - 1)),
+              HasSubstr("its tensors need 8 bytes, and it has 7 of them: download it again"));
   // Anywhere at all: never a crash, always a refusal.
   for (size_t size = 0; size < whole.size(); ++size) {
     EXPECT_FALSE(Open(whole.substr(0, size)).ok()) << size;
@@ -224,12 +230,12 @@ const BadEntry kBadEntries[] = {
     {"NegativeOffset", R"({"dtype": "F32", "shape": [4], "data_offsets": [-1, 15]})", kLacks},
     {"FloatOffset", R"({"dtype": "F32", "shape": [4], "data_offsets": [0.0, 16.0]})", kLacks},
     {"OffsetsReversed", R"({"dtype": "F32", "shape": [4], "data_offsets": [16, 0]})",
-     "weight ends at byte 0 of 16"},
+     "weight begins at byte 16 and ends at byte 0"},
     {"OffsetPastTheEnd", R"({"dtype": "F32", "shape": [4], "data_offsets": [1, 17]})",
-     "weight ends at byte 17 of 16"},
+     "its tensors need 17 bytes, and it has 16 of them: download it again"},
     {"HugeOffset",
-     R"({"dtype": "F32", "shape": [4], "data_offsets": [18446744073709551600, 18446744073709551615]})",
-     "weight ends at byte 18446744073709551615 of 16"},
+     R"({"dtype": "F32", "shape": [4], "data_offsets": [18446744073709551599, 18446744073709551615]})",
+     "its tensors need 18446744073709551615 bytes, and it has 16 of them: download it again"},
     {"TooFewBytes", R"({"dtype": "F32", "shape": [4], "data_offsets": [0, 12]})",
      "weight has 12 bytes where its shape needs 16"},
     {"TooManyBytes", R"({"dtype": "BF16", "shape": [4], "data_offsets": [0, 16]})",

@@ -157,3 +157,13 @@ TEST_F(TokenizerFilesTest, ClientsAreToldThatAFileIsAGitLfsPointer) {
 
 }  // namespace
 }  // namespace hookwire::server
+TEST_F(TokenizerFilesTest, ClientsAreToldThatAFileIsAWebPage) {
+  Write("tokenizer.json", "{}");
+  Write("chat_template.jinja", "<!doctype html>\n<title>Sign in</title>");
+  Serve();
+  const Answer answer = GetTokenizer();
+  EXPECT_EQ(answer.status.error_code(), grpc::StatusCode::NOT_FOUND);
+  EXPECT_EQ(ReasonOf(answer.status), "NO_TOKENIZER");
+  EXPECT_THAT(answer.status.error_message(), HasSubstr("chat_template.jinja is a web page"));
+}
+
