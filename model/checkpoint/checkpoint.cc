@@ -3,7 +3,6 @@
 #include <sys/stat.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -12,7 +11,10 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "model/adapter/nearest.h"
+#include "model/checkpoint/directory.h"
+#include "model/checkpoint/missing_file.h"
 #include "model/checkpoint/text_file.h"
+#include "model/checkpoint/weight_file_names.h"
 
 namespace hookwire::model {
 namespace {
@@ -20,38 +22,25 @@ namespace {
 using Json = nlohmann::json;
 namespace fs = std::filesystem;
 
-// The kind of file that `path` leads to, as S_IFREG or S_IFDIR; 0 where there is none.
-absl::StatusOr<mode_t> KindOf(const fs::path& path, os::System& system) {
-  struct stat info {};
-  if (os::Uninterrupted([&] { return system.Stat(path.c_str(), &info); }) == 0) {
-    return static_cast<mode_t>(info.st_mode & S_IFMT);
-  }
-  if (errno == ENOENT || errno == ENOTDIR) return mode_t{0};
-  return absl::ErrnoToStatus(errno, path.string());
-}
-
 // model.safetensors, or else the files that the index names, sorted. Where both are there,
 // Transformers reads model.safetensors too.
 absl::StatusOr<std::vector<std::string>> FindWeightFiles(const fs::path& directory,
                                                          os::System& system) {
-  const fs::path single = directory / "model.safetensors";
-  const fs::path index = directory / "model.safetensors.index.json";
+  const fs::path single = directory / kSingleFile;
+  const fs::path index = directory / kIndexFile;
   const auto single_kind = KindOf(single, system);
-  if (json.is_discarded()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(index.string(), " is not valid JSON: it may be cut short"));
-  }
   if (!single_kind.ok()) return single_kind.status();
   if (*single_kind != 0) return std::vector<std::string>{single.string()};
   const auto index_kind = KindOf(index, system);
   if (!index_kind.ok()) return index_kind.status();
-  if (*index_kind == 0) {
-    return absl::NotFoundError(absl::StrCat(
-        directory.string(), " has neither model.safetensors nor model.safetensors.index.json"));
-  }
+  if (*index_kind == 0) return NoWeights(directory.string(), system);
   auto text = ReadText(index.string(), system);
   if (!text.ok()) return text.status();
   const Json json = Json::parse(*text, nullptr, /*allow_exceptions=*/false);
+  if (json.is_discarded()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(index.string(), " is not valid JSON: it may be cut short"));
+  }
   if (!json.is_object() || !json.contains("weight_map") || !json["weight_map"].is_object()) {
     return absl::InvalidArgumentError(absl::StrCat(index.string(), " has no weight_map"));
   }
@@ -64,7 +53,14 @@ absl::StatusOr<std::vector<std::string>> FindWeightFiles(const fs::path& directo
       return absl::InvalidArgumentError(
           absl::StrCat(index.string(), " names a file outside the directory: ", name));
     }
-    files.insert((directory / name).string());
+    const std::string path = (directory / name).string();
+    if (!files.insert(path).second) continue;
+    const auto kind = KindOf(path, system);
+    if (!kind.ok()) return kind.status();
+    if (*kind == 0) return NoShard(directory.string(), name, system);
+  }
+  if (files.empty()) {
+    return absl::InvalidArgumentError(absl::StrCat(index.string(), " names no file"));
   }
   return std::vector<std::string>(files.begin(), files.end());
 }
@@ -75,15 +71,17 @@ absl::StatusOr<std::shared_ptr<const Checkpoint>> Checkpoint::Open(const std::st
                                                                    os::System& system) {
   const auto directory_kind = KindOf(directory, system);
   if (!directory_kind.ok()) return directory_kind.status();
+  if (*directory_kind == 0) return NoDirectory(directory);
   if (*directory_kind != S_IFDIR) {
-    return absl::NotFoundError(absl::StrCat(directory, " is not a directory"));
+    return absl::NotFoundError(
+        absl::StrCat(directory,
+                     " is not a directory; a checkpoint is a directory with config.json "
+                     "and the weight files"));
   }
   const fs::path config_path = fs::path(directory) / "config.json";
   const auto config_kind = KindOf(config_path, system);
   if (!config_kind.ok()) return config_kind.status();
-  if (*config_kind == 0) {
-    return absl::NotFoundError(absl::StrCat(directory, " is no checkpoint: it has no config.json"));
-  }
+  if (*config_kind == 0) return NoConfig(directory, system);
   auto text = ReadText(config_path.string(), system);
   if (!text.ok()) return text.status();
   auto config = ParseConfig(*text);

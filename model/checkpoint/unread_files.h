@@ -23,12 +23,9 @@ struct UnreadFile {
 
 // The weight files in the checkpoint's directory that are not read, sorted by name: for example an
 // adapter's (adapter_model.safetensors), a shard that the index does not name, the same weights in
-// another format (pytorch_model.bin, consolidated.safetensors). Weight files are known by the end
-// of their name: .safetensors, .bin, .gguf, .pt, .pth, .ckpt, .h5, .msgpack, .npz. Of these, only
-// the headers of safetensors files are read.
-//
-// Left out are hidden files, subdirectories, second names of files that are read (links), and the
-// state of a training run, which is not part of the model (optimizer.pt, training_args.bin).
+// another format (pytorch_model.bin, consolidated.safetensors). Weight files are known by their
+// names (weight_file_names.h). Of these, only the headers of safetensors files are read. Left out
+// are subdirectories, and second names of files that are read (links).
 //
 // The system's error, with the path, if the directory cannot be listed.
 absl::StatusOr<std::vector<UnreadFile>> FindUnreadFiles(const Checkpoint& checkpoint,

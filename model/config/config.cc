@@ -345,8 +345,9 @@ absl::StatusOr<Config> ParseConfig(absl::string_view json) {
   const bool multimodal = model_type == "gemma4" || model_type == "gemma4_unified";
   const bool text_only = model_type == "gemma4_text" || model_type == "gemma4_unified_text";
   if (!multimodal && !text_only) {
-    return Invalid(absl::StrCat("model_type is \"", model_type,
-                                "\"; this server runs gemma4 and gemma4_unified"));
+    return Invalid(absl::StrCat(
+        "model_type is ", root.Has("model_type") ? absl::StrCat("\"", model_type, "\"") : "missing",
+        "; this server runs gemma4 and gemma4_unified"));
   }
   const bool unified = model_type == "gemma4_unified" || model_type == "gemma4_unified_text";
   const Json* text_json = multimodal ? root.Object("text_config") : &root_json;

@@ -73,7 +73,14 @@ absl::StatusOr<TokenizerFiles> TokenizerFiles::Read(const std::string& directory
   for (std::string& name : names) {
     const std::filesystem::path path = std::filesystem::path(directory) / name;
     std::error_code error;
-    if (!std::filesystem::is_regular_file(path, error)) continue;
+    const auto kind = std::filesystem::status(path, error);
+    if (!std::filesystem::is_regular_file(kind)) {
+      if (!std::filesystem::exists(std::filesystem::symlink_status(path, error))) continue;
+      return Unreadable(path,
+                        std::filesystem::exists(kind)
+                            ? "it is not a regular file"
+                            : "it is a link to a file that does not exist: download it again");
+    }
     const uint64_t size = std::filesystem::file_size(path, error);
     if (error) return Unreadable(path, error.message());
     if (size > room) {

@@ -32,8 +32,8 @@ class TokenizerFiles {
 
   // The files that `directory` has of those that Transformers reads for a tokenizer, and after them
   // the templates in additional_chat_templates/, sorted by name. FailedPrecondition with the path
-  // if a file cannot be read or changes while it is read; InvalidArgument if they have more than
-  // `max_bytes` in all.
+  // if a file cannot be read, is no regular file or changes while it is read; InvalidArgument if
+  // they have more than `max_bytes` in all.
   static absl::StatusOr<TokenizerFiles> Read(const std::string& directory,
                                              uint64_t max_bytes = kMaxBytes);
 

@@ -158,11 +158,14 @@ TEST(CheckpointOpen, AMissingTensorNamesTheNearest) {
 TEST(CheckpointOpen, NoDirectory) {
   const absl::Status missing = Checkpoint::Open("/nonexistent/model").status();
   EXPECT_EQ(missing.code(), absl::StatusCode::kNotFound);
-  EXPECT_EQ(missing.message(), "/nonexistent/model is not a directory");
+  EXPECT_EQ(missing.message(), "there is no directory /nonexistent/model");
 
   const TinyCheckpoint directory;
   const std::string file = directory.directory() + "/model.safetensors";
-  EXPECT_EQ(Checkpoint::Open(file).status().message(), file + " is not a directory");
+  EXPECT_EQ(Checkpoint::Open(file).status().message(),
+            file +
+                " is not a directory; a checkpoint is a directory with config.json and the weight "
+                "files");
 }
 
 TEST(CheckpointOpen, NoConfig) {
@@ -181,11 +184,11 @@ TEST_F(CheckpointDirectory, ABadConfigNamesTheDirectory) {
                 "gemma4_unified");
   directory_.Write("config.json", "[]");
   EXPECT_EQ(OpenStatus().message(), directory_.path() + ": config.json: is not a JSON object");
+  directory_.Write("config.json", "");
+  EXPECT_EQ(OpenStatus().message(), directory_.path() + "/config.json is empty: download it again");
 }
 
 TEST_F(CheckpointDirectory, NoWeights) {
-  directory_.Write("config.json", "");
-  EXPECT_EQ(OpenStatus().message(), directory_.path() + "/config.json is empty: download it again");
   EXPECT_EQ(OpenStatus().code(), absl::StatusCode::kNotFound);
   EXPECT_EQ(OpenStatus().message(),
             directory_.path() + " has neither model.safetensors nor model.safetensors.index.json");
@@ -208,7 +211,9 @@ TEST_F(CheckpointDirectory, AnIndexThatNamesAMissingFile) {
   WriteIndex({{"a", "a.safetensors"}, {"b", "b.safetensors"}});
   EXPECT_EQ(OpenStatus().code(), absl::StatusCode::kNotFound);
   EXPECT_EQ(OpenStatus().message(),
-            directory_.path() + "/b.safetensors: No such file or directory");
+            directory_.path() +
+                "/model.safetensors.index.json names b.safetensors, which is missing: download it "
+                "again");
 }
 
 TEST_F(CheckpointDirectory, AnIndexThatNamesAFileOutside) {
@@ -239,11 +244,6 @@ TEST_F(CheckpointDirectory, AnIndexThatIsNone) {
               directory_.path() + "/model.safetensors.index.json has no weight_map")
         << text;
   }
-  WriteIndex({{"a", 7}});
-  EXPECT_EQ(OpenStatus().message(),
-            directory_.path() + "/model.safetensors.index.json: no file for a");
-}
-
   directory_.Write("model.safetensors.index.json", "{");
   EXPECT_EQ(
       OpenStatus().message(),
@@ -251,6 +251,14 @@ TEST_F(CheckpointDirectory, AnIndexThatIsNone) {
   directory_.Write("model.safetensors.index.json", "");
   EXPECT_EQ(OpenStatus().message(),
             directory_.path() + "/model.safetensors.index.json is empty: download it again");
+  WriteIndex(json::object());
+  EXPECT_EQ(OpenStatus().message(),
+            directory_.path() + "/model.safetensors.index.json names no file");
+  WriteIndex({{"a", 7}});
+  EXPECT_EQ(OpenStatus().message(),
+            directory_.path() + "/model.safetensors.index.json: no file for a");
+}
+
 TEST_F(CheckpointDirectory, ATensorInTwoFiles) {
   directory_.Write("a.safetensors", OneTensor("a"));
   directory_.Write("b.safetensors", OneTensor("a"));

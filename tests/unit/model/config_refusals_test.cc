@@ -38,7 +38,7 @@ TEST(ParseConfigRefuses, OtherModels) {
   EXPECT_EQ(MessageOf(R"({"model_type": "gemma3"})"),
             "config.json: model_type is \"gemma3\"; this server runs gemma4 and gemma4_unified");
   EXPECT_EQ(MessageOf("{}"),
-            "config.json: model_type is \"\"; this server runs gemma4 and gemma4_unified");
+            "config.json: model_type is missing; this server runs gemma4 and gemma4_unified");
 }
 
 TEST(ParseConfigRefuses, AMissingTextConfig) {

@@ -101,6 +101,21 @@ TEST_F(TokenizerFilesTest, AFileWhoseSizeIsNotWhatItHoldsIsRefused) {
   EXPECT_THAT(status.message(), AllOf(HasSubstr("/tokenizer.json"), HasSubstr("its size changed")));
 }
 
+TEST_F(TokenizerFilesTest, WhatIsNoFileIsRefused) {
+  const std::string path = directory_.path() + "/tokenizer.json";
+  std::filesystem::create_symlink("nowhere", path);
+  absl::Status status = Read().status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(
+      status.message(),
+      "cannot read " + path + ": it is a link to a file that does not exist: download it again");
+  std::filesystem::remove(path);
+  std::filesystem::create_directory(path);
+  status = Read().status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(status.message(), "cannot read " + path + ": it is not a regular file");
+}
+
 TEST_F(TokenizerFilesTest, ClientsGetLargeFilesInChunks) {
   const std::string large(2'500'000, 't');
   Write("tokenizer.json", large);
@@ -155,8 +170,6 @@ TEST_F(TokenizerFilesTest, ClientsAreToldThatAFileIsAGitLfsPointer) {
               AllOf(HasSubstr("tokenizer.json is a Git LFS pointer"), HasSubstr("git lfs pull")));
 }
 
-}  // namespace
-}  // namespace hookwire::server
 TEST_F(TokenizerFilesTest, ClientsAreToldThatAFileIsAWebPage) {
   Write("tokenizer.json", "{}");
   Write("chat_template.jinja", "<!doctype html>\n<title>Sign in</title>");
@@ -167,3 +180,5 @@ TEST_F(TokenizerFilesTest, ClientsAreToldThatAFileIsAWebPage) {
   EXPECT_THAT(answer.status.error_message(), HasSubstr("chat_template.jinja is a web page"));
 }
 
+}  // namespace
+}  // namespace hookwire::server
