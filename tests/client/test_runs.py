@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import warnings
 from typing import Any
 
@@ -466,6 +469,25 @@ def test_progress_bar(model: hookwire.RemoteModel, capsys: pytest.CaptureFixture
     assert "1.00k/1.00k" in capsys.readouterr().err
     model([LONG])
     assert not capsys.readouterr().err
+
+
+def test_progress_that_is_asked_for_is_shown_whatever_the_environment_says() -> None:
+    # tqdm reads the environment when it is imported.
+    code = """
+from hookwire.progress import Progress
+bar = Progress(True)
+bar.begin(1024)
+bar.update(1024)
+bar.close()
+"""
+    shown = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "TQDM_DISABLE": "1"},
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+    assert "1.00k/1.00k" in shown.stderr
 
 
 def test_run_with_hooks_inside_hooks(model: hookwire.RemoteModel, server: FakeServer) -> None:

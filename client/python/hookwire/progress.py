@@ -32,8 +32,15 @@ class Progress:
         if wanted:
             from tqdm.auto import tqdm
 
+            # Who asks for it gets it, also where the environment says TQDM_DISABLE.
+            asked: dict[str, Any] = {"disable": False} if self._wanted else {}
             self._bar = tqdm(
-                total=total_bytes, unit="B", unit_scale=True, unit_divisor=1024, desc="hookwire"
+                total=total_bytes,
+                unit="B",
+                unit_scale=True,
+                unit_divisor=1024,
+                desc="hookwire",
+                **asked,
             )
 
     def update(self, received: int) -> None:
