@@ -314,7 +314,7 @@ def test_lenses_that_cannot_be(e_type: Served) -> None:
             lens(**arguments)
     for arguments, message in (
         ({"top_k": 1.5}, "top_k must be an int"),
-        ({"targets": 7.5}, "targets must be token ids, or strings that are one token"),
+        ({"targets": 7.5}, "targets must be strings that are one token, or token ids"),
         ({"layers": 3}, "layers must be a list of ints"),
         ({"chunk_size": "a"}, "chunk_size must be an int"),
         ({"lens": 3}, "lens must be a function"),
@@ -369,6 +369,87 @@ def test_what_is_not_of_this_model(e_type: Served) -> None:
         with pytest.raises(errors.LayerOutOfRangeError, match=f"layer {layer} is not one of"):
             cache.get_neuron_results(layer)
     assert torch.equal(cache.get_neuron_results(-1), cache.get_neuron_results(3))
+
+
+def test_a_remainder_at_the_first_layer_is_the_embedding(e_type: Served) -> None:
+    """Of no parts, what they leave is the stream there, and not that behind the last layer."""
+    cache = e_type.cache
+    for made in (
+        cache.stack_head_results(0, incl_remainder=True),
+        cache.stack_neuron_results(0, incl_remainder=True),
+    ):
+        assert torch.equal(made, cache["resid_pre", 0][None])
+
+
+def test_the_input_of_no_mlp(e_type: Served) -> None:
+    cache = e_type.cache
+    for call in (
+        lambda: cache.accumulated_resid(mlp_input=True),
+        lambda: cache.decompose_resid(mlp_input=True),
+        lambda: cache.stack_neuron_results(-1, mlp_input=True),
+    ):
+        with pytest.raises(errors.ArgumentError, match="behind the last layer there is none"):
+            call()
+
+
+def test_what_a_cache_lacks_is_said_in_short(e_type: Served) -> None:
+    model = e_type.model
+    _, cache = model.run_with_cache(e_type.tokens, names_filter="hook_embed")
+    with pytest.raises(errors.HookNotFoundError) as caught:
+        cache.decompose_resid()
+    assert str(caught.value) == (
+        "this needs hook points that were not captured: blocks.*.hook_attn_out, "
+        "blocks.*.hook_mlp_out, blocks.*.hook_ple_out; add them to names_filter"
+    )
+    _, cache = model.run_with_cache(e_type.tokens, stop_at_layer=2)
+    said = r"blocks\.2\.hook_resid_pre.*; the run ended before layer 2 \(stop_at_layer\)"
+    with pytest.raises(errors.HookNotFoundError, match=said):
+        cache.accumulated_resid()
+
+
+def test_what_a_cache_is_not(e_type: Served) -> None:
+    cache = e_type.cache
+    for name, said in (
+        ("resid_post", r"; the tensor of a layer is cache\['resid_post', layer\]$"),
+        ("embed", r"; the tensor is cache\['embed'\]$"),
+        ("decompose_residual", r"; did you mean 'decompose_resid'\?$"),
+        ("zzz", "a cache has no attribute 'zzz'$"),
+        ("_zzz", "a cache has no attribute '_zzz'$"),
+    ):
+        assert not hasattr(cache, name)
+        with pytest.raises(errors.NoAttributeError, match=said):
+            getattr(cache, name)
+    with pytest.raises(errors.ArgumentTypeError, match=r"cache\.cache_dict is a dict"):
+        cache["hook_embed"] = torch.zeros(1)
+    with pytest.raises(errors.ArgumentTypeError, match=r"del cache\['hook_embed'\]"):
+        del cache["hook_embed"]
+    for key in (3, None, slice(3), ("q", 1, 2)):
+        with pytest.raises(errors.ArgumentTypeError, match="a key is a name, such as"):
+            key in cache  # noqa: B015
+    for key, said in (
+        ("blocks.99.hook_resid_post", "the model has layers 0 to 3"),
+        (("resid_pst", 1), r"nearest: blocks\.1\.hook_resid_post, blocks\.1\."),
+    ):
+        with pytest.raises(errors.HookNotFoundError, match=said):
+            cache[key]
+    for name in (3, "blocks.0.hook_resid_pre"):
+        with pytest.raises(errors.ArgumentError, match="activation_name must be a short name"):
+            cache.stack_activation(name)
+    with pytest.raises(errors.HookNotFoundError, match=r"^\('nope', 0\) \(blocks\.0\.hook_nope\)"):
+        cache.stack_activation("nope")
+
+
+def test_lenses_that_are_no_functions_of_an_entry(e_type: Served) -> None:
+    lens = e_type.cache.logit_lens
+    with pytest.raises(errors.ArgumentTypeError, match="a function of an entry and its index, and"):
+        lens(lens=lambda entry: entry)
+    for wrong, said in (
+        (lambda entry, index: None, "returned None"),
+        (lambda entry, index: entry[..., 1:], r"returned \[2, 47\]"),
+    ):
+        with pytest.raises(errors.ValueShapeError, match=f"its entry's shape.* entry 0 it {said}"):
+            lens(lens=wrong)
+    assert lens(lens=lambda entry, index: 2 * entry).labels[0] == "0_pre"
 
 
 def test_parts_that_do_not_belong_to_the_cache(e_type: Served) -> None:

@@ -45,7 +45,7 @@ WRONG: dict[str, tuple[Callable[[Model], Any], str]] = {
     ),
     "an op by position": (
         lambda m: ops.zero(3),
-        rf"ops\.zero\(\) got 1 arguments by position, and takes none; {CHOICES} can be given by",
+        rf"ops\.zero\(\) got 1 argument by position, and takes none; {CHOICES} can be given by",
     ),
     "an op without its value": (
         lambda m: ops.add(),

@@ -172,8 +172,9 @@ def _why_not(
         takes = f"{len(by_position)} ({', '.join(by_position)})" if by_position else "none"
         others = [key for key in _keywords(signature) if key not in by_position]
         rest = f"; {', '.join(others)} can be given by keyword" if others else ""
+        count = "1 argument" if len(args) == 1 else f"{len(args)} arguments"
         return errors.ArgumentTypeError(
-            f"{name}() got {len(args)} arguments by position, and takes {takes}{rest}"
+            f"{name}() got {count} by position, and takes {takes}{rest}"
         )
     for keyword in by_position[: len(args)]:
         if keyword in kwargs:

@@ -257,7 +257,7 @@ def words(
             return [with_ids(one) for one in value]
         return value
 
-    ids = token_ids(with_ids(given), what, "token ids, or strings that are one token")
+    ids = token_ids(with_ids(given), what, "strings that are one token, or token ids")
     if d_vocab is not None and ids.size and ids.max() >= d_vocab:
         raise errors.TokenOutOfRangeError(
             f"{what} has token {ids.max()}, which is outside the model's vocabulary of "

@@ -83,6 +83,8 @@ class ActivationCache(Captured):
             HookNotFoundError: the cache lacks hook points; it names them.
         """
         layer, positions = residual.layer_number(self, layer), Slice(pos_slice, "pos_slice")
+        if mlp_input:
+            norms.target_norm(self, layer, mlp_input)
         stack, labels = residual.accumulated(self, layer, incl_mid, mlp_input, positions)
         if apply_ln:
             stack = self.apply_ln_to_stack(
@@ -177,7 +179,7 @@ class ActivationCache(Captured):
         parts, labels = contributions.heads(self, layer, layer, positions)
         stack = arrays.concatenate(parts) if parts else residual.nothing(self, positions)
         if incl_remainder:
-            stack = self._with_remainder(stack, ("resid_post", layer - 1), positions)
+            stack = self._with_remainder(stack, residual.stream_key(layer), positions)
             labels.append("remainder")
         if apply_ln:
             stack = self.apply_ln_to_stack(stack, layer, pos_slice=positions)
@@ -215,6 +217,11 @@ class ActivationCache(Captured):
             LayersDifferError: the layers' shapes differ; take them one by one.
             ArgumentError: there is no layer before `layer`.
         """
+        if not isinstance(activation_name, str) or "." in activation_name:
+            raise errors.ArgumentError(
+                'activation_name must be a short name without a layer, such as "resid_pre", not '
+                f"{activation_name!r}"
+            )
         layer = residual.layer_number(self, layer)
         tensors = [self[activation_name, at, sublayer_type] for at in range(layer)]
         shapes = {tuple(tensor.shape) for tensor in tensors}
@@ -316,6 +323,8 @@ class ActivationCache(Captured):
         layer, positions = residual.layer_number(self, layer), Slice(pos_slice, "pos_slice")
         self._check_projection(project_output_onto)
         project, squeeze = _two_axes(project_output_onto)
+        if mlp_input:
+            norms.target_norm(self, layer, mlp_input)
         # An axis of one neuron stays.
         wanted = Slice.unwrap(neuron_slice, "neuron_slice")
         then = None
@@ -325,7 +334,7 @@ class ActivationCache(Captured):
         width = None if project is None else project.shape[-1]
         stack = arrays.concatenate(parts) if parts else residual.nothing(self, positions, width)
         if incl_remainder:
-            whole = ("resid_mid", layer) if mlp_input else ("resid_post", layer - 1)
+            whole = ("resid_mid", layer) if mlp_input else residual.stream_key(layer)
             stack = self._with_remainder(stack, whole, positions, then, project)
             labels.append("remainder")
         stack = stack[..., 0] if squeeze else stack

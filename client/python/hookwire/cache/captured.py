@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from hookwire import arguments, config, dtypes, errors, selection
 from hookwire.cache.slices import Slice
@@ -17,6 +18,15 @@ if TYPE_CHECKING:
 
     from hookwire.session import Session
     from hookwire.weights import Weights
+
+
+_LAYER = re.compile(r"^blocks\.(\d+)\.")
+
+
+def _layer_of(name: str) -> int:
+    """The layer of a hook point; -1 for one in no layer."""
+    found = _LAYER.match(name)
+    return int(found[1]) if found else -1
 
 
 @arguments.checked_methods("cache")
@@ -106,13 +116,27 @@ class Captured(Mapping[str, Any]):
         """
         tensors = [self.find(name) for name in names]
         lacking = [name for name, x in zip(names, tensors, strict=True) if x is None]
-        if lacking:
-            raise errors.HookNotFoundError(
-                f"this needs hook points that were not captured: {', '.join(lacking)}; add them to "
-                "names_filter",
-                metadata={"hook": lacking[0]},
-            )
-        return tensors
+        if not lacking:
+            return tensors
+        end = self.receipt.n_layers_run
+        what = "add them to names_filter"
+        if end < self.cfg.n_layers and any(_layer_of(name) >= end for name in lacking):
+            what = f"the run ended before layer {end} (stop_at_layer), and has no later layers"
+        raise errors.HookNotFoundError(
+            f"this needs hook points that were not captured: {', '.join(self._short(lacking))}; "
+            f"{what}",
+            metadata={"hook": lacking[0]},
+        )
+
+    def _short(self, names: Sequence[str]) -> list[str]:
+        """The names, with a glob in place of those that are of every layer."""
+        by_glob: dict[str, list[str]] = {}
+        for name in names:
+            by_glob.setdefault(_LAYER.sub("blocks.*.", name), []).append(name)
+        found: list[str] = []
+        for glob, of_it in by_glob.items():
+            found += [glob] if len(of_it) == self.cfg.n_layers else of_it
+        return found
 
     def _full_name(self, key: Any) -> str:
         if isinstance(key, str):
@@ -139,7 +163,13 @@ class Captured(Mapping[str, Any]):
         )
 
     def _missing(self, key: Any, name: str) -> Exception:
-        shown = repr(key) if key == name else f"{key!r} ({name})"
+        given = key
+        while isinstance(given, tuple) and given[-1] is None:
+            given = given[:-1]
+        shown = repr(given) if given == name else f"{given!r} ({name})"
+        if not self._names_of(name) and _layer_of(name) >= self.cfg.n_layers:
+            message = f"{shown}: the model has layers 0 to {self.cfg.n_layers - 1}"
+            return errors.HookNotFoundError(message, metadata={"hook": name})
         if self._names_of(name):
             message = f"{shown} was not captured; names_filter did not ask for it"
             return errors.HookNotFoundError(message, metadata={"hook": name})
@@ -147,7 +177,9 @@ class Captured(Mapping[str, Any]):
             hint = f"; each layer has one: cache[{key!r}, layer]"
             close = []
         else:
-            close = nearest(name, self.cache_dict, of_all_layers=False)
+            near = nearest(name, self.cache_dict, len(self.cache_dict), of_all_layers=False)
+            same = [each for each in near if _layer_of(each) == _layer_of(name)]
+            close = (same or near)[:3]
             hint = f"; nearest: {', '.join(close)}" if close else ""
         return errors.HookNotFoundError(
             f"{shown} is not in the cache of {len(self.cache_dict)} names{hint}",
@@ -163,6 +195,40 @@ class Captured(Mapping[str, Any]):
         """Bool [batch, pos]: False where a captured position is padding; there, all is zero."""
         mask = self._make_mask()
         return mask if self.has_batch_dim else mask[0]
+
+    def __setitem__(self, key: object, value: object) -> NoReturn:
+        """A cache is what a run captured.
+
+        Raises:
+            ArgumentTypeError: always; it says where tensors can be put.
+        """
+        raise errors.ArgumentTypeError(
+            f"a cache does not take cache[{key!r}] = …: it is what a run captured. "
+            "cache.cache_dict is a dict of the same tensors, which does"
+        )
+
+    def __delitem__(self, key: object) -> NoReturn:
+        """As `__setitem__`."""
+        raise errors.ArgumentTypeError(
+            f"a cache does not take del cache[{key!r}]: it is what a run captured. "
+            "cache.cache_dict is a dict of the same tensors, which does"
+        )
+
+    def __getattr__(self, name: str) -> NoReturn:
+        if name.startswith("_"):
+            raise errors.NoAttributeError(f"a cache has no attribute {name!r}")
+        if hasattr(type(self), name):
+            # A property has raised an AttributeError: its own is the better one.
+            object.__getattribute__(self, name)
+        near = nearest(name, [each for each in dir(type(self)) if not each.startswith("_")], 1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        # Without the catalogue, which may have to be asked for.
+        tensors = self.__dict__.get("cache_dict", {})
+        if get_act_name(name) in tensors:
+            hint = f"; the tensor is cache[{name!r}]"
+        elif get_act_name(name, 0) in tensors:
+            hint = f"; the tensor of a layer is cache[{name!r}, layer]"
+        raise errors.NoAttributeError(f"a cache has no attribute {name!r}{hint}")
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.cache_dict)

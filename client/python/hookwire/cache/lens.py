@@ -6,6 +6,7 @@ unembedding and the final softcap, so that the last entry is the model's own log
 
 from __future__ import annotations
 
+import inspect
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -307,6 +308,39 @@ def _softcapped(raw: Any, cache: ActivationCache) -> Any:
     return raw if cap is None else arrays.times(arrays.tanh(arrays.times(raw, 1 / cap)), cap)
 
 
+def _check_lens(lens: Any) -> None:
+    """Refuses what cannot be called with an entry and its index.
+
+    Raises:
+        ArgumentTypeError: it cannot.
+    """
+    accepts = "lens must be a function of an entry and its index"
+    if not callable(lens):
+        raise errors.ArgumentTypeError(f"{accepts}, not {dtypes.shown(lens)}")
+    try:
+        inspect.signature(lens).bind(None, 0)
+    except ValueError:
+        return  # some that are written in C do not say what they take
+    except TypeError as error:
+        raise errors.ArgumentTypeError(f"{accepts}, and this one is not: {error}") from None
+
+
+def _seen_through(lens: Callable[[Any, int], Any], entry: Any, index: int) -> Any:
+    """An entry, [batch, pos, d_model], as a lens gives it back.
+
+    Raises:
+        ValueShapeError: it gives back another shape, or no tensor.
+    """
+    seen = lens(entry, index)
+    if getattr(seen, "shape", None) != entry.shape:
+        got = list(seen.shape) if hasattr(seen, "shape") else dtypes.shown(seen)
+        raise errors.ValueShapeError(
+            f"lens must return a tensor of its entry's shape, {list(entry.shape)}; for entry "
+            f"{index} it returned {got}"
+        )
+    return seen
+
+
 def _entries(layers: Any, count: int) -> list[int]:
     """The entries of a lens that a user asks for.
 
@@ -347,10 +381,8 @@ def logit_lens(
     """See `ActivationCache.logit_lens`."""
     selection.one_of(return_type, tuple(_COLUMNS), "return_type")
     _at_least_one(chunk_size, "chunk_size")
-    if lens is not None and not callable(lens):
-        raise errors.ArgumentTypeError(
-            f"lens must be a function of an entry and its index, not {dtypes.shown(lens)}"
-        )
+    if lens is not None:
+        _check_lens(lens)
     per_row = getattr(targets, "ndim", 0) >= 1
     names = None
     if targets is not None and not per_row:
@@ -376,6 +408,6 @@ def logit_lens(
     elif rows.mode != "identity":
         raise errors.UnsupportedError("batch_slice needs a cache that still has its batch")
     if lens is not None:
-        stack = arrays.stack([lens(stack[i], i) for i in range(len(labels))])
+        stack = arrays.stack([_seen_through(lens, stack[i], i) for i in range(len(labels))])
     readout = read(cache, stack, apply_ln, chosen, per_row, return_type, chunk_size)
     return LogitLens(readout, labels, cache.has_batch_dim and rows.mode != "int", names)

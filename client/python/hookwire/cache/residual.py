@@ -80,6 +80,11 @@ def stream_name(cache: ActivationCache, layer: int, mlp_input: bool) -> str:
     return f"blocks.{layer}.hook_resid_pre"
 
 
+def stream_key(layer: int) -> tuple[str, int]:
+    """What a cache has the stream at the input of a layer under, [0, n_layers]."""
+    return ("resid_post", layer - 1) if layer else ("resid_pre", 0)
+
+
 def accumulated(
     cache: ActivationCache, layer: int, incl_mid: bool, mlp_input: bool, pos_slice: Slice
 ) -> tuple[Any, list[str]]:
