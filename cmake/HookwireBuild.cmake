@@ -28,7 +28,9 @@ endif()
 find_program(HOOKWIRE_MOLD mold)
 find_program(HOOKWIRE_LLD ld.lld)
 if(HOOKWIRE_MOLD)
-  add_link_options(-fuse-ld=mold)
+  # Segments begin at pages of their own. Without that, mold 1.10 may put the first thread-local variable so near the end of a page
+  # that RELRO begins on an unmapped one, and the program does not start ("cannot apply additional memory protection").
+  add_link_options(-fuse-ld=mold -Wl,-z,separate-code)
 elseif(HOOKWIRE_LLD)
   add_link_options(-fuse-ld=lld)
 endif()
