@@ -67,22 +67,23 @@ NeededRows::NeededRows(const Config& config, const Catalogue& catalogue, const L
     const std::optional<std::pair<int, Place>> place = PlaceOf(config, point);
     if (!place.has_value()) return;
     const int64_t length = layout.span(sequence).length;
-    if (invariant && DependsOnRowCount(point.site)) read.begin = 0;
+    if (invariant && DependsOnRowCount(point.site)) read = {0, length};
     // The axis of keys shows all of them, those behind a query too.
-    if (invariant || HasKeyPositions(point)) read.end = length;
+    if (HasKeyPositions(point)) read.end = length;
     RowRange& at = rows[static_cast<size_t>(sequence)][Index(place->first, place->second)];
     at = Hull(at, read);
   });
   if (!known) return;
-  for (std::vector<RowRange>& of_sequence : rows) {
+  for (size_t s = 0; s < n_sequences; ++s) {
     RowRange needed;
     for (size_t i = n_places; i-- > 0;) {
-      RowRange& here = of_sequence[i];
+      RowRange& here = rows[s][i];
       needed = Hull(needed, here);
       const size_t layer = i / kPlaces;
       if (i % kPlaces == 0 && layer < config.layers.size() &&
           !config.layers[layer].shares_key_values() && !needed.empty()) {
         needed.begin = 0;
+        if (invariant) needed.end = layout.span(static_cast<int>(s)).length;
       }
       here = needed;
     }
@@ -91,7 +92,7 @@ NeededRows::NeededRows(const Config& config, const Catalogue& catalogue, const L
 }
 
 size_t NeededRows::Index(int layer, Place place) {
-  return static_cast<size_t>(layer * kPlaces + static_cast<int>(place));
+  return static_cast<size_t>(layer) * kPlaces + static_cast<size_t>(place);
 }
 
 void NeededRows::Keep(const std::vector<int>& sequences) {

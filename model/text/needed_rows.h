@@ -23,8 +23,8 @@ class NeededRows {
   // All rows are needed to the end.
   NeededRows() = default;
   // What the tap says (Tap::ForEachRead). In `invariant`, rows are only left out where the bits of
-  // the others do not depend on it: those behind the last one that is read stay, since the bits of
-  // attention depend on the number of keys, and all rows stay for hook points that are computed by
+  // the others do not depend on it: all enter a layer that makes keys and values, since the bits of
+  // attention depend on the number of keys, and all stay for hook points that are computed by
   // operators whose bits depend on the number of rows.
   NeededRows(const Config& config, const Catalogue& catalogue, const Layout& layout,
              const Tap& tap);

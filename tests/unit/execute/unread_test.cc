@@ -85,7 +85,7 @@ TEST(Reads, AreTheRowsOfOutputs) {
 
 // The model of the run in `invariant` numerics.
 const model::TextModel& InvariantModel() {
-  static const auto* const model = [] {
+  static const auto* model = [] {
     model::TextModel::Options load;
     load.invariant = true;
     return hookwire::testing::MakeTinyModel({}, load).release();
