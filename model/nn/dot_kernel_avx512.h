@@ -11,6 +11,9 @@ namespace hookwire::model {
 // reason that is given there.
 template <class Lanes>
 struct Sums512 {
+  // All of it is static.
+  Sums512() = delete;
+
   using Sum = __m512;
 
   static Sum Zero() { return _mm512_setzero_ps(); }
