@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -99,6 +100,55 @@ def test_without_the_server_it_is_said_as_well(
     server.stop()
     with pytest.raises(hookwire.HookNotFoundError, match="did you mean 'hook_embed'"):
         model.add_hook("hook_embd", ops.zero())
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        "blocks.2.hook_resid_post",
+        "blocks.*.hook_resid_post",
+        lambda n: n.endswith("2.hook_resid_post"),
+    ],
+)
+def test_a_function_is_blamed_by_the_name_that_the_user_knows(
+    toy: hookwire.RemoteModel, where: Any
+) -> None:
+    """It is an alias: the hook point's own name is blocks.2.hook_out."""
+
+    def wrong(tensor: Any, hook: hookwire.Hook) -> Any:
+        return tensor[:, 1:] if hook.layer() == 2 else None
+
+    with pytest.raises(
+        hookwire.ValueShapeError, match=r"^the function at blocks\.2\.hook_resid_post returned"
+    ) as caught:
+        toy.run_with_hooks(IDS, fwd_hooks=[(where, wrong)])
+    assert caught.value.hook == "blocks.2.hook_out"
+
+
+def test_a_deadline_counts_the_layers_that_a_function_has_seen(toy: hookwire.RemoteModel) -> None:
+    def slow(tensor: Any, hook: hookwire.Hook) -> None:
+        time.sleep(3)
+
+    with pytest.raises(hookwire.DeadlineError) as caught:
+        toy.run_with_hooks(IDS, fwd_hooks=[("blocks.3.hook_resid_post", slow)], timeout=2)
+    said = str(caught.value)
+    assert said.startswith("the run took longer than its timeout of 2 s: 3 of 6 layers had been")
+    assert said.endswith(
+        "the last hook function that was called is the one at blocks.3.hook_resid_post"
+    )
+
+
+def test_tokens_of_a_residual_stream_are_not_called_the_input(toy: hookwire.RemoteModel) -> None:
+    stream = toy(IDS, stop_at_layer=2)
+    for tokens, said in (
+        ([], "tokens is an empty list"),
+        (1.5, "tokens must be text or token ids"),
+        ([[1], [2.5, 3]], "row 1 of tokens must be token ids"),
+        ([[-1, 2, 3]], "tokens has -1"),
+        (3, r"tokens must be text or token ids in a list, not a single id: \[\[3\]\]"),
+    ):
+        with pytest.raises(hookwire.HookwireError, match=f"^{said}"):
+            toy(stream, start_at_layer=2, tokens=tokens)
 
 
 def test_a_list_of_places_is_a_place(server: FakeServer, model: hookwire.RemoteModel) -> None:

@@ -263,7 +263,7 @@ def test_an_exception_has_a_note_that_names_the_hook_point(e_type: Pair) -> None
         assert caught.value.args == ("mine",)
         assert caught.value.__cause__ is cause
         (note,) = caught.value.__notes__
-        assert "blocks.1.hook_in" in note
+        assert "blocks.1.hook_resid_pre" in note
         assert "fail" in note
 
 

@@ -104,6 +104,7 @@ def batch(
     padding_side: str | None = None,
     encoder: EncoderSource,
     pad_token_id: int | None = None,
+    what: str = "the input",
 ) -> Batch:
     """Sequences out of what a user gives.
 
@@ -117,6 +118,7 @@ def batch(
             tokenizer's.
         encoder: gives the tokenizer.
         pad_token_id: an id that, at the edge of a row without a mask, draws a warning.
+        what: the argument, for messages.
 
     Raises:
         NoSequencesError: an empty list.
@@ -129,7 +131,7 @@ def batch(
     if isinstance(value, Mapping):
         if "input_ids" not in value:
             raise errors.ArgumentTypeError(
-                'the input is a mapping without "input_ids": a tokenizer\'s output has them'
+                f'{what} is a mapping without "input_ids": a tokenizer\'s output has them'
             )
         attention_mask = value.get("attention_mask") if attention_mask is None else attention_mask
         value = value["input_ids"]
@@ -137,37 +139,41 @@ def batch(
         value = [value]
     if isinstance(value, (list, tuple)):
         if not value:
-            raise errors.NoSequencesError("the input is an empty list")
+            raise errors.NoSequencesError(f"{what} is an empty list")
         if isinstance(value[0], str):
             if not all(isinstance(text, str) for text in value):
-                raise errors.ArgumentTypeError("the input mixes text with something else")
+                raise errors.ArgumentTypeError(f"{what} mixes text with something else")
             ids, mask = encoder().encode_rows(value, prepend_bos, padding_side)
             if attention_mask is not None:
                 mask = _check_mask(attention_mask, ids.shape)
-            return _from_mask(ids, mask)
+            return _from_mask(ids, mask, what)
         if _is_ragged(value):
             if attention_mask is not None:
                 raise errors.MaskError("rows of different lengths take no attention mask")
-            return _from_rows(value, padding_side or _default_side(encoder))
+            return _from_rows(value, padding_side or _default_side(encoder), what)
     if hasattr(value, "dtype") and dtypes.is_floating(dtypes.to_numpy(value).dtype):
         raise errors.UnsupportedError(
-            f"the input must be text or token ids, not {dtypes.shown(value)}: embeddings as input "
+            f"{what} must be text or token ids, not {dtypes.shown(value)}: embeddings as input "
             "are not supported"
         )
-    ids = token_ids(value, "the input", "text or token ids")
+    ids = token_ids(value, what, "text or token ids")
     if ids.ndim == 1:
         ids = ids[None]
+    if ids.ndim == 0:
+        raise errors.ArgumentTypeError(
+            f"{what} must be text or token ids in a list, not a single id: [[{int(ids)}]]"
+        )
     if ids.ndim != 2:
         raise errors.ArgumentTypeError(
-            f"the input's token ids must be [pos] or [batch, pos], not {list(ids.shape)}"
+            f"the token ids of {what} must be [pos] or [batch, pos], not {list(ids.shape)}"
         )
     if ids.shape[0] == 0:
-        raise errors.NoSequencesError(f"the input has no rows: its shape is {list(ids.shape)}")
+        raise errors.NoSequencesError(f"{what} has no rows: its shape is {list(ids.shape)}")
     if attention_mask is not None:
-        return _from_mask(ids, _check_mask(attention_mask, ids.shape))
+        return _from_mask(ids, _check_mask(attention_mask, ids.shape), what)
     if ids.shape[1] == 0:
-        raise errors.EmptySequenceError("the input has no tokens")
-    warned = pad_token_id is not None and _warn_of_padding(ids, pad_token_id)
+        raise errors.EmptySequenceError(f"{what} has no tokens")
+    warned = pad_token_id is not None and _warn_of_padding(ids, pad_token_id, what)
     return Batch(ids.tolist(), [0] * len(ids), ids.shape[1], padded=False, looks_padded=warned)
 
 
@@ -274,16 +280,14 @@ def _no_id(value: Any) -> int | None:
     return value if is_int and not 0 <= value < _MAX_ID else None
 
 
-def _from_rows(value: Sequence[Any], padding_side: str) -> Batch:
+def _from_rows(value: Sequence[Any], padding_side: str, what: str) -> Batch:
     rows = []
     for number, given in enumerate(value):
-        ids = token_ids(given, f"row {number} of the input")
+        ids = token_ids(given, f"row {number} of {what}")
         if ids.ndim != 1:
-            raise errors.ArgumentTypeError(
-                f"row {number} of the input is no flat list of token ids"
-            )
+            raise errors.ArgumentTypeError(f"row {number} of {what} is no flat list of token ids")
         if ids.size == 0:
-            raise errors.EmptySequenceError(f"row {number} of the input has no tokens")
+            raise errors.EmptySequenceError(f"row {number} of {what} has no tokens")
         rows.append(ids.tolist())
     width = max(map(len, rows))
     starts = [width - len(row) if padding_side == "left" else 0 for row in rows]
@@ -309,7 +313,7 @@ def _check_mask(attention_mask: Any, shape: tuple[int, ...]) -> Array:
     return real
 
 
-def _from_mask(ids: Array, mask: Array) -> Batch:
+def _from_mask(ids: Array, mask: Array, what: str) -> Batch:
     width = ids.shape[1]
     if mask.all() and width:
         return Batch(ids.tolist(), [0] * len(ids), width, padded=False)
@@ -318,7 +322,7 @@ def _from_mask(ids: Array, mask: Array) -> Batch:
         places = np.flatnonzero(real)
         if places.size == 0:
             raise errors.EmptySequenceError(
-                f"row {number} of the input has no tokens"
+                f"row {number} of {what} has no tokens"
                 + (": its attention mask is all zero" if width else "")
             )
         first, last = int(places[0]), int(places[-1])
@@ -332,11 +336,11 @@ def _from_mask(ids: Array, mask: Array) -> Batch:
     return Batch(rows, starts, width, padded=True)
 
 
-def _warn_of_padding(ids: Array, pad: int) -> bool:
+def _warn_of_padding(ids: Array, pad: int, what: str) -> bool:
     edges = [side for side, column in (("begin", 0), ("end", -1)) if (ids[:, column] == pad).any()]
     if edges:
         errors.warn(
-            f"rows of the input {' and '.join(edges)} with the padding token (id {pad}) and there "
+            f"rows of {what} {' and '.join(edges)} with the padding token (id {pad}) and there "
             "is no attention mask: it is read as a real token. attention_mask=… leaves it out",
             errors.PaddingWarning,
         )

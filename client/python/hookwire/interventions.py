@@ -95,13 +95,13 @@ def names_of(where: Any, reach: Reach, *, expand: bool) -> list[str]:
             if reach.start is not None:
                 reach.check(where)
             return [where]
-        return list(reach.kept(matched, repr(where)))
+        return [names[0] for names in reach.kept(matched, repr(where)).values()]
     if callable(where):
         # As in TransformerLens, a place that matches under several names is changed once.
         matched = [name for name in catalogue() if where(name)]
         if not matched:
             raise errors.GlobNoMatchError("a hook's function matches none of the hook points")
-        return list(reach.kept(matched, "a hook's function"))
+        return [names[0] for names in reach.kept(matched, "a hook's function").values()]
     raise errors.ArgumentTypeError(
         f"a hook point is a name, a glob, a list of them or a function of a name, not {where!r}"
     )

@@ -165,6 +165,7 @@ class Run:
         self._session = session
         self._progress = Progress(options.progress)
         self._accepted: service_pb2.Accepted | None = None
+        # At least so many layers, by what the server has said and by what has come.
         self._layers_done = 0
         self._last_visit = ""
         self.request = made
@@ -178,7 +179,7 @@ class Run:
         if isinstance(event, list):
             self._progress.update(self.assembly.received)
         elif isinstance(event, service_pb2.Progress):
-            self._layers_done = event.layers_done
+            self._layers_done = max(self._layers_done, event.layers_done)
         elif isinstance(event, service_pb2.Accepted):
             self._accepted = event
             plans.warn_of_size(self.assembly, plans.WARN_BYTES)
@@ -186,6 +187,8 @@ class Run:
             self._progress.begin(event.plan.total_bytes)
             if event.shared_memory:
                 self.assembly.prepare()
+        # What is of a layer has come when those before it were computed.
+        self._layers_done = max([self._layers_done, *(_layer_of(entry.name) for entry in done)])
         return done
 
     def stage(self) -> str:
@@ -199,10 +202,9 @@ class Run:
         elif done or received:
             said = f"{done} of {plan.n_layers_run} layers had been computed"
         else:
-            said = (
-                f"no layer had been computed; {self._accepted.queue_position} runs were ahead of "
-                "it when the server accepted it"
-            )
+            ahead = self._accepted.queue_position
+            were = "1 run was" if ahead == 1 else f"{ahead or 'no'} runs were"
+            said = f"no layer had been computed; {were} ahead of it when the server accepted it"
         if plan.total_bytes:
             said += f", {received:,} of {plan.total_bytes:,} bytes of its result had come"
         if self._last_visit:
@@ -212,13 +214,15 @@ class Run:
     def visit(self, entry: Entry) -> Visit:
         """The call of a function for which the tensor has come."""
         assert entry.callback is not None
-        self._last_visit = entry.name
+        asked = self.request.message.spec.interventions[entry.callback].hook
+        self._last_visit = asked
         point = self._session.catalogue().get(entry.name)
         return Visit(
             entry,
             self.assembly,
             self.request.functions[entry.callback],
             self._session._hook(entry.name),
+            asked,
             self._session.tensor,
             read_only_reason=point.read_only_reason if point and not point.writable else None,
             has_batch=not self.functions_see_no_batch,
@@ -291,6 +295,12 @@ class Run:
         if remove_batch_dim:
             cache = cache.remove_batch_dim()
         return cache if device is None else cache.to(device)
+
+
+def _layer_of(name: str) -> int:
+    """The layer of a hook point; 0 for one in no layer."""
+    parts = name.split(".")
+    return int(parts[1]) if parts[0] == "blocks" and parts[1].isdigit() else 0
 
 
 def _warn_of_non_finite(receipt: config.Receipt) -> None:
@@ -654,7 +664,7 @@ class Session(StandingHooks, NamedWeights):
         """What users see of an array: a torch tensor over its memory, or itself."""
         return dtypes.to_torch(array) if self._use_torch else array
 
-    def _batch(self, value: Any, options: Options) -> inputs.Batch:
+    def _batch(self, value: Any, options: Options, what: str = "the input") -> inputs.Batch:
         pad = self.cfg.pad_token_id
         if self._warned_of_padding or pad in (self.cfg.bos_token_id, *self.cfg.eos_token_ids):
             pad = None
@@ -665,6 +675,7 @@ class Session(StandingHooks, NamedWeights):
             padding_side=options.padding_side,
             encoder=self._get_tokenizer,
             pad_token_id=pad,
+            what=what,
         )
         self._warned_of_padding |= made.looks_padded
         return made
@@ -738,7 +749,7 @@ class Session(StandingHooks, NamedWeights):
     ) -> inputs.Batch:
         """The tokens of a run that starts with a residual stream."""
         if tokens is not None:
-            return self._batch(tokens, options)
+            return self._batch(tokens, options, "tokens")
         reason = starting.why_tokens(start, self.cfg)
         if wanted.get("return_type") in ("loss", "both"):
             reason = "the loss is that of the next tokens"

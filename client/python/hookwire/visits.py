@@ -26,6 +26,7 @@ class Visit:
         assembly: what it is part of.
         function: what is to be called.
         hook: what the function is told about the place.
+        asked: the place's name as the user gave it, for messages.
         tensor: makes what users see out of an array, over its memory.
         read_only_reason: why nothing can be written there; None where it can.
         has_batch: whether the function sees the batch axis.
@@ -37,6 +38,7 @@ class Visit:
         assembly: Assembly,
         function: Callback,
         hook: Hook,
+        asked: str,
         tensor: Callable[[Array], Any],
         *,
         read_only_reason: str | None = None,
@@ -47,6 +49,7 @@ class Visit:
         self._parts = entry.parts
         self._function = function
         self._hook = hook
+        self._asked = asked
         self._read_only_reason = read_only_reason
         self._before = None if function.read_only else entry.array.copy()
         # A view of its own, which a function may give another shape without harm to anything else.
@@ -78,7 +81,7 @@ class Visit:
             yield
         except Exception as error:
             if sys.version_info >= (3, 11):
-                error.add_note(f"raised by the function at {self._hook.name}: {self._function!r}")
+                error.add_note(f"raised by the function at {self._asked}: {self._function!r}")
             raise
 
     def answer(self, returned: Any) -> Iterator[service_pb2.InteractRequest]:
@@ -93,7 +96,7 @@ class Visit:
             if inspect.iscoroutine(returned):
                 returned.close()
             raise errors.ValueDtypeError(
-                f"the function at {self._hook.name} is asynchronous, and nothing awaits it here: "
+                f"the function at {self._asked} is asynchronous, and nothing awaits it here: "
                 "connect with hookwire.aio, or pass a function that is not",
                 metadata={"hook": self._hook.name},
             )
@@ -103,7 +106,7 @@ class Visit:
         if self._read_only_reason is not None:
             if after.tobytes() != self._before.tobytes():
                 raise errors.ReadOnlyHookError(
-                    f"the function has changed {self._hook.name}, which cannot be written: "
+                    f"the function has changed {self._asked}, which cannot be written: "
                     f"{self._read_only_reason}",
                     metadata={"hook": self._hook.name, "suggestion": self._read_only_reason},
                 )
@@ -139,7 +142,7 @@ class Visit:
         """What the function has returned, as the array to be sent."""
         if not hasattr(returned, "shape"):
             raise errors.ValueDtypeError(
-                f"the function at {self._hook.name} returned {type(returned).__name__}: return a "
+                f"the function at {self._asked} returned {type(returned).__name__}: return a "
                 "tensor, or None after changing the tensor in place",
                 metadata={"hook": self._hook.name},
             )
@@ -160,12 +163,12 @@ class Visit:
     def _wrong_shape(self, what: str, got: tuple[int, ...]) -> errors.ValueShapeError:
         expected = list(self._shown_shape)
         return errors.ValueShapeError(
-            f"the function at {self._hook.name} {what}; the hook point's is {expected}",
+            f"the function at {self._asked} {what}; the hook point's is {expected}",
             metadata={"hook": self._hook.name, "expected": str(expected), "got": str(list(got))},
         )
 
     def _wrong_dtype(self, what: str, got: Any) -> errors.ValueDtypeError:
         return errors.ValueDtypeError(
-            f"the function at {self._hook.name} {what}; the hook point's is {self._shown_dtype}",
+            f"the function at {self._asked} {what}; the hook point's is {self._shown_dtype}",
             metadata={"hook": self._hook.name, "got": str(got)},
         )
