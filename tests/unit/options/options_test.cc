@@ -149,8 +149,8 @@ TEST(Options, HelpShowsTheDefaultsThatParsingGives) {
         {"max-batch-tokens", absl::StrCat(MaxBatchTokens(options, /*on_cpu=*/true),
                                           " on cpu, else ", Limits().max_batch_tokens)},
         {"serve-weights", "true"}}) {
-    EXPECT_THAT(HelpText(),
-                ::testing::ContainsRegex("--" + flag + " [^\n]*\\(default " + value + "\\)\n"));
+    EXPECT_THAT(HelpText(), ::testing::ContainsRegex(
+                                absl::StrCat("--", flag, " [^\n]*\\(default ", value, "\\)\n")));
   }
 }
 
