@@ -9,7 +9,7 @@ namespace hookwire::server {
 namespace {
 
 // Selects the ranges among the picks, as a view; axes with lists stay whole.
-at::Tensor RangeView(at::Tensor tensor, const std::vector<AxisPick>& picks) {
+at::Tensor RangeView(at::Tensor tensor, absl::Span<const AxisPick> picks) {
   for (size_t axis = 0; axis < picks.size(); ++axis) {
     const AxisPick& pick = picks[axis];
     const auto dim = static_cast<int64_t>(axis);
@@ -21,7 +21,7 @@ at::Tensor RangeView(at::Tensor tensor, const std::vector<AxisPick>& picks) {
 }
 
 // Selects the lists among the picks from axis `first` on, as a copy.
-at::Tensor Gather(at::Tensor view, const std::vector<AxisPick>& picks, size_t first) {
+at::Tensor Gather(at::Tensor view, absl::Span<const AxisPick> picks, size_t first) {
   for (size_t axis = first; axis < picks.size(); ++axis) {
     if (picks[axis].IsRange()) continue;
     view = view.index_select(static_cast<int64_t>(axis), picks[axis].indices.to(view.device()));
@@ -30,7 +30,7 @@ at::Tensor Gather(at::Tensor view, const std::vector<AxisPick>& picks, size_t fi
 }
 
 // The inverse of Gather: writes `part` to the elements that Gather read.
-void Scatter(const at::Tensor& view, const std::vector<AxisPick>& picks, size_t first,
+void Scatter(const at::Tensor& view, absl::Span<const AxisPick> picks, size_t first,
              const at::Tensor& part) {
   while (first < picks.size() && picks[first].IsRange()) ++first;
   if (first == picks.size()) {
@@ -45,7 +45,7 @@ void Scatter(const at::Tensor& view, const std::vector<AxisPick>& picks, size_t 
   view.index_copy_(dim, indices, rows);
 }
 
-bool HasLists(const std::vector<AxisPick>& picks) {
+bool HasLists(absl::Span<const AxisPick> picks) {
   for (const AxisPick& pick : picks) {
     if (!pick.IsRange()) return true;
   }
@@ -54,11 +54,11 @@ bool HasLists(const std::vector<AxisPick>& picks) {
 
 }  // namespace
 
-at::Tensor ReadSlice(const at::Tensor& tensor, const std::vector<AxisPick>& picks) {
+at::Tensor ReadSlice(const at::Tensor& tensor, absl::Span<const AxisPick> picks) {
   return Gather(RangeView(tensor, picks), picks, 0);
 }
 
-void ChangeSlice(const at::Tensor& tensor, const std::vector<AxisPick>& picks,
+void ChangeSlice(const at::Tensor& tensor, absl::Span<const AxisPick> picks,
                  const std::function<void(at::Tensor&)>& change) {
   at::Tensor view = RangeView(tensor, picks);
   if (!HasLists(picks)) {

@@ -5,18 +5,18 @@
 #include <ATen/core/Tensor.h>
 
 #include <functional>
-#include <vector>
 
+#include "absl/types/span.h"
 #include "server/plan/run_plan.h"
 
 namespace hookwire::server {
 
 // The picked elements, with one pick for each axis: a view if all picks are ranges, else a copy.
-at::Tensor ReadSlice(const at::Tensor& tensor, const std::vector<AxisPick>& picks);
+at::Tensor ReadSlice(const at::Tensor& tensor, absl::Span<const AxisPick> picks);
 
 // Changes the picked elements of `tensor` in place: `change` is given a tensor of them, in the
 // shape of the picks. All other elements keep their bits.
-void ChangeSlice(const at::Tensor& tensor, const std::vector<AxisPick>& picks,
+void ChangeSlice(const at::Tensor& tensor, absl::Span<const AxisPick> picks,
                  const std::function<void(at::Tensor&)>& change);
 
 }  // namespace hookwire::server

@@ -67,8 +67,7 @@ v1::Axis::Kind ToWire(model::AxisKind kind) {
   return v1::Axis::KIND_FEATURE;
 }
 
-v1::Plan DescribePlan(const RunPlan& plan, const model::TextModel& model) {
-  v1::Plan description;
+void DescribePlan(const RunPlan& plan, const model::TextModel& model, v1::Plan& description) {
   const model::Catalogue& catalogue = model.catalogue();
   for (const CapturePlan& capture : plan.captures) {
     const model::HookPoint& point = catalogue.point(capture.hook);
@@ -115,7 +114,6 @@ v1::Plan DescribePlan(const RunPlan& plan, const model::TextModel& model) {
   for (const model::HookId hook : intervened) {
     description.add_intervened_hooks(catalogue.point(hook).name);
   }
-  return description;
 }
 
 }  // namespace hookwire::server

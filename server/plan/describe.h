@@ -13,7 +13,8 @@ const char* OutputName(v1::TensorGroup::Source source);
 
 v1::Axis::Kind ToWire(model::AxisKind kind);
 
-v1::Plan DescribePlan(const RunPlan& plan, const model::TextModel& model);
+// Writes the plan into an empty message.
+void DescribePlan(const RunPlan& plan, const model::TextModel& model, v1::Plan& description);
 
 }  // namespace hookwire::server
 

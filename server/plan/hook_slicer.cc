@@ -57,7 +57,6 @@ absl::StatusOr<Slice> HookSlicer::Make(const model::HookPoint& point, int sequen
                                        int64_t length) {
   Slice slice;
   slice.sequence = sequence;
-  slice.picks.reserve(point.axes.size());
   for (size_t i = 0; i < point.axes.size(); ++i) {
     const model::Axis& axis = point.axes[i];
     const bool is_last = i + 1 == point.axes.size();
@@ -82,9 +81,8 @@ absl::StatusOr<Slice> HookSlicer::Make(const model::HookPoint& point, int sequen
   return slice;
 }
 
-std::vector<int64_t> ShapeOf(const Slice& slice) {
-  std::vector<int64_t> shape;
-  shape.reserve(slice.picks.size());
+Shape ShapeOf(const Slice& slice) {
+  Shape shape;
   for (const AxisPick& pick : slice.picks) shape.push_back(pick.count);
   return shape;
 }

@@ -42,7 +42,7 @@ class HookSlicer {
 };
 
 // The number of indices that a slice picks of each axis, outermost first.
-std::vector<int64_t> ShapeOf(const Slice& slice);
+Shape ShapeOf(const Slice& slice);
 
 // The sequences that a request names, ascending; all `n_sequences` if it names none. OutOfRange
 // (SEQUENCE_OUT_OF_RANGE), or InvalidArgument (BAD_SELECTION) if one is named twice.

@@ -1,7 +1,10 @@
 #include "server/plan/planner.h"
 
+#include <google/protobuf/arena.h>
+
 #include <algorithm>
 #include <cstdint>
+#include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -26,6 +29,23 @@ absl::Status CheckEntries(int entries, int limit, const char* field, const char*
                    " in one run; name many hook points with a glob such as "
                    "'blocks.*.hook_out', or send several runs"),
       {{"entries", absl::StrCat(entries)}, {"limit", absl::StrCat(limit)}});
+}
+
+// At least as many bytes as the plan's description has, without making it.
+uint64_t MostDescriptionBytes(const RunPlan& plan) {
+  // Of a tensor: its sequence, at most three sizes, and their tags. Of a group: its hook point's
+  // name and axes, and numbers.
+  constexpr uint64_t kTensor = 32;
+  constexpr uint64_t kGroup = 512;
+  uint64_t bytes = kGroup + plan.n_tensors * kTensor;
+  bytes += (plan.captures.size() + plan.outputs.size() + plan.ops.size()) * kGroup;
+  for (const CapturePlan& capture : plan.captures) {
+    // Five bytes for a number; a name has a tag and its length.
+    bytes += 5 * capture.captures.size();
+    for (const std::string& name : capture.names) bytes += name.size() + 8;
+  }
+  for (const std::string& name : plan.skipped) bytes += name.size() + 8;
+  return bytes;
 }
 
 }  // namespace
@@ -58,11 +78,12 @@ absl::StatusOr<std::shared_ptr<const RunPlan>> Planner::Plan(const v1::RunSpec& 
 }
 
 absl::Status Planner::CheckDescription(const RunPlan& plan, const v1::RunSpec& spec) const {
-  // A description of fewer tensors always fits, whatever their names are.
-  constexpr uint32_t kFew = 2048;
-  if (plan.n_tensors + plan.ops.size() <= kFew) return absl::OkStatus();
   const uint64_t limit = std::max(RunPlan().max_message_bytes, spec.max_message_bytes());
-  const uint64_t bytes = Describe(plan).ByteSizeLong();
+  if (MostDescriptionBytes(plan) <= limit) return absl::OkStatus();
+  google::protobuf::Arena arena;
+  auto* const description = google::protobuf::Arena::CreateMessage<v1::Plan>(&arena);
+  Describe(plan, *description);
+  const uint64_t bytes = description->ByteSizeLong();
   if (bytes <= limit) return absl::OkStatus();
   return MakeError(absl::StrCat("the description of the result's ", plan.n_tensors,
                                 " tensors would have ", bytes, " bytes, and a message has at most ",
@@ -72,6 +93,8 @@ absl::Status Planner::CheckDescription(const RunPlan& plan, const v1::RunSpec& s
                     {{"tensors", absl::StrCat(plan.n_tensors)}, {"limit", absl::StrCat(limit)}}});
 }
 
-v1::Plan Planner::Describe(const RunPlan& plan) const { return DescribePlan(plan, model_); }
+void Planner::Describe(const RunPlan& plan, v1::Plan& description) const {
+  DescribePlan(plan, model_, description);
+}
 
 }  // namespace hookwire::server

@@ -56,8 +56,9 @@ class Planner {
                                                               Client client,
                                                               KeepGoing keep_going) const;
 
-  // The plan as the client is told it.
-  v1::Plan Describe(const RunPlan& plan) const;
+  // The plan as the client is told it, into an empty message: one on an arena, as a plan may have a
+  // hundred thousand parts.
+  void Describe(const RunPlan& plan, v1::Plan& description) const;
 
  private:
   // ResourceExhausted (TOO_MANY_TENSORS) if the description is larger than the client's largest

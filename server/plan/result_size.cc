@@ -23,7 +23,7 @@ uint64_t AddBytes(uint64_t a, uint64_t b) {
   return __builtin_add_overflow(a, b, &sum) ? std::numeric_limits<uint64_t>::max() : sum;
 }
 
-uint64_t BytesOf(const std::vector<int64_t>& shape, at::ScalarType dtype) {
+uint64_t BytesOf(const Shape& shape, at::ScalarType dtype) {
   uint64_t bytes = c10::elementSize(dtype);
   for (const int64_t size : shape) {
     if (__builtin_mul_overflow(bytes, static_cast<uint64_t>(size), &bytes)) {

@@ -6,6 +6,7 @@
 #define HOOKWIRE_SERVER_PLAN_RUN_PLAN_H_
 
 #include <ATen/core/Tensor.h>
+#include <c10/util/SmallVector.h>
 
 #include <algorithm>
 #include <cstdint>
@@ -34,18 +35,23 @@ struct AxisPick {
   bool IsWhole(int64_t size) const { return IsRange() && start == 0 && step == 1 && count == size; }
 };
 
+// A run may have a hundred thousand tensors of at most three axes: for these, no list of axes is
+// allocated.
+using Picks = c10::SmallVector<AxisPick, 3>;
+using Shape = c10::SmallVector<int64_t, 3>;
+
 // The selection from one sequence's tensor at a hook point: one pick for each axis, outermost
 // first.
 struct Slice {
   int sequence = 0;
-  std::vector<AxisPick> picks;
+  Picks picks;
 };
 
 // Tensor number `index` of the result.
 struct TensorPlan {
   uint32_t index = 0;
   Slice slice;
-  std::vector<int64_t> shape;
+  Shape shape;
   uint64_t bytes = 0;
 };
 

@@ -223,7 +223,8 @@ absl::Status OpValue::CheckShape(const model::HookPoint& point, const Slice& sli
                                  int64_t length) const {
   if (scalar_.has_value()) return absl::OkStatus();
   const std::vector<int64_t> got = tensor_.sizes().vec();
-  const std::vector<int64_t> expected = ShapeOf(slice);
+  const Shape shape = ShapeOf(slice);
+  const std::vector<int64_t> expected(shape.begin(), shape.end());
   if (Broadcasts(got, expected)) return absl::OkStatus();
   std::vector<int64_t> whole;
   for (const model::Axis& axis : point.axes) {

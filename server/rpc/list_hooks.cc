@@ -16,9 +16,10 @@ constexpr int kMaxFilters = 1000;
 
 }  // namespace
 
-absl::StatusOr<v1::ListHooksResponse> ListMatchingHooks(
-    const model::Catalogue& catalogue, at::ScalarType compute, const v1::ListHooksRequest& request,
-    absl::FunctionRef<absl::Status()> keep_going) {
+absl::Status ListMatchingHooks(const model::Catalogue& catalogue, at::ScalarType compute,
+                               const v1::ListHooksRequest& request,
+                               absl::FunctionRef<absl::Status()> keep_going,
+                               v1::ListHooksResponse& response) {
   if (request.filters_size() > kMaxFilters) {
     return MakeError(
         absl::StatusCode::kInvalidArgument,
@@ -33,11 +34,10 @@ absl::StatusOr<v1::ListHooksResponse> ListMatchingHooks(
     if (!matches->ok()) return WithField(matches->status(), absl::StrCat("filters[", i, "]"));
     for (const model::NameMatch& match : **matches) wanted[static_cast<size_t>(match.id)] = true;
   }
-  v1::ListHooksResponse response;
   for (const model::HookPoint& point : catalogue.points()) {
     if (wanted[static_cast<size_t>(point.id)]) *response.add_hooks() = DescribeHook(point, compute);
   }
-  return response;
+  return absl::OkStatus();
 }
 
 }  // namespace hookwire::server

@@ -1,5 +1,7 @@
 #include "server/rpc/served_run.h"
 
+#include <google/protobuf/arena.h>
+
 #include <utility>
 
 #include "absl/cleanup/cleanup.h"
@@ -61,10 +63,12 @@ absl::Status ServedRun::Begin(const v1::RunSpec& spec, Planner::Client client,
   run->plan = plan_;
   run->output = std::shared_ptr<RunOutput>(owner, this);
   run->deadline = deadline_;
-  v1::Accepted accepted;
+  google::protobuf::Arena arena;
+  auto* const message = google::protobuf::Arena::CreateMessage<v1::RunResponse>(&arena);
+  v1::Accepted& accepted = *message->mutable_accepted();
   accepted.set_run_id(id_);
   accepted.set_shared_memory(shared_ != nullptr);
-  *accepted.mutable_plan() = backend_.planner.Describe(*plan_);
+  backend_.planner.Describe(*plan_, *accepted.mutable_plan());
 
   absl::MutexLock lock(&mutex_);
   HOOKWIRE_RETURN_IF_ERROR(cancelled_);
@@ -81,7 +85,7 @@ absl::Status ServedRun::Begin(const v1::RunSpec& spec, Planner::Client client,
   const absl::Status opened = Guarded([&] {
     // The run may have begun by now: what it has emitted is sent after this.
     accepted.set_queue_position(*ahead);
-    stream_->Open(accepted);
+    stream_->Open(*message);
     return absl::OkStatus();
   });
   if (!opened.ok()) stream_->Cancel(opened);

@@ -57,17 +57,16 @@ using PlanCall = UnaryCall<v1::PlanRequest, v1::PlanResponse>;
 
 GetModelCall::Method GetModel(const Backend& backend) {
   const auto no_work = [](const v1::GetModelRequest&) { return uint64_t{0}; };
-  const auto answer = [&backend](
-                          const v1::GetModelRequest&, const ServedCall&,
-                          RequestMemory::Lease& memory) -> absl::StatusOr<v1::GetModelResponse> {
+  const auto answer = [&backend](const v1::GetModelRequest&, const ServedCall&,
+                                 RequestMemory::Lease& memory,
+                                 v1::GetModelResponse& out) -> absl::Status {
     // So that Load.request_bytes does not count this request.
     HOOKWIRE_RETURN_IF_ERROR(memory.Resize(0));
-    v1::GetModelResponse out;
     *out.mutable_model() = backend.model;
     out.mutable_model()->set_weights_digest(backend.weights_digest());
     *out.mutable_server() = backend.server;
     *out.mutable_load() = LoadOf(backend);
-    return out;
+    return absl::OkStatus();
   };
   return {no_work, answer};
 }
@@ -77,10 +76,12 @@ ListHooksCall::Method ListHooks(const Backend& backend) {
     return MatchingWork(static_cast<uint64_t>(request.filters_size()), backend.catalogue);
   };
   const auto answer = [&backend](const v1::ListHooksRequest& request, const ServedCall& call,
-                                 RequestMemory::Lease&) -> absl::StatusOr<v1::ListHooksResponse> {
+                                 RequestMemory::Lease&,
+                                 v1::ListHooksResponse& out) -> absl::Status {
     HOOKWIRE_RETURN_IF_ERROR(CheckLoad(backend, request.load_id()));
-    return ListMatchingHooks(backend.catalogue, backend.compute_dtype, request,
-                             [&call] { return call.KeepGoing(); });
+    return ListMatchingHooks(
+        backend.catalogue, backend.compute_dtype, request, [&call] { return call.KeepGoing(); },
+        out);
   };
   return {work, answer};
 }
@@ -90,16 +91,16 @@ PlanCall::Method Plan(const Backend& backend) {
     return PlanningWork(request.spec(), backend.catalogue);
   };
   const auto answer = [&backend](const v1::PlanRequest& request, const ServedCall& call,
-                                 RequestMemory::Lease& memory) -> absl::StatusOr<v1::PlanResponse> {
+                                 RequestMemory::Lease& memory,
+                                 v1::PlanResponse& out) -> absl::Status {
     HOOKWIRE_RETURN_IF_ERROR(CheckLoad(backend, request.spec().load_id()));
     HOOKWIRE_RETURN_IF_ERROR(memory.Grow(ValueBytes(request.spec(), backend.compute_dtype)));
     HOOKWIRE_ASSIGN_OR_RETURN(const std::shared_ptr<const RunPlan> plan,
                               backend.planner.Plan(request.spec(), Planner::Client::kAnswers,
                                                    [&call] { return call.KeepGoing(); }));
     HOOKWIRE_RETURN_IF_ERROR(memory.Resize(HeldBytes(*plan)));
-    v1::PlanResponse out;
-    *out.mutable_plan() = backend.planner.Describe(*plan);
-    return out;
+    backend.planner.Describe(*plan, *out.mutable_plan());
+    return absl::OkStatus();
   };
   return {work, answer};
 }

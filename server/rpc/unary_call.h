@@ -2,6 +2,7 @@
 #ifndef HOOKWIRE_SERVER_RPC_UNARY_CALL_H_
 #define HOOKWIRE_SERVER_RPC_UNARY_CALL_H_
 
+#include <google/protobuf/arena.h>
 #include <grpcpp/server_context.h>
 #include <grpcpp/support/byte_buffer.h>
 
@@ -11,7 +12,6 @@
 #include <utility>
 
 #include "absl/status/status.h"
-#include "absl/status/statusor.h"
 #include "server/errors/status_macros.h"
 #include "server/memory/request_memory.h"
 #include "server/rpc/backend.h"
@@ -28,9 +28,10 @@ class UnaryCall final : public ServedCall {
   struct Method {
     // How much work answering is, as in plan/request_cost.h.
     std::function<uint64_t(const Request&)> work;
-    // Makes the answer. What `memory` holds is charged until the answer has been sent.
-    std::function<absl::StatusOr<Response>(const Request&, const ServedCall& call,
-                                           RequestMemory::Lease& memory)>
+    // Writes the answer into an empty message. What `memory` holds is charged until the answer has
+    // been sent.
+    std::function<absl::Status(const Request&, const ServedCall& call, RequestMemory::Lease& memory,
+                               Response& answer)>
         answer;
   };
 
@@ -54,9 +55,11 @@ class UnaryCall final : public ServedCall {
   }
 
   absl::Status Answer(const Request& request) {
-    HOOKWIRE_ASSIGN_OR_RETURN(const Response response, method_.answer(request, *this, *memory_));
-    HOOKWIRE_RETURN_IF_ERROR(memory_->Grow(response.SpaceUsedLong() + response.ByteSizeLong()));
-    SendLast(EncodeMessage(response));
+    google::protobuf::Arena arena;
+    auto* const answer = google::protobuf::Arena::CreateMessage<Response>(&arena);
+    HOOKWIRE_RETURN_IF_ERROR(method_.answer(request, *this, *memory_, *answer));
+    HOOKWIRE_RETURN_IF_ERROR(memory_->Grow(arena.SpaceAllocated() + answer->ByteSizeLong()));
+    SendLast(EncodeMessage(*answer));
     return absl::OkStatus();
   }
 

@@ -23,10 +23,8 @@ ResultStream::ResultStream(const Options& options, std::shared_ptr<ByteBudget::A
       clock_(clock),
       progress_at_(clock.Now()) {}
 
-void ResultStream::Open(const v1::Accepted& accepted) {
-  v1::RunResponse event;
-  *event.mutable_accepted() = accepted;
-  grpc::ByteBuffer message = EncodeMessage(event);
+void ResultStream::Open(const v1::RunResponse& accepted) {
+  grpc::ByteBuffer message = EncodeMessage(accepted);
   {
     absl::MutexLock lock(&mutex_);
     opened_ = true;

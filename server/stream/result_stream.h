@@ -55,8 +55,8 @@ class ResultStream final : public WatchedCall {
   bool MayReserve() const { return account_->MayReserve(); }
   bool Reserve(bool claim) { return account_->Reserve(claim); }
 
-  // Sends the first event.
-  void Open(const v1::Accepted& accepted);
+  // Sends the first event, which has `accepted`.
+  void Open(const v1::RunResponse& accepted);
 
   // RunOutput::Emit. Without a reservation it blocks while the budget has no room, and after a
   // tensor that is larger than the stream's share until the reader has taken it; `waits(true)` is

@@ -201,7 +201,7 @@ TEST(DeviceCopy, HoldsItsSource) {
 
 TensorPlan PlanOf(const at::Tensor& tensor) {
   TensorPlan plan;
-  plan.shape = tensor.sizes().vec();
+  plan.shape.assign(tensor.sizes().begin(), tensor.sizes().end());
   plan.bytes = tensor.nbytes();
   return plan;
 }

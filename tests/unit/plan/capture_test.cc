@@ -22,7 +22,8 @@ using ::testing::SizeIs;
 
 std::vector<std::vector<int64_t>> Shapes(const CapturePlan& capture) {
   std::vector<std::vector<int64_t>> shapes;
-  for (const TensorPlan& tensor : capture.tensors) shapes.push_back(tensor.shape);
+  for (const TensorPlan& tensor : capture.tensors)
+    shapes.emplace_back(tensor.shape.begin(), tensor.shape.end());
   return shapes;
 }
 

@@ -20,7 +20,9 @@ using ::testing::SizeIs;
 
 v1::Plan Describe(const std::string& text) {
   const Planner planner(TinyModel(), {});
-  return planner.Describe(*MustPlan(Spec(text)));
+  v1::Plan description;
+  planner.Describe(*MustPlan(Spec(text)), description);
+  return description;
 }
 
 TEST(RunPlan, ReturnsLogitsOfThePickedPositions) {

@@ -43,9 +43,9 @@ class ResultStreamTest : public testing::Test {
   }
 
   void Open() {
-    v1::Accepted accepted;
-    accepted.set_run_id("run");
-    stream_->Open(accepted);
+    v1::RunResponse event;
+    event.mutable_accepted()->set_run_id("run");
+    stream_->Open(event);
   }
 
   absl::Status Emit(uint32_t index, size_t size) {
@@ -387,7 +387,7 @@ TEST_F(ResultStreamTest, HoldsNoLockWhileItFreesTensors) {
     EXPECT_EQ(unlocked, 2) << when;
   };
   const auto open = [](ResultStream& stream, FakeReader& reader) {
-    stream.Open(v1::Accepted());
+    stream.Open(v1::RunResponse());
     ASSERT_TRUE(reader.Take(stream));
   };
   expect_unlocked("cancelled", [](ResultStream& stream, FakeReader&) {
