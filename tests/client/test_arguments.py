@@ -147,14 +147,142 @@ WRONG: dict[str, tuple[Callable[[Model], Any], type[Exception], str]] = {
         TypeError,
         "rows must be an int or a list of ints",
     ),
+    "rows of no parameter": (lambda m: m.weights.rows(None, [1]), TypeError, "by name, .* None"),
+    "a list of the parameters": (lambda m: m.weights.keys(), AttributeError, "has no list of the"),
+    "how many parameters": (lambda m: len(m.weights), NotImplementedError, "has no list of the"),
+    "a parameter to set": (
+        lambda m: m.weights.__setitem__("embed.weight", 1),
+        NotImplementedError,
+        "the weights are the server's",
+    ),
+    "a parameter as attribute": (
+        lambda m: m.weights.embed,
+        AttributeError,
+        r"no attribute 'embed': .* model\.weights\[",
+    ),
+    "an attribute of all layers": (
+        lambda m: m.W_Q.T,
+        AttributeError,
+        r"no attribute 'T': take W_Q\[layer\]\.T, or W_Q\.stack\(\)\.T",
+    ),
+    "a head that there is not": (
+        lambda m: m.W_O[0, 9],
+        IndexError,
+        r"W_O\[0, 9\] selects what is not there: layer 0 has the shape \[2, ",
+    ),
+    "a tokenizer to set": (
+        lambda m: setattr(m, "tokenizer", None),
+        AttributeError,
+        r"model\.tokenizer cannot be set: .* model\.tokenizer\.padding_side",
+    ),
+    "a filter of two names": (
+        lambda m: m.run_with_cache(IDS, names_filter=lambda one, other: True),
+        TypeError,
+        "names_filter must be a function of a name, and this one does not take that: missing",
+    ),
+    "a place of two names": (
+        lambda m: m.run_with_hooks(IDS, [(lambda one, other: True, ops.zero())]),
+        TypeError,
+        "a hook's place must be a function of a name, and this one does not",
+    ),
+    "text as progress": (
+        lambda m: m(IDS, progress="yes"),
+        TypeError,
+        "progress must be True, False or None, not 'yes'",
+    ),
+    "a single id": (lambda m: m(3), TypeError, r"not a single id: \[\[3\]\]"),
+    "no loss to show by token": (
+        lambda m: m(IDS, loss_per_token=True),
+        ValueError,
+        "loss_per_token has no loss to show by token: return_type='logits'",
+    ),
+    "a name as hooks": (
+        lambda m: m.run_with_hooks(IDS, fwd_hooks="hook_embed"),
+        TypeError,
+        "fwd_hooks must be a list of pairs .*, not 'hook_embed'",
+    ),
+    "a dict as hooks": (
+        lambda m: m.run_with_hooks(IDS, fwd_hooks={"hook_embed": ops.zero()}),
+        TypeError,
+        r"fwd_hooks must be a list of pairs .*, not \{'hook_embed'",
+    ),
+    "one pair as hooks": (
+        lambda m: m.run_with_hooks(IDS, fwd_hooks=("hook_embed", ops.zero())),
+        TypeError,
+        r"this is one pair: put it into a list, \[\('hook_embed', …\)\]",
+    ),
+    "a pair the wrong way round": (
+        lambda m: m.run_with_hooks(IDS, fwd_hooks=[(ops.zero(), "hook_embed")]),
+        TypeError,
+        "with the name first: 'hook_embed' stands second",
+    ),
+    "no targets": (lambda m: m.log_probs(IDS, []), ValueError, "targets is empty"),
+    "a dict as targets": (lambda m: m.log_probs(IDS, {}), TypeError, "targets must be token ids"),
+    "text as position": (
+        lambda m: m.log_probs(IDS, 1, pos="last"),
+        TypeError,
+        "pos must be an int, or one for each target, not 'last'",
+    ),
+    "one position for two": (
+        lambda m: m.log_probs(IDS, [1, 2], pos=[1]),
+        ValueError,
+        "pos has 1 position for 2 targets",
+    ),
+    "a number as text to Hugging Face's call": (
+        lambda m: m.tokenizer(3),
+        TypeError,
+        "text must be a text or a list of texts, not 3",
+    ),
+    "a row to decode": (
+        lambda m: m.tokenizer.batch_decode([[999]]),
+        hookwire.TokenOutOfRangeError,
+        "sequences has 999",
+    ),
+    "a number as word": (
+        lambda m: m.tokenizer.convert_tokens_to_ids(3),
+        TypeError,
+        "tokens must be a word of the vocabulary, or a list of words, not 3",
+    ),
+    "a number as words": (
+        lambda m: m.tokenizer.convert_tokens_to_string(3),
+        TypeError,
+        "tokens must be a text or a list of texts, not 3",
+    ),
+    "a special token that there is not": (
+        lambda m: setattr(m.tokenizer, "bos_token_id", 999),
+        hookwire.TokenOutOfRangeError,
+        "bos_token_id has 999",
+    ),
+    "text as multiple": (
+        lambda m: m.tokenizer("a", padding=True, pad_to_multiple_of="x"),
+        TypeError,
+        "pad_to_multiple_of must be a number of tokens, not 'x'",
+    ),
+    "a list as files": (
+        lambda m: hookwire.Tokenizer([]),  # type: ignore[arg-type]
+        TypeError,
+        "files must be the contents of files by name",
+    ),
+    "a number as short name": (
+        lambda m: hookwire.get_act_name(3, 1),  # type: ignore[arg-type]
+        TypeError,
+        "name must be the short name of an activation",
+    ),
+    "a number as glob": (lambda m: m.catalogue().match(3), TypeError, "by its name, .* not by 3"),
+    "text as picture": (
+        lambda m: hookwire.plot.heatmap([["a"]]),
+        TypeError,
+        r"a picture is made of real numbers, not \[\['a'\]\]",
+    ),
 }
 
 
 @pytest.mark.parametrize("what", WRONG)
 def test_what_cannot_be_meant(model: Model, server: FakeServer, what: str) -> None:
     call, error, message = WRONG[what]
-    with pytest.raises(error, match=message):
+    with pytest.raises(error, match=message) as caught:
         call(model)
+    assert isinstance(caught.value, hookwire.HookwireError)
     assert "run" not in server.calls
 
 

@@ -160,8 +160,8 @@ def test_the_lens_shows_words_coloured_by_probability() -> None:
     [
         (lambda: plot.heatmap(np.zeros(3)), r"must be \[layer, pos\], not \[3\]"),
         (lambda: plot.heatmap(np.zeros((0, 3))), r"not \[0, 3\]"),
-        (lambda: plot.heatmap(VALUES, tokens=["a"]), "tokens has 1 labels for 5 columns"),
-        (lambda: plot.heatmap(VALUES, layers=[1]), "layers has 1 labels for 3 rows"),
+        (lambda: plot.heatmap(VALUES, tokens=["a"]), "tokens has 1 label for 5 columns"),
+        (lambda: plot.heatmap(VALUES, layers=[1]), "layers has 1 label for 3 rows"),
         (lambda: plot.heatmap(VALUES, text=[["a"]]), "shape of the values"),
         (lambda: plot.attention(np.zeros((2, 3, 4, 4)), tokens="abcd"), "of one row"),
         (lambda: plot.heatmap(VALUES).save("map.bmp"), "not '.bmp'"),

@@ -129,6 +129,47 @@ def unexpected(name: str, keyword: str, known: Iterable[str]) -> errors.Argument
     )
 
 
+def check_callable(function: Any, what: str, accepts: str, *args: Any, **kwargs: Any) -> None:
+    """Refuses what cannot be called as it will be.
+
+    Args:
+        function: what a user gives.
+        what: the argument, for messages; or what it is, such as the function itself.
+        accepts: how it is called, such as "a function of a name".
+        *args: with what it will be called, or as much of it.
+        **kwargs: likewise.
+
+    Raises:
+        ArgumentTypeError: it is not callable, or does not take these arguments.
+    """
+    if not callable(function):
+        raise errors.ArgumentTypeError(f"{what} must be {accepts}, not {dtypes.shown(function)}")
+    try:
+        inspect.signature(function).bind(*args, **kwargs)
+    except ValueError:
+        return  # some that are written in C do not say what they take
+    except TypeError as error:
+        raise errors.ArgumentTypeError(
+            f"{what} must be {accepts}, and this one does not take that: {error}"
+        ) from None
+
+
+def check_flag(name: str, value: Any) -> None:
+    """Refuses what is neither True, False nor None.
+
+    Args:
+        name: of the argument.
+        value: that it was given.
+
+    Raises:
+        ArgumentTypeError: it is something else.
+    """
+    if value is not None and type(value) is not bool and not _is_scalar_of_bool(value):
+        raise errors.ArgumentTypeError(
+            f"{name} must be True, False or None, not {dtypes.shown(value)}"
+        )
+
+
 def keywords(function: Callable[..., Any]) -> list[str]:
     """The arguments of a function that can be given by keyword, in its order."""
     return _keywords(inspect.signature(function))
@@ -212,8 +253,7 @@ def _check_flag(name: str, flag: str, value: Any, or_none: bool, by_position: bo
     Raises:
         ArgumentTypeError: it is something else.
     """
-    dtype = str(getattr(value, "dtype", "")).removeprefix("torch.")
-    if dtype == "bool" and getattr(value, "ndim", 0) == 0:  # of NumPy or torch
+    if _is_scalar_of_bool(value):
         return
     accepts = "True, False or None" if or_none else "True or False"
     hint = (
@@ -224,3 +264,9 @@ def _check_flag(name: str, flag: str, value: Any, or_none: bool, by_position: bo
     raise errors.ArgumentTypeError(
         f"{flag} of {name}() must be {accepts}, not {dtypes.shown(value)}{hint}"
     )
+
+
+def _is_scalar_of_bool(value: Any) -> bool:
+    """Whether it is a truth of NumPy or torch."""
+    dtype = str(getattr(value, "dtype", "")).removeprefix("torch.")
+    return dtype == "bool" and getattr(value, "ndim", 0) == 0

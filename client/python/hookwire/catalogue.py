@@ -171,7 +171,13 @@ class Catalogue:
         return MappingProxyType(self._by_name)
 
     def match(self, glob: str) -> list[str]:
-        """The names and aliases that a glob matches."""
+        """The names and aliases that a glob matches.
+
+        Raises:
+            ArgumentTypeError: no string.
+        """
+        if not isinstance(glob, str):
+            raise missing_hook(glob, self)
         pattern = glob_pattern(glob)
         return [name for name in self._by_name if pattern.fullmatch(name)]
 

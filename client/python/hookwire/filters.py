@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hookwire import dtypes, errors
+from hookwire import arguments, dtypes, errors
 from hookwire.catalogue import Catalogue, glob_pattern, is_glob, missing_hook
 from hookwire.names import get_act_name
 from hookwire.nearest import nearest
@@ -63,6 +63,7 @@ def resolve(names_filter: NamesFilter, reach: Reach, has_dtype: bool = False) ->
     if names_filter is None:
         names_filter = EVERYTHING
     if callable(names_filter):
+        arguments.check_callable(names_filter, "names_filter", "a function of a name", "")
         catalogue = reach.catalogue()
         matched = [name for name in catalogue if names_filter(name)]
         if not matched:

@@ -16,7 +16,7 @@ with a note that names the hook point.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -148,10 +148,15 @@ def pairs(fwd_hooks: Any) -> tuple[tuple[Any, Change], ...]:
     Raises:
         ArgumentTypeError: it is no list of pairs of where and what.
     """
-    if not isinstance(fwd_hooks, Iterable):
+    if not isinstance(fwd_hooks, Iterable) or isinstance(fwd_hooks, (str, Mapping)):
         raise errors.ArgumentTypeError(
             "fwd_hooks must be a list of pairs (name, function or op), not "
             f"{dtypes.shown(fwd_hooks)}"
+        )
+    if isinstance(fwd_hooks, tuple) and len(fwd_hooks) == 2 and isinstance(fwd_hooks[0], str):
+        raise errors.ArgumentTypeError(
+            "fwd_hooks must be a list of pairs, and this is one pair: put it into a list, "
+            f"[({fwd_hooks[0]!r}, …)]"
         )
     found = []
     for given in fwd_hooks:
@@ -160,5 +165,10 @@ def pairs(fwd_hooks: Any) -> tuple[tuple[Any, Change], ...]:
                 f"fwd_hooks holds pairs (name, function or op), not {dtypes.shown(given)}"
             )
         where, what = given
+        if isinstance(what, str) and not isinstance(where, str):
+            raise errors.ArgumentTypeError(
+                f"fwd_hooks holds pairs (name, function or op), with the name first: {what!r} "
+                "stands second"
+            )
         found.append((where, change(what)))
     return tuple(found)

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from hookwire import dtypes, errors, selection
+from hookwire import dtypes, errors, selection, wording
 from hookwire.dtypes import Array
 
 _MAX_ID = 2**32
@@ -81,7 +81,9 @@ class Batch:
             RowOutOfRangeError: there is no such row.
         """
         if not -len(self.rows) <= index < len(self.rows):
-            raise errors.RowOutOfRangeError(f"{what}={index} is outside the {len(self.rows)} rows")
+            raise errors.RowOutOfRangeError(
+                f"{what}={index} is outside the {wording.counted(len(self.rows), 'row')}"
+            )
         return index % len(self.rows)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from hookwire import errors, hooks, ops, selection
+from hookwire import arguments, errors, hooks, ops, selection
 from hookwire._proto import run_pb2
 from hookwire.catalogue import KEY_POSITION, POSITION, Catalogue, HookPoint, is_glob
 from hookwire.hooks import Callback
@@ -97,6 +97,7 @@ def names_of(where: Any, reach: Reach, *, expand: bool) -> list[str]:
             return [where]
         return [names[0] for names in reach.kept(matched, repr(where)).values()]
     if callable(where):
+        arguments.check_callable(where, "a hook's place", "a function of a name", "")
         # As in TransformerLens, a place that matches under several names is changed once.
         matched = [name for name in catalogue() if where(name)]
         if not matched:

@@ -12,7 +12,7 @@ read-only, torch tensors are copies.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, NoReturn, overload
 
 import numpy as np
 
@@ -55,7 +55,7 @@ class LayerWeights(Sequence[Any]):
         if isinstance(layer, slice):
             return [self._get(at) for at in range(self._n_layers)[layer]]
         if isinstance(layer, tuple):  # model.W_Q[3, 0]
-            return self[layer[0]][layer[1:]]
+            return self._part(layer)
         try:
             at = range(self._n_layers)[layer]
         except TypeError:
@@ -67,6 +67,25 @@ class LayerWeights(Sequence[Any]):
                 f"{self._name}[{layer}]: this model has layers 0 to {self._n_layers - 1}"
             ) from None
         return self._get(at)
+
+    def _part(self, index: tuple[Any, ...]) -> Any:
+        """What an index of several axes selects, the layer first."""
+        is_number = index and not isinstance(index[0], slice) and index[0] is not Ellipsis
+        whole = self[index[0]] if is_number else self.stack()
+        try:
+            return whole[index[1:] if is_number else index]
+        except (IndexError, TypeError, ValueError):
+            of = f"layer {index[0]} has" if is_number else "it has"
+            raise errors.SliceOutOfRangeError(
+                f"{self._name}[{', '.join(map(repr, index))}] selects what is not there: {of} the "
+                f"shape {list(whole.shape)}"
+            ) from None
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise errors.NoAttributeError(
+            f"{self._name} has a tensor for each layer, and no attribute {name!r}: take "
+            f"{self._name}[layer].{name}, or {self._name}.stack().{name} where layers are alike"
+        )
 
     def __iter__(self) -> Iterator[Any]:
         return map(self._get, range(self._n_layers))
@@ -131,6 +150,30 @@ class LayerWeights(Sequence[Any]):
 
     def __rmatmul__(self, other: Any) -> Any:
         return other @ self.stack()
+
+    def __add__(self, other: Any) -> Any:
+        return self.stack() + other
+
+    def __radd__(self, other: Any) -> Any:
+        return other + self.stack()
+
+    def __sub__(self, other: Any) -> Any:
+        return self.stack() - other
+
+    def __rsub__(self, other: Any) -> Any:
+        return other - self.stack()
+
+    def __mul__(self, other: Any) -> Any:
+        return self.stack() * other
+
+    def __rmul__(self, other: Any) -> Any:
+        return other * self.stack()
+
+    def __truediv__(self, other: Any) -> Any:
+        return self.stack() / other
+
+    def __neg__(self) -> Any:
+        return -self.stack()
 
 
 @arguments.checked_methods("model")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from hookwire import arguments
+from hookwire import arguments, dtypes, errors
 
 _SYNONYMS = {
     "attn": "pattern",
@@ -48,6 +48,11 @@ def get_act_name(name: str, layer: int | str | None = None, layer_type: str | No
         layer: the layer.
         layer_type: the component, where the name is one that several have: "ln1", "attn", ….
     """
+    if not isinstance(name, str):
+        raise errors.ArgumentTypeError(
+            'name must be the short name of an activation, such as "resid_post", not '
+            f"{dtypes.shown(name)}"
+        )
     if layer is None and layer_type is None and ("." in name or name.startswith("hook_")):
         return name
     # The first number in a name is the layer; what follows it is the component.

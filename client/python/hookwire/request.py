@@ -31,6 +31,7 @@ from hookwire.dtypes import Array
 from hookwire.hooks import Callback
 from hookwire.inputs import Batch
 
+_TARGETS = "token ids, or strings that are one token"
 RETURN_TYPES = ("logits", "loss", "both", None)
 _PRIORITIES = {
     "low": run_pb2.PRIORITY_LOW,
@@ -208,6 +209,10 @@ def _check(ask: Ask) -> None:
             f"return_type={ask.return_type!r} needs the whole pass, but stop_at_layer="
             f"{ask.stop_at_layer} ends it earlier"
         )
+    if ask.loss_per_token and ask.return_type not in ("loss", "both"):
+        raise errors.ArgumentError(
+            f"loss_per_token has no loss to show by token: return_type={ask.return_type!r}"
+        )
     if ask.logits_pos is not None and ask.return_type not in ("logits", "both"):
         raise errors.ArgumentError(
             f"logits_pos has no logits to choose from: return_type={ask.return_type!r}"
@@ -352,23 +357,29 @@ def targets(given: Any, pos: Any, batch: Batch, to_single_token: Callable[[str],
     if isinstance(given, str) or not hasattr(given, "__len__") or getattr(given, "ndim", 1) == 0:
         given = [given]
     elif not isinstance(given, (list, tuple)):
-        given = dtypes.to_numpy(given).tolist()
+        given = inputs.token_ids(given, "targets", _TARGETS).tolist()
+    if not given:
+        raise errors.ArgumentError("targets is empty: give at least one token, or leave it out")
     nested = [isinstance(item, (list, tuple)) for item in given]
     per_row = list(given) if nested and all(nested) else [list(given)] * len(batch)
     if len(per_row) != len(batch) or len(set(map(len, per_row))) != 1 or not per_row[0]:
+        lists = "one list" if len(batch) == 1 else f"{len(batch)} lists of as many tokens each"
         raise errors.ArgumentError(
-            f"targets must be tokens for every row, or {len(batch)} lists of as many tokens each"
+            f"targets must be tokens for every row, or, one for each row, {lists}"
         )
     ids = [[_target(item, to_single_token) for item in row] for row in per_row]
     inputs.token_ids(ids, "targets")
     count = len(ids[0])
-    has_many = getattr(pos, "ndim", 1) and hasattr(pos, "__len__")
+    has_many = getattr(pos, "ndim", 1) and hasattr(pos, "__len__") and not isinstance(pos, str)
     places = [
         selection.integer(place, "pos", "an int, or one for each target")
         for place in (pos if has_many else [pos] * count)
     ]
     if len(places) != count:
-        raise errors.ArgumentError(f"pos has {len(places)} positions for {count} targets")
+        raise errors.ArgumentError(
+            f"pos has {wording.counted(len(places), 'position')} for "
+            f"{wording.counted(count, 'target')}"
+        )
     for row in batch.rows:
         selection.resolve(tuple(dict.fromkeys(places)), len(row), "pos")
     return Targets(ids, [places] * len(batch))
@@ -377,4 +388,4 @@ def targets(given: Any, pos: Any, batch: Batch, to_single_token: Callable[[str],
 def _target(item: Any, to_single_token: Callable[[str], int]) -> int:
     if isinstance(item, str):
         return to_single_token(item)
-    return selection.integer(item, "targets", "token ids, or strings that are one token")
+    return selection.integer(item, "targets", _TARGETS)

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from hookwire import dtypes, errors
+from hookwire import dtypes, errors, wording
 from hookwire._proto import tensor_pb2 as pb
 
 _INDEX = "an int, a list of ints or a slice"
@@ -185,14 +185,24 @@ def resolve(chosen: tuple[int, ...] | Span, size: int, what: str) -> list[int]:
 
 def _wrap(position: int, size: int, what: str) -> int:
     if not -size <= position < size:
-        raise errors.PositionOutOfRangeError(f"{what}={position} is outside the {size} positions")
+        raise errors.PositionOutOfRangeError(
+            f"{what}={position} is outside the {wording.counted(size, 'position')}"
+        )
     return position % size
 
 
 def _bound(position: int, size: int, what: str) -> int:
     if not -size <= position <= size:
-        raise errors.PositionOutOfRangeError(f"{what}={position} is outside the {size} positions")
+        raise errors.PositionOutOfRangeError(
+            f"{what}={position} is outside the {wording.counted(size, 'position')}"
+        )
     return position + size if position < 0 else position
+
+
+def _outside(position: int, size: int, what: str) -> errors.PositionOutOfRangeError:
+    return errors.PositionOutOfRangeError(
+        f"{what}={position} is outside the {wording.counted(size, 'position')}"
+    )
 
 
 def write(selection: pb.Selection, chosen: Index | Iterable[int]) -> None:

@@ -136,6 +136,8 @@ class Options:
                 raise arguments.unexpected(name, keyword, [*arguments.keywords(method), *known])
         made = cls(**given, **more)
         seconds(made.timeout)
+        for name in ("prepend_bos", "progress"):
+            arguments.check_flag(name, getattr(made, name))
         return made
 
 
@@ -551,6 +553,17 @@ class Session(StandingHooks, NamedWeights):
         """The names of all hook points, in the order of the pass, with or without aliases."""
         every = self.catalogue()
         return list(every) if aliases else [point.name for point in every.points]
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        try:
+            super().__setattr__(name, value)
+        except AttributeError:
+            hint = ""
+            if name == "tokenizer":
+                hint = ". Its settings can be set: model.tokenizer.padding_side and the like"
+            raise errors.ReadOnlyConfigError(
+                f"model.{name} cannot be set: it belongs to what the server holds{hint}"
+            ) from None
 
     @property
     def blocks(self) -> NoReturn:

@@ -120,6 +120,7 @@ class StandingHooks:
             for one in where:
                 self._check(one, every, what)
         elif callable(where):
+            arguments.check_callable(where, what, "a function of a name", "")
             if not any(map(where, every)):
                 raise errors.GlobNoMatchError("the function matches none of the hook points")
         elif not isinstance(where, str):

@@ -76,6 +76,11 @@ class Tokenizer(HuggingFaceTokenizer):
         Raises:
             NoTokenizerError: there is no tokenizer.json, or it cannot be read.
         """
+        if not isinstance(files, Mapping):
+            raise errors.ArgumentTypeError(
+                'files must be the contents of files by name, such as {"tokenizer.json": b"…"}, '
+                f"not {dtypes.shown(files)}"
+            )
         super().__init__(files, name_or_path)
         self.n_ctx = n_ctx
         self._use_torch = use_torch

@@ -255,16 +255,46 @@ class Weights:
             "model, or one tensor, model.weights[name]"
         )
 
+    def __bool__(self) -> bool:
+        return True
+
+    def __len__(self) -> NoReturn:
+        """As `__iter__`."""
+        raise self._no_list()
+
     def __iter__(self) -> NoReturn:
         """The parameters are not listed here.
 
         Raises:
             UnsupportedError: always, also for `name in weights`.
         """
-        raise errors.UnsupportedError(
+        raise self._no_list()
+
+    @staticmethod
+    def _no_list() -> errors.UnsupportedError:
+        return errors.UnsupportedError(
             "a client has no list of the parameters: ask for one by its name, such as "
             'model.weights["blocks.3.attn.q.weight"]; the error for a wrong name suggests a right '
             "one"
+        )
+
+    def __setitem__(self, name: object, value: object) -> NoReturn:
+        """The weights are the server's.
+
+        Raises:
+            UnsupportedError: always; it says what to change instead.
+        """
+        raise errors.UnsupportedError(
+            "the weights are the server's, and all its clients share them: change activations "
+            "with run_with_hooks instead"
+        )
+
+    def __getattr__(self, name: str) -> NoReturn:
+        if name in ("keys", "values", "items"):
+            raise errors.NotHereError(str(self._no_list()))
+        raise errors.NoAttributeError(
+            f"model.weights has no attribute {name!r}: a parameter is asked for by its name, such "
+            'as model.weights["blocks.3.attn.q.weight"]'
         )
 
     def __getitem__(self, name: str) -> Any:
@@ -284,11 +314,7 @@ class Weights:
 
     def shared(self, name: str) -> Any:
         """A parameter, not to be written to: as `weights[name]`, without the copy of torch's."""
-        if not isinstance(name, str):
-            raise errors.ArgumentTypeError(
-                'a parameter is asked for by name, such as "blocks.3.attn.q.weight", not by '
-                f"{dtypes.shown(name)}"
-            )
+        self._check_name(name)
         with self._lock:
             found = self._tensors.get(name)
             if found is None:
@@ -298,6 +324,14 @@ class Weights:
                     # Not of what torch shares, which cannot know of it.
                     found.flags.writeable = False
             return found
+
+    @staticmethod
+    def _check_name(name: object) -> None:
+        if not isinstance(name, str):
+            raise errors.ArgumentTypeError(
+                'a parameter is asked for by name, such as "blocks.3.attn.q.weight", not by '
+                f"{dtypes.shown(name)}"
+            )
 
     def _array(self, name: str) -> Array:
         found = self._arrays.get(name)
@@ -339,8 +373,9 @@ class Weights:
         Raises:
             WeightRowError: a row that the parameter does not have (an IndexError).
             WeightNotFoundError, AbsentWeightError, WeightsNotServedError: as for a whole one.
-            TypeError: no ints.
+            ArgumentTypeError: no name, or no ints.
         """
+        self._check_name(name)
         wanted = [
             selection.integer(row, "rows", "an int or a list of ints")
             for row in np.ravel(dtypes.to_numpy(rows))
@@ -364,8 +399,11 @@ class Weights:
     def _pick(name: str, whole: Array, rows: Sequence[int]) -> Array:
         try:
             picked: Array = np.array(whole[list(rows)])
-        except IndexError as error:
-            raise errors.WeightRowError(f"{name}: {error}", metadata={"weight": name}) from None
+        except IndexError:
+            outside = next(row for row in rows if not -len(whole) <= row < len(whole))
+            raise errors.WeightRowError(
+                f"{name} has {len(whole):,} rows, and no row {outside}", metadata={"weight": name}
+            ) from None
         return picked
 
 

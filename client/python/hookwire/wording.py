@@ -100,6 +100,11 @@ def _translated(text: str, field: str) -> str:
     return _TERM.sub(lambda found: _WORDS.get(found[1]) or _ENUMS[found[1]], text)
 
 
+def counted(number: int, noun: str) -> str:
+    """A number of things: "1 row", "2 rows"."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 def named(path: str) -> str:
     """What a field of the request is to a user: "spec.captures[0].hook" is names_filter."""
     steps = path.removeprefix("spec.").split(".")

@@ -6,7 +6,6 @@ unembedding and the final softcap, so that the last entry is the model's own log
 
 from __future__ import annotations
 
-import inspect
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -308,23 +307,6 @@ def _softcapped(raw: Any, cache: ActivationCache) -> Any:
     return raw if cap is None else arrays.times(arrays.tanh(arrays.times(raw, 1 / cap)), cap)
 
 
-def _check_lens(lens: Any) -> None:
-    """Refuses what cannot be called with an entry and its index.
-
-    Raises:
-        ArgumentTypeError: it cannot.
-    """
-    accepts = "lens must be a function of an entry and its index"
-    if not callable(lens):
-        raise errors.ArgumentTypeError(f"{accepts}, not {dtypes.shown(lens)}")
-    try:
-        inspect.signature(lens).bind(None, 0)
-    except ValueError:
-        return  # some that are written in C do not say what they take
-    except TypeError as error:
-        raise errors.ArgumentTypeError(f"{accepts}, and this one is not: {error}") from None
-
-
 def _seen_through(lens: Callable[[Any, int], Any], entry: Any, index: int) -> Any:
     """An entry, [batch, pos, d_model], as a lens gives it back.
 
@@ -382,7 +364,7 @@ def logit_lens(
     selection.one_of(return_type, tuple(_COLUMNS), "return_type")
     _at_least_one(chunk_size, "chunk_size")
     if lens is not None:
-        _check_lens(lens)
+        arguments.check_callable(lens, "lens", "a function of an entry and its index", None, 0)
     per_row = getattr(targets, "ndim", 0) >= 1
     names = None
     if targets is not None and not per_row:

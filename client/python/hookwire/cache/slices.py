@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from hookwire import arguments, dtypes, errors
+from hookwire import arguments, dtypes, errors, wording
 
 Mode = Literal["identity", "int", "slice", "array"]
 
@@ -122,12 +122,12 @@ class Slice:
 
     def _outside(self, size: int) -> errors.SliceOutOfRangeError:
         """The error for a choice that an axis of this size does not have."""
-        things = _ELEMENTS.get(self._what, "elements")
+        things = wording.counted(size, _ELEMENTS.get(self._what, "element"))
         chosen = self.slice.tolist() if self.mode == "array" else self.slice
         if self.mode == "array" and self.slice.dtype == bool:
-            said = f" has {len(chosen)} booleans for {size:,} {things}"
+            said = f" has {len(chosen)} booleans for {things}"
         else:
-            said = f"={dtypes.shown(chosen)} is outside the {size:,} {things}"
+            said = f"={dtypes.shown(chosen)} is outside the {things}"
         return errors.SliceOutOfRangeError(f"{self._what}{said}")
 
     def __repr__(self) -> str:
@@ -136,10 +136,10 @@ class Slice:
 
 # What an argument chooses from.
 _ELEMENTS = {
-    "pos_slice": "positions",
-    "positions": "positions",
-    "batch_slice": "rows",
-    "neuron_slice": "neurons",
+    "pos_slice": "position",
+    "positions": "position",
+    "batch_slice": "row",
+    "neuron_slice": "neuron",
 }
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from hookwire import arguments, dtypes, errors, selection
+from hookwire import arguments, dtypes, errors, selection, wording
 from hookwire.dtypes import Array
 from hookwire.plot import extras
 from hookwire.plot.figure import Figure, Panel
@@ -186,8 +186,13 @@ def lens(
 
 def _array(values: Any) -> Array:
     """The values, float64."""
-    array: Array = dtypes.to_numpy(values)
-    return array.astype(np.float64)
+    try:
+        array: Array = dtypes.to_numpy(values)
+        return array.astype(np.float64)
+    except (TypeError, ValueError):
+        raise errors.ArgumentTypeError(
+            f"a picture is made of real numbers, not {dtypes.shown(values)}"
+        ) from None
 
 
 def _real(values: Any, rank: int, what: str) -> Array:
@@ -201,7 +206,9 @@ def _labels(given: Sequence[Any] | None, count: int, what: str, size: str) -> tu
     if given is None:
         return tuple(map(str, range(count)))
     if len(given) != count:
-        raise errors.ArgumentError(f"{what} has {len(given)} labels for {count} {size}")
+        raise errors.ArgumentError(
+            f"{what} has {wording.counted(len(given), 'label')} for {count} {size}"
+        )
     return tuple(label(str(one)) for one in given)
 
 

@@ -138,7 +138,9 @@ class HuggingFaceTokenizer(Vocabulary):
         _refuse("tokenizer", self.__call__, {"text_pair": text_pair or None, **others})
         selection.one_of(return_tensors, (None, "pt", "np"), "return_tensors")
         inputs.check_padding_side(padding_side)
-        texts = as_texts(text)
+        if pad_to_multiple_of is not None:
+            selection.integer(pad_to_multiple_of, "pad_to_multiple_of", "a number of tokens")
+        texts = as_texts(text, "text")
         if not texts:
             raise errors.NoSequencesError("there are no texts to tokenize")
         lengths = Lengths.of(padding, truncation, max_length, self.model_max_length)
@@ -210,6 +212,7 @@ class HuggingFaceTokenizer(Vocabulary):
     # Ids to text.
     def convert_tokens_to_string(self, tokens: Sequence[str]) -> str:
         """Words of the vocabulary to text."""
+        tokens = as_texts(tokens, "tokens")
         decoder = self._backend.decoder
         return " ".join(tokens) if decoder is None else str(decoder.decode(list(tokens)))
 
@@ -233,22 +236,23 @@ class HuggingFaceTokenizer(Vocabulary):
             TokenOutOfRangeError: an id that the vocabulary lacks.
         """
         _refuse("tokenizer.decode", self.decode, others)
-        if isinstance(token_ids, Mapping):
-            token_ids = token_ids["input_ids"]
-        if _is_rows(token_ids):
-            return [
-                self.decode(row, skip_special_tokens, clean_up_tokenization_spaces)
-                for row in token_ids
-            ]
-        text = self._decode(self._known(token_ids, "token_ids"), skip_special_tokens)
-        if clean_up_tokenization_spaces is None:
-            clean_up_tokenization_spaces = self.clean_up_tokenization_spaces
-        is_bpe = isinstance(self._backend.model, tokenizers.models.BPE)
-        return (
-            self.clean_up_tokenization(text)
-            if clean_up_tokenization_spaces and not is_bpe
-            else text
+        return self._decoded(
+            token_ids, "token_ids", skip_special_tokens, clean_up_tokenization_spaces
         )
+
+    def _decoded(
+        self, ids: Any, what: str, skip_special_tokens: bool, clean_up: bool | None
+    ) -> Any:
+        """As `decode`; `what` is the argument that has the ids."""
+        if isinstance(ids, Mapping):
+            ids = ids["input_ids"]
+        if _is_rows(ids):
+            return [self._decoded(row, what, skip_special_tokens, clean_up) for row in ids]
+        text = self._decode(self._known(ids, what), skip_special_tokens)
+        if clean_up is None:
+            clean_up = self.clean_up_tokenization_spaces
+        is_bpe = isinstance(self._backend.model, tokenizers.models.BPE)
+        return self.clean_up_tokenization(text) if clean_up and not is_bpe else text
 
     def batch_decode(
         self,
@@ -258,7 +262,10 @@ class HuggingFaceTokenizer(Vocabulary):
         **others: Any,
     ) -> list[str]:
         """Rows of token ids, [batch, pos] or of several lengths, to texts."""
-        found = self.decode(sequences, skip_special_tokens, clean_up_tokenization_spaces, **others)
+        _refuse("tokenizer.batch_decode", self.batch_decode, others)
+        found = self._decoded(
+            sequences, "sequences", skip_special_tokens, clean_up_tokenization_spaces
+        )
         return [found] if isinstance(found, str) else found
 
     def _decode(self, ids: list[int], skip_special_tokens: bool = False) -> str:
@@ -390,8 +397,12 @@ def _is_rows(ids: Any) -> bool:
     )
 
 
-def as_texts(given: Any) -> list[str]:
+def as_texts(given: Any, what: str = "input") -> list[str]:
     """A text or texts, as a list.
+
+    Args:
+        given: what a user gives.
+        what: the argument, for messages.
 
     Raises:
         ArgumentTypeError: anything else.
@@ -402,5 +413,5 @@ def as_texts(given: Any) -> list[str]:
         if all(isinstance(text, str) for text in texts):
             return [str(text) for text in texts]
     raise errors.ArgumentTypeError(
-        f"input must be a text or a list of texts, not {dtypes.shown(given)}"
+        f"{what} must be a text or a list of texts, not {dtypes.shown(given)}"
     )

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numbers
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import tokenizers
 
-from hookwire import arguments, errors, forks, inputs, selection
+from hookwire import arguments, dtypes, errors, forks, inputs, selection
 from hookwire.text import absent, characters, chat, loading
 from hookwire.text.encoding import NO_LIMIT
 from hookwire.text.unknown import UnknownWords, listed
@@ -30,7 +30,9 @@ class _SpecialToken:
     def __set__(self, tokenizer: Vocabulary, value: Any) -> None:
         text = value
         if self._is_id:
-            text = tokenizer.convert_ids_to_tokens(selection.integer(value, "a token id"))
+            name = f"{self._kind}_token_id"
+            (number,) = tokenizer._known(selection.integer(value, name, "a token id"), name)
+            text = tokenizer.convert_ids_to_tokens(number)
         tokenizer._set_special(self._kind, text)
 
 
@@ -211,6 +213,11 @@ class Vocabulary:
         Warns:
             UnknownWordsWarning: words that the vocabulary lacks.
         """
+        if not isinstance(tokens, str) and not isinstance(tokens, Iterable):
+            raise errors.ArgumentTypeError(
+                "tokens must be a word of the vocabulary, or a list of words, not "
+                f"{dtypes.shown(tokens)}"
+            )
         if not isinstance(tokens, str):
             return [self.convert_tokens_to_ids(token) for token in tokens]
         found = self._backend.token_to_id(characters.check(tokens, "the token"))
