@@ -368,3 +368,66 @@ def test_without_transformer_lens_it_says_what_to_install(monkeypatch: pytest.Mo
 def test_a_bridge_is_made_again_for_another_load(bridge: HookwireBridge) -> None:
     with pytest.raises(hookwire.UnsupportedError, match=r"boot\(…\) makes one"):
         bridge.remote.reconnect()
+
+
+def test_what_a_bridge_has_not_says_where_it_is(bridge: HookwireBridge) -> None:
+    for name, said in (
+        ("W_Q", r"a bridge has no W_Q: bridge\.remote\.W_Q is it"),
+        ("log_probs", r"bridge\.remote\.log_probs is it"),
+        ("generate", "a bridge has no generate: Not yet"),
+        ("blocks", "a bridge has no blocks: "),
+        ("run_with_cash", "did you mean 'run_with_cache'"),
+        ("_zzz", "a bridge has no attribute '_zzz'"),
+    ):
+        assert not hasattr(bridge, name)
+        with pytest.raises(AttributeError, match=said) as caught:
+            getattr(bridge, name)
+        assert isinstance(caught.value, hookwire.HookwireError)
+    with pytest.raises(
+        hookwire.HookNotFoundError, match=r"did you mean 'blocks\.1\.hook_resid_pre'"
+    ):
+        bridge.hook_dict["blocks.1.hook_resid_prae"]
+
+
+WRONG = {
+    "a function without hook": (
+        lambda b: b.run_with_hooks([[2]], fwd_hooks=[(STREAM, lambda tensor: tensor)]),
+        r"is called as function\(tensor, hook=hook\)",
+    ),
+    "no function": (lambda b: b.add_hook(STREAM, None), "not callable"),
+    "half a function": (lambda b: b.add_hook(STREAM, lambda tensor: tensor), "does not take"),
+    "one pair": (lambda b: b.hooks(fwd_hooks=(STREAM, double)), "put it into a list"),
+    "an op": (
+        lambda b: b.run_with_hooks([[2]], fwd_hooks=[(STREAM, hookwire.ops.zero())]),
+        r"hooks are functions, and ops\.zero\(\) at 'blocks\.1\.hook_in' is an op",
+    ),
+    "a keyword": (
+        lambda b: b([[2]], return_typ="logits"),
+        r"^bridge\(\) got an .* 'return_typ'; did you mean 'return_type'\?$",
+    ),
+    "a list to intervene": (lambda b: b([[2]], intervene=[STREAM]), "intervene must be a dict"),
+    "text as factor": (
+        lambda b: b([[2]], intervene={STREAM: {"op": "scale", "factor": "x"}}),
+        "factor must be a number",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_a_wrong_argument_of_a_bridge(bridge: HookwireBridge, what: str) -> None:
+    call, message = WRONG[what]
+    with pytest.raises(TypeError, match=message) as caught:
+        call(bridge)
+    assert isinstance(caught.value, hookwire.HookwireError)
+
+
+def test_one_name_may_be_captured(bridge: HookwireBridge) -> None:
+    seen = []
+    bridge.add_hook(STREAM, lambda tensor, hook: seen.append(tensor.shape[:2]))
+    bridge([[2, 3]], capture=STREAM)
+    assert seen == [(1, 2)]
+
+
+def test_backward_hooks_of_a_block_are_refused(bridge: HookwireBridge) -> None:
+    with pytest.raises(hookwire.UnsupportedError, match="bwd_hooks are not supported"):
+        bridge.hooks(bwd_hooks=[(STREAM, double)])

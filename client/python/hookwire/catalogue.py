@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from hookwire import arguments, dtypes, errors
 from hookwire._proto import model_pb2
@@ -94,7 +94,10 @@ def glob_pattern(glob: str) -> re.Pattern[str]:
     return re.compile(pattern)
 
 
-class HookDict(dict[str, HookPoint]):
+P = TypeVar("P")
+
+
+class HookDict(dict[str, P]):
     """Hook points by name and alias. A name that is none of them raises with the nearest."""
 
     def __missing__(self, name: object) -> NoReturn:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 from transformer_lens.hook_points import HookPoint
 from transformer_lens.model_bridge.bridge_core import BridgeCore
 from transformer_lens.model_bridge.remote_bridge import RemoteBridge
 from transformer_lens.utilities.slice import Slice
 
-from hookwire import arguments, errors, reach
+from hookwire import arguments, errors, hooks, not_here, reach
+from hookwire.catalogue import HookDict
 from hookwire.filters import NamesFilter
 from hookwire.model import RemoteModel
 from hookwire.standing import NO_GRADIENTS
@@ -22,6 +23,22 @@ from hookwire.transformer_lens.specs import Hooks, changes
 def _fire(tensor: Any, hook: Any, point: HookPoint) -> Any:
     """Calls what TransformerLens has put at a hook point, in its order."""
     return point(tensor)
+
+
+def _functions(given: Any) -> Sequence[tuple[Any, Callable[..., Any]]]:
+    """The entries of `fwd_hooks`, which are functions here.
+
+    Raises:
+        ArgumentTypeError: no list of pairs of a place and a function `(tensor, hook)`.
+    """
+    pairs = hooks.pairs(given)
+    for where, what in pairs:
+        if not isinstance(what, hooks.Callback):
+            raise errors.ArgumentTypeError(
+                f"a bridge's hooks are functions, and {what!r} at {where!r} is an op: give it to "
+                "bridge.remote.run_with_hooks"
+            )
+    return [(where, function) for where, function in given]
 
 
 @arguments.checked_methods("bridge")
@@ -48,7 +65,15 @@ class HookwireBridge(RemoteBridge):
     def hook_dict(self) -> dict[str, HookPoint]:
         """TransformerLens's hook points by the server's names and aliases."""
         points = self.remote.catalogue().by_name()
-        return {name: self._hook_registry[point.name] for name, point in points.items()}
+        return HookDict({name: self._hook_registry[point.name] for name, point in points.items()})
+
+    def __getattr__(self, name: str) -> NoReturn:
+        if name.startswith("_") or "remote" not in self.__dict__:
+            raise errors.NoAttributeError(f"a bridge has no attribute {name!r}")
+        if not name.startswith("_") and hasattr(type(self.remote), name) and name != "blocks":
+            raise errors.NotHereError(f"a bridge has no {name}: bridge.remote.{name} is it")
+        groups = (*not_here.MODEL, *not_here.EARLIER)
+        not_here.missing("a bridge", name, groups, dir(type(self)))
 
     def forward(
         self,
@@ -84,6 +109,7 @@ class HookwireBridge(RemoteBridge):
                 tensor; before the hooks.
             **options: keywords of `hookwire.RemoteModel.run_with_cache`.
         """
+        capture = [capture] if isinstance(capture, str) else capture
         # Where the pass ends early there are no logits to compute anything from.
         computes_here = stop_at_layer is None and (
             labels is not None or return_type not in ("logits", "loss", "both", None)
@@ -146,6 +172,7 @@ class HookwireBridge(RemoteBridge):
         if bwd_hooks:
             raise errors.UnsupportedError(f"bwd_hooks are not supported: {NO_GRADIENTS}")
         within = self._reach(start_at_layer, stop_at_layer)
+        fwd_hooks = _functions(fwd_hooks)
         for where, _ in fwd_hooks:
             if isinstance(where, str) and where in self.hook_dict:
                 within.kept([where], repr(where))
@@ -268,7 +295,29 @@ class HookwireBridge(RemoteBridge):
         """
         if isinstance(name, str):
             self._check_name(name)
+        hooks.Callback(hook_fn)
         super().add_hook(name, hook_fn, dir, is_permanent)
+
+    def hooks(
+        self,
+        fwd_hooks: Sequence[tuple[str | Callable[[str], bool], Callable[..., Any]]] = (),
+        bwd_hooks: Sequence[Any] = (),
+        reset_hooks_end: bool = True,
+        clear_contexts: bool = False,
+    ) -> Any:
+        """Adds hooks for the time of a block. See TransformerLens's `hooks`.
+
+        Raises:
+            UnsupportedError: backward hooks (it is a NotImplementedError).
+            ArgumentTypeError: no list of pairs of a name and a function.
+        """
+        if bwd_hooks:
+            raise errors.UnsupportedError(f"bwd_hooks are not supported: {NO_GRADIENTS}")
+        return super().hooks(
+            fwd_hooks=list(_functions(fwd_hooks)),
+            reset_hooks_end=reset_hooks_end,
+            clear_contexts=clear_contexts,
+        )
 
     def check_hooks_to_add(
         self,

@@ -34,6 +34,11 @@ def changes(remote: RemoteModel, intervene: Mapping[str, Any] | None) -> Hooks:
     Raises:
         ArgumentError: a spec that is none.
     """
+    if intervene is not None and not isinstance(intervene, Mapping):
+        raise errors.ArgumentTypeError(
+            "intervene must be a dict of names and what is done there, such as "
+            f"{{'blocks.2.hook_out': {{'op': 'suppress'}}}}, not {dtypes.shown(intervene)}"
+        )
     return [(name, change(remote, name, given)) for name, given in (intervene or {}).items()]
 
 
@@ -62,7 +67,7 @@ def change(remote: RemoteModel, name: str, given: Any) -> Any:
     if kind == "suppress":
         return ops.zero(pos=pos)
     if kind == "scale":
-        return ops.scale(float(given["factor"]), pos=pos)
+        return ops.scale(given["factor"], pos=pos)
     value = _value(given["value"], remote.catalogue().get(name))
     return ops.set(value, pos=pos) if kind == "set" else ops.add(value, pos=pos)
 
