@@ -20,8 +20,6 @@ def test_the_same_names_and_arguments() -> None:
         if name.startswith("_") and name != "__call__":
             continue
         twin = getattr(aio.AsyncRemoteModel, name, None)
-        if name in ("to_single_str_token", "get_token_position"):
-            continue  # plain methods of `await model.tokenizer()`
         assert twin is not None, name
         ours, theirs = inspect.signature(method), inspect.signature(twin)
         assert list(ours.parameters.values()) == list(theirs.parameters.values()), name
@@ -53,6 +51,8 @@ async def test_everything(server: FakeServer, model: hookwire.RemoteModel) -> No
         assert await twin.to_str_tokens("a step") == model.to_str_tokens("a step")
         assert await twin.to_string([1, 2]) == model.to_string([1, 2])
         assert await twin.to_single_token("Mary") == model.to_single_token("Mary")
+        assert await twin.to_single_str_token(5) == model.to_single_str_token(5)
+        assert await twin.get_token_position("step", TEXTS[1]) == 3
         assert twin.hook_names() == model.hook_names()
         assert twin.cfg == model.cfg
 
@@ -144,3 +144,11 @@ async def test_no_tokenizer() -> None:
         await twin([[1, 2], [3]])
         assert server.calls.count("get_tokenizer") == 1
     server.stop()
+
+
+async def test_what_is_written_as_for_a_blocking_model_says_how_it_is(server: FakeServer) -> None:
+    async with await aio.connect(server.address, quiet=True) as twin:
+        with pytest.raises(hookwire.ArgumentTypeError, match="entered with async with"), twin:
+            pass
+        with pytest.raises(hookwire.ArgumentTypeError, match="read with async for"):
+            list(twin.stream(TEXTS, "hook_embed"))  # type: ignore[call-overload]

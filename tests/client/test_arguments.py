@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -174,6 +175,21 @@ WRONG: dict[str, tuple[Callable[[Model], Any], type[Exception], str]] = {
         lambda m: setattr(m, "tokenizer", None),
         AttributeError,
         r"model\.tokenizer cannot be set: .* model\.tokenizer\.padding_side",
+    ),
+    "a configuration to set": (
+        lambda m: setattr(m, "cfg", None),
+        AttributeError,
+        "model.cfg cannot be set",
+    ),
+    "a number as folder": (
+        lambda m: hookwire.connect(m.server.address, cache_weights=3),  # type: ignore[arg-type]
+        TypeError,
+        "cache_weights must be True, False or a directory, not 3",
+    ),
+    "a stream to pickle": (
+        lambda m: pickle.dumps(m.stream(IDS, "hook_embed")),
+        hookwire.HookwireError,
+        "cannot be pickled or copied: pickle the tensors",
     ),
     "a filter of two names": (
         lambda m: m.run_with_cache(IDS, names_filter=lambda one, other: True),

@@ -15,7 +15,7 @@ import functools
 import inspect
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, NoReturn, ParamSpec, TypeVar
 
 import grpc
 from grpc.aio import UsageError
@@ -306,6 +306,18 @@ class AsyncResultStream:
     def __aiter__(self) -> AsyncIterator[Activation]:
         return self
 
+    def __iter__(self) -> NoReturn:
+        """An asynchronous stream is not iterated over like this.
+
+        Raises:
+            ArgumentTypeError: always; it says how it is.
+        """
+        self._prepare.close()
+        raise errors.ArgumentTypeError(
+            "the stream of an asynchronous model is read with async for: "
+            "async for name, tensor in model.stream(…)"
+        )
+
     async def __anext__(self) -> Activation:
         return await self._iterator.__anext__()
 
@@ -415,6 +427,20 @@ class AsyncRemoteModel(Session):
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
+    def __enter__(self) -> NoReturn:
+        """An asynchronous model is not entered like this.
+
+        Raises:
+            ArgumentTypeError: always; it says how it is.
+        """
+        raise errors.ArgumentTypeError(
+            "an asynchronous model is entered with async with: "
+            "async with await hookwire.aio.connect(address) as model"
+        )
+
+    def __exit__(self, *_: object) -> None:
+        """As `__enter__`."""
+
     async def server_load(self) -> config.ServerLoad:
         """As `hookwire.RemoteModel.server_load`."""
         return config.server_load((await self._connection.get_model(None)).load)
@@ -490,6 +516,19 @@ class AsyncRemoteModel(Session):
     async def to_single_str_token(self, int_token: int) -> str:
         """The text of one id."""
         return (await self.tokenizer()).to_single_str_token(int_token)
+
+    async def get_token_position(
+        self,
+        single_token: str | int,
+        input: Any,  # noqa: A002 - TransformerLens's name
+        mode: str = "first",
+        prepend_bos: bool | None = None,
+        padding_side: str | None = None,
+    ) -> int:
+        """Where a token stands. See `Tokenizer.get_token_position`."""
+        return (await self.tokenizer()).get_token_position(
+            single_token, input, mode, prepend_bos, padding_side
+        )
 
     @_with_the_hooks_of_now
     async def __call__(

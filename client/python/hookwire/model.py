@@ -99,6 +99,12 @@ class ResultStream:
             )
         return next(self._iterator)
 
+    def __reduce__(self) -> Any:
+        raise errors.HookwireError(
+            "a stream is a run on the server's way to this process, and cannot be pickled or "
+            "copied: pickle the tensors that it gives"
+        )
+
     @property
     def receipt(self) -> Any:
         """What ran, where, on which weights; None until the run has ended."""

@@ -369,6 +369,9 @@ class Session(StandingHooks, NamedWeights):
         self._weights_lock = threading.Lock()
         self._standing_lock = threading.Lock()
 
+    cfg: config.Config
+    server: config.ServerInfo
+
     # Why `reconnect` cannot be; empty where it can.
     _no_reconnect = ""
 
@@ -382,8 +385,10 @@ class Session(StandingHooks, NamedWeights):
         Runs and requests that were begun before state the earlier load, and are refused.
         """
         self._answer = answer
-        self.cfg = config.config(answer.model, answer.server, self._use_torch)
-        self.server = config.server_info(answer.server, self._address)
+        cfg = config.config(answer.model, answer.server, self._use_torch)
+        # Users cannot set them: see `__setattr__`.
+        object.__setattr__(self, "cfg", cfg)
+        object.__setattr__(self, "server", config.server_info(answer.server, self._address))
         self._catalogue: Catalogue | None = None
         self._tokenizer: Tokenizer | None = None
         # That there is none, once the server has said so.
@@ -556,6 +561,8 @@ class Session(StandingHooks, NamedWeights):
 
     def __setattr__(self, name: str, value: Any) -> None:
         try:
+            if name in ("cfg", "server"):
+                raise AttributeError
             super().__setattr__(name, value)
         except AttributeError:
             hint = ""

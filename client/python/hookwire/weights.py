@@ -156,10 +156,17 @@ def disk_cache(choice: bool | str | os.PathLike[str]) -> DiskCache | None:
 
     Args:
         choice: True for the user's cache directory, False for none, or a directory.
+
+    Raises:
+        ArgumentTypeError: something else.
     """
     if choice is False:
         return None
     if choice is not True:
+        if not isinstance(choice, (str, os.PathLike)) or not str(choice):
+            raise errors.ArgumentTypeError(
+                "cache_weights must be True, False or a directory, not " + dtypes.shown(choice)
+            )
         return DiskCache(Path(choice))
     base = os.environ.get("XDG_CACHE_HOME")
     return DiskCache((Path(base) if base else Path.home() / ".cache") / "hookwire" / "weights")
