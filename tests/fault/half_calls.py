@@ -83,6 +83,12 @@ class HalfClient:
             self._send()
         return made
 
+    @property
+    def most_calls(self) -> int:
+        """How many calls the server lets one connection have open, those of every service."""
+        with self._lock:
+            return int(self._connection.remote_settings.max_concurrent_streams)
+
     def close(self) -> None:
         """Closes the connection, whatever its calls do."""
         with contextlib.suppress(OSError):

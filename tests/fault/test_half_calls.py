@@ -124,3 +124,10 @@ def test_a_daemon_says_what_requests_in_part_hold(victim: Victim) -> None:
             while model.server_load().request_bytes < len(calls) * (64 << 10):
                 assert time.monotonic() < deadline
     victim.assert_well()
+
+
+def test_a_connection_has_a_limit_for_calls_of_every_service() -> None:
+    with a_victim("--max-calls", "100") as few, half_client(few.address) as client:
+        # By now its settings have come.
+        assert client.call("GetModel", b"", 0).ended.wait(PATIENCE)
+        assert client.most_calls == 164
