@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,6 +111,42 @@ def running(command: Sequence[str | Path]) -> Iterator[Server]:
             status = _stop(process)
             process.stdout.close()
         if status != 0:
+            raise RuntimeError(f"{name} ended with status {status}: {_end_of(log)}")
+
+
+@contextmanager
+def answering(
+    command: Sequence[str | Path],
+    address: str,
+    ready: Callable[[], bool],
+    settings: Mapping[str, str],
+) -> Iterator[Server]:
+    """Starts a program that is told where to listen; ends it with SIGTERM.
+
+    Args:
+        command: that starts it.
+        address: where it will listen.
+        ready: whether it serves.
+        settings: all of its environment.
+
+    Raises:
+        RuntimeError: it does not start in time, or does not end by the signal or with status 0.
+    """
+    name = Path(command[0]).name
+    with tempfile.TemporaryFile("w+") as log:
+        process = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=log, text=True, env=dict(settings)
+        )
+        try:
+            deadline = time.monotonic() + START_SECONDS
+            while not ready():
+                if process.poll() is not None or time.monotonic() > deadline:
+                    raise RuntimeError(f"{name} did not start: {_end_of(log)}")
+                time.sleep(0.1)
+            yield Server(process.pid, address)
+        finally:
+            status = _stop(process)
+        if status not in (0, -signal.SIGTERM):
             raise RuntimeError(f"{name} ended with status {status}: {_end_of(log)}")
 
 

@@ -13,6 +13,7 @@ from bench.checkpoints import Checkpoint
 from bench.clients import Worker
 from bench.daemon import Daemon, daemon
 from bench.handwritten import python_server
+from bench.interp_engine import serving
 from bench.measure import Effort
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class Workbench:
         self._daemons: dict[str, Daemon] = {}
         self._baselines: dict[str, Baselines] = {}
         self._python_servers: dict[str, str] = {}
+        self._interp_engines: dict[str, str] = {}
         self._workers: dict[str, Worker] = {}
         self._started = contextlib.ExitStack()
         self._alone: str | None = None
@@ -68,6 +70,19 @@ class Workbench:
             )
         return self._python_servers[checkpoint.name]
 
+    def interp_engine(self, checkpoint: Checkpoint) -> str:
+        """The address of interp-engine's server with the checkpoint.
+
+        Raises:
+            LeftOutError: interp-engine cannot be installed here.
+        """
+        self._make_room(checkpoint)
+        if checkpoint.name not in self._interp_engines:
+            self._interp_engines[checkpoint.name] = self._started.enter_context(
+                serving(checkpoint.directory(), self.threads, checkpoint.dtype)
+            )
+        return self._interp_engines[checkpoint.name]
+
     def worker(self, name: str) -> Worker:
         """A process for clients; each name has its own."""
         if name not in self._workers:
@@ -83,7 +98,13 @@ class Workbench:
         if checkpoint.name == self._alone or not (checkpoint.large or self._alone):
             return
         self._started.close()
-        for started in (self._daemons, self._baselines, self._python_servers, self._workers):
+        for started in (
+            self._daemons,
+            self._baselines,
+            self._python_servers,
+            self._interp_engines,
+            self._workers,
+        ):
             started.clear()
         gc.collect()
         self._alone = None
