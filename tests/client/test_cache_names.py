@@ -81,6 +81,21 @@ def test_what_is_no_key_is_refused_everywhere(model: hookwire.RemoteModel, key: 
         assert isinstance(caught.value, hookwire.HookwireError)
 
 
+def test_a_hook_point_that_a_layer_lacks_says_why(
+    model: hookwire.RemoteModel, server: FakeServer
+) -> None:
+    _, cache = model.run_with_cache(TOKENS)
+    for key in ("blocks.2.attn.hook_k", ("k", 2)):
+        with pytest.raises(hookwire.AbsentHookError, match="layer 2 reuses the keys of layer 1"):
+            cache[key]
+        with pytest.raises(KeyError):
+            through_pickle(cache)[key]
+        asked = server.calls.count("plan")
+        assert key not in cache
+        assert cache.get(key) is None
+        assert server.calls.count("plan") == asked
+
+
 def through_pickle(cache: Any) -> Any:
     return pickle.loads(pickle.dumps(cache))
 

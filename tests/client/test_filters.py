@@ -136,6 +136,14 @@ def test_what_is_not_near_is_not_suggested(name: str, near: list[str]) -> None:
     assert nearest(name, NAMES)[: len(near) or None] == near
 
 
+def test_a_name_with_a_space_is_not_called_empty(model: hookwire.RemoteModel) -> None:
+    with pytest.raises(hookwire.HookNotFoundError, match="there is no  blocks"):
+        model.run_with_cache(TOKENS, names_filter=" blocks.1.hook_in ")
+    for empty in ("", " ", ("", 1), ["hook_embed", " "]):
+        with pytest.raises(hookwire.ArgumentError, match="an empty name in names_filter"):
+            model.run_with_cache(TOKENS, names_filter=empty)
+
+
 @pytest.mark.parametrize(
     ("keyword", "near"), [("pos", "pos_slice"), ("progres", "progress"), ("psn", None)]
 )

@@ -165,10 +165,15 @@ def test_the_lens_shows_words_coloured_by_probability() -> None:
         (lambda: plot.heatmap(VALUES, text=[["a"]]), "shape of the values"),
         (lambda: plot.attention(np.zeros((2, 3, 4, 4)), tokens="abcd"), "of one row"),
         (lambda: plot.heatmap(VALUES).save("map.bmp"), "not '.bmp'"),
+        (lambda: plot.heatmap(VALUES, save=3), "saved under a path, not 3"),  # type: ignore[arg-type]
+        (lambda: plot.heatmap(VALUES, tokens="abcde"), "tokens must be a list of labels, not 'ab"),
+        (lambda: plot.heatmap(VALUES, tokens=3), "tokens must be a list of labels, not 3"),  # type: ignore[arg-type]
+        (lambda: plot.heatmap(VALUES, low="a"), "low must be a number or None, not 'a'"),  # type: ignore[arg-type]
+        (lambda: plot.top_words(VALUES, 3), "decode must be a function of a token id, not 3"),  # type: ignore[arg-type]
     ],
 )
 def test_what_cannot_be_drawn_is_an_error(call: Any, says: str) -> None:
-    with pytest.raises(ValueError, match=says):
+    with pytest.raises(hookwire.HookwireError, match=says):
         call()
 
 

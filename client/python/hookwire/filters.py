@@ -89,7 +89,7 @@ def _names(names_filter: Any, reach: Reach) -> tuple[str, ...]:
     for each in given:
         if not isinstance(each, str) and not _is_short(each):
             raise _no_filter(names_filter)
-        if not each or not each[0].strip():
+        if not (each if isinstance(each, str) else each[0]).strip():
             raise errors.ArgumentError(
                 'an empty name in names_filter: "**" is every hook point, [] is none'
             )

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from hookwire import arguments, errors, hooks, ops, selection
+from hookwire import arguments, errors, hooks, ops, selection, wording
 from hookwire._proto import run_pb2
 from hookwire.catalogue import KEY_POSITION, POSITION, Catalogue, HookPoint, is_glob
 from hookwire.hooks import Callback
@@ -127,7 +127,7 @@ def _write_one(
             _Message(spec, name, op, batch, rows).write(value)
             continue
         changed = range(len(batch)) if rows is None else rows
-        values = _split(value, point, len(changed))
+        values = _split(value, point, len(changed), name if is_glob(hook) else hook)
         if not batch.padded and len(values) == 1:
             _Message(spec, name, op, batch, rows).write(values[0])
             continue
@@ -174,16 +174,19 @@ def _expand(hook: str, catalogue: Catalogue) -> list[str]:
     return list(dict.fromkeys(points[name].name for name in catalogue.match(hook))) or [hook]
 
 
-def _split(value: ops.Value | None, point: HookPoint, count: int) -> list[ops.Value | None]:
-    """Each of `count` rows' own value, or one for all of them."""
+def _split(
+    value: ops.Value | None, point: HookPoint, count: int, name: str
+) -> list[ops.Value | None]:
+    """Each of `count` rows' own value, or one for all of them; `name` is for the message."""
     rank = len(point.axes)
     if not isinstance(value, ops.Tensor) or len(value.shape) <= rank:
         return [value]
     parts = value.shape[0]
     if len(value.shape) > rank + 1 or parts not in (1, count):
         raise errors.ValueShapeError(
-            f"a value of shape {list(value.shape)} does not fit {count} row(s) of {point.name}, "
-            f"whose axes are {[axis.name for axis in point.axes]} after the batch",
+            f"a value of shape {list(value.shape)} does not fit "
+            f"{wording.counted(count, 'row')} of {name}, whose axes are "
+            f"{[axis.name for axis in point.axes]} after the batch",
             metadata={"hook": point.name, "got": str(list(value.shape))},
         )
     size = len(value.data) // parts

@@ -79,6 +79,7 @@ class Captured(Mapping[str, Any]):
 
         Raises:
             HookNotFoundError: nothing was captured under that name (it is a KeyError).
+            AbsentHookError: this layer or model does not have it; the message says why.
         """
         found = self.cache_dict.get(key) if isinstance(key, str) else None
         if found is not None:
@@ -86,8 +87,31 @@ class Captured(Mapping[str, Any]):
         name = self._full_name(key)
         found = self.find(name)
         if found is None:
+            if self._names is None and not self._names_of(name) and "." in name:
+                # It may be one that other layers have; the server says why this one has not.
+                with contextlib.suppress(errors.HookNotFoundError):
+                    self.model._ask_why(name)
             raise self._missing(key, name)
         return found
+
+    def __contains__(self, key: object) -> bool:
+        try:
+            return self._lookup(key) is not None
+        except errors.HookNotFoundError:  # a layer that there is not
+            return False
+
+    def get(self, key: Any, default: Any = None) -> Any:
+        """The tensor under a name, or else `default`."""
+        try:
+            found = self._lookup(key)
+        except errors.HookNotFoundError:
+            return default
+        return default if found is None else found
+
+    def _lookup(self, key: Any) -> Any:
+        """The tensor under a key, or None."""
+        found = self.cache_dict.get(key) if isinstance(key, str) else None
+        return self.find(self._full_name(key)) if found is None else found
 
     def find(self, name: str) -> Any:
         """The tensor of a hook point, whichever of its names it was captured under, or None."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,8 @@ class Figure:
             MissingExtraError: the library is not installed.
             ArgumentError: another suffix.
         """
+        if not isinstance(path, (str, os.PathLike)):
+            raise errors.ArgumentTypeError(f"a picture is saved under a path, not {path!r:.60}")
         path = Path(path)
         kind = path.suffix.lower()
         if kind not in (".png", ".svg", ".pdf", ".html"):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import numbers
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -205,6 +206,9 @@ def _real(values: Any, rank: int, what: str) -> Array:
 def _labels(given: Sequence[Any] | None, count: int, what: str, size: str) -> tuple[str, ...]:
     if given is None:
         return tuple(map(str, range(count)))
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise errors.ArgumentTypeError(f"{what} must be a list of labels, not {given!r:.60}")
+    given = list(given)
     if len(given) != count:
         raise errors.ArgumentError(
             f"{what} has {wording.counted(len(given), 'label')} for {count} {size}"
@@ -257,6 +261,10 @@ def _number(value: float, sign: str) -> str:
 
 def _range(matrix: Array, low: float | None, high: float | None) -> tuple[float, float, bool]:
     """Both ends of the colours, and whether white is between them."""
+    ends: tuple[tuple[str, Any], ...] = (("low", low), ("high", high))
+    for what, end in ends:
+        if end is not None and not isinstance(end, numbers.Real):
+            raise errors.ArgumentTypeError(f"{what} must be a number or None, not {end!r:.60}")
     finite = matrix[np.isfinite(matrix)]
     least = float(finite.min()) if finite.size else 0.0
     most = float(finite.max()) if finite.size else 1.0

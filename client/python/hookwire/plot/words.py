@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from hookwire import dtypes
+from hookwire import arguments, dtypes
 from hookwire.dtypes import Array
 
 
+@arguments.checked("plot.top_words")
 def top_words(logits: Any, decode: Callable[[int], str]) -> tuple[list[Any], Array]:
     """The most likely word at each place, and its probability.
 
@@ -22,6 +23,7 @@ def top_words(logits: Any, decode: Callable[[int], str]) -> tuple[list[Any], Arr
         Words, as lists in the shape of the logits without the vocabulary; and probabilities in the
         same shape, float64.
     """
+    arguments.check_callable(decode, "decode", "a function of a token id", 0)
     ids, probabilities = top_ids(logits)
     known = {one: decode(one) for one in np.unique(ids).tolist()}
     words = np.array([known[one] for one in ids.reshape(-1).tolist()], dtype=object)
