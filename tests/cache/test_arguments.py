@@ -473,6 +473,8 @@ def test_parts_that_do_not_belong_to_the_cache(e_type: Served) -> None:
     for wrong in (parts.numpy(), parts.tolist(), "embed", None):
         with pytest.raises(errors.ArgumentTypeError, match="residual_stack must be a torch tensor"):
             cache.apply_ln_to_stack(wrong)
+        with pytest.raises(errors.ArgumentTypeError, match="residual_stack must be a torch tensor"):
+            cache.logit_attrs(wrong, 4)
     with pytest.raises(errors.ArgumentError, match=r"tokens of shape \[3\] do not belong to parts"):
         cache.logit_attrs(parts, [1, 2, 3])
     with pytest.raises(errors.TokenOutOfRangeError, match="tokens has token 5000, which is outs"):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import inspect
+import pickle
 
 import hookwire
 import numpy as np
@@ -103,6 +105,15 @@ async def test_ending_a_stream_cancels_the_run(server: FakeServer, end: str) -> 
             async with stream:
                 await anext(stream)
         assert await asyncio.to_thread(server.cancelled.wait, 5)
+
+
+async def test_a_stream_cannot_be_pickled(server: FakeServer) -> None:
+    async with await aio.connect(server.address, quiet=True) as model:
+        stream = model.stream([[1, 2]])
+        for copied in (pickle.dumps, copy.copy):
+            with pytest.raises(hookwire.ArgumentTypeError, match="a stream is a run on the server"):
+                copied(stream)
+        assert [name async for name, _ in stream]
 
 
 async def test_a_stream_that_was_never_begun(server: FakeServer) -> None:

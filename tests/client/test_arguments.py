@@ -284,6 +284,31 @@ WRONG: dict[str, tuple[Callable[[Model], Any], type[Exception], str]] = {
         TypeError,
         "name must be the short name of an activation",
     ),
+    "a tensor as filter": (
+        lambda m: m.run_with_cache(IDS, names_filter=torch.tensor(1)),
+        TypeError,
+        "names_filter must be None, a name",
+    ),
+    "an array without an axis as filter": (
+        lambda m: m.run_with_cache(IDS, names_filter=np.array("resid_post")),
+        TypeError,
+        "names_filter must be None, a name",
+    ),
+    "an array without an axis as hooks": (
+        lambda m: m.run_with_hooks(IDS, fwd_hooks=np.array(1)),
+        TypeError,
+        "fwd_hooks must be a list of pairs",
+    ),
+    "an array without an axis as words": (
+        lambda m: m.tokenizer.convert_tokens_to_ids(np.array("Mary")),
+        TypeError,
+        "tokens must be a word of the vocabulary, or a list",
+    ),
+    "an array without an axis as labels": (
+        lambda m: hookwire.plot.heatmap(np.zeros((2, 2)), tokens=np.array(1)),  # type: ignore[arg-type]
+        TypeError,
+        "tokens must be a list of labels",
+    ),
     "a number as glob": (lambda m: m.catalogue().match(3), TypeError, "by its name, .* not by 3"),
     "text as picture": (
         lambda m: hookwire.plot.heatmap([["a"]]),

@@ -193,3 +193,25 @@ def test_a_warning_points_at_the_users_line() -> None:
     with pytest.warns(hookwire.PaddingWarning, match="look") as caught:
         use()
     assert caught[0].filename == "experiments.py"
+
+
+@pytest.mark.parametrize("name", ["\ud800", "blocks.1.\udcff", "x\ud800y"])
+def test_errors_and_warnings_can_be_printed(model: hookwire.RemoteModel, name: str) -> None:
+    _, cache = model.run_with_cache([[1, 2]])
+    for call in (
+        lambda: cache[name],
+        lambda: cache[name, 1],
+        lambda: getattr(cache, name),
+        lambda: getattr(model, name),
+        lambda: model.hook_dict[name],
+        lambda: model.run_with_cache([[1, 2]], names_filter=name),
+        lambda: model.run_with_hooks([[1, 2]], fwd_hooks=[(name, hookwire.ops.zero())]),
+        lambda: model.weights[name],
+    ):
+        with pytest.raises(hookwire.HookwireError) as caught:
+            call()
+        for said in (str(caught.value), str(caught.value.args)):
+            said.encode()
+    with pytest.warns(hookwire.HookwireWarning) as warned:
+        errors.warn(name, hookwire.HookwireWarning)
+    str(warned[0].message).encode()

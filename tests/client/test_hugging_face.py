@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import itertools
 import json
@@ -182,6 +183,38 @@ def test_the_padding_token_may_be_chosen(pair: Any) -> None:
     with pytest.raises(hookwire.ArgumentError):
         ours.pad_token = "no such word"
     assert dict(pickle.loads(pickle.dumps(ours))(TEXTS)) == dict(theirs(TEXTS))
+
+
+def test_what_would_change_nothing_cannot_be_set(tmp_path: Path) -> None:
+    tokenizers_zoo.write("Gemma", tmp_path)
+    names = ("tokenizer.json", "tokenizer_config.json")
+    ours = Tokenizer({name: (tmp_path / name).read_bytes() for name in names})
+    ids, other = ours.encode("a"), ours.convert_ids_to_tokens(7)
+    for name, value, instead in (
+        ("add_bos_token", False, r"add_special_tokens=False .* prepend_bos=False .*default_prep"),
+        ("add_eos_token", True, "append tokenizer.eos_token"),
+        ("bos_token", other, "add_special_tokens=False"),
+        ("bos_token_id", 7, "add_special_tokens=False"),
+        ("unk_token", other, "the vocabulary's own unknown token"),
+        ("unk_token_id", 7, "the vocabulary's own unknown token"),
+        ("is_fast", False, "of what kind"),
+        ("pad_token_type_id", 1, "0 everywhere"),
+        ("prepends_bos", False, "set default_prepend_bos"),
+        ("vocab_size", 3, "the vocabulary is the checkpoint's"),
+        ("split_special_tokens", True, "special tokens in a text are read as such"),
+    ):
+        shown = name.removesuffix("_id") if name.endswith("token_id") else name
+        with pytest.raises(
+            hookwire.NotInTokenizerError, match=f"{shown} cannot be set: .*{instead}"
+        ):
+            setattr(ours, name, value)
+        with contextlib.suppress(AttributeError):
+            setattr(ours, name, getattr(ours, name))  # which is no change
+        assert ours.encode("a") == ids
+    ours.pad_token = ours.eos_token = other
+    assert (ours.pad_token_id, ours.eos_token_id) == (7, 7)
+    ours.of_a_user = 3  # type: ignore[attr-defined]
+    assert copy.deepcopy(ours).of_a_user == 3  # type: ignore[attr-defined]
 
 
 CHATS: list[Any] = [

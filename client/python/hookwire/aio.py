@@ -35,6 +35,7 @@ from hookwire.session import (
     RunOptions,
     Session,
     Wishes,
+    no_copy_of_a_stream,
     refuse,
     returned,
 )
@@ -317,6 +318,9 @@ class AsyncResultStream:
             "the stream of an asynchronous model is read with async for: "
             "async for name, tensor in model.stream(…)"
         )
+
+    def __reduce__(self) -> Any:
+        raise no_copy_of_a_stream()
 
     async def __anext__(self) -> Activation:
         return await self._iterator.__anext__()

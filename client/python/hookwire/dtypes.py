@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.util
 import reprlib
 import sys
+from collections.abc import Iterable
 from typing import Any, Literal
 
 import ml_dtypes
@@ -64,6 +65,11 @@ def is_torch(value: object) -> bool:
     """Whether the value is a torch.Tensor, without importing torch."""
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(value, torch.Tensor)
+
+
+def is_iterable(value: object) -> bool:
+    """Whether one can go over the elements of a value, which an array without an axis has not."""
+    return isinstance(value, Iterable) and getattr(value, "ndim", 1) != 0
 
 
 # The name of a hook point is shown whole.

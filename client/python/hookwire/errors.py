@@ -24,6 +24,11 @@ from hookwire import wording
 DETAILS = "grpc-status-details-bin"
 
 
+def printable(text: str) -> str:
+    """A text that can be printed: half characters of UTF-16 in it are escaped, as in repr()."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 class HookwireError(Exception):
     """The base of all errors.
 
@@ -47,8 +52,7 @@ class HookwireError(Exception):
         metadata: Mapping[str, str] | None = None,
         field: str | None = None,
     ) -> None:
-        super().__init__(message)
-        self.message = message
+        self.set_message(message)
         self.reason = self.default_reason if reason is None else reason
         self.code = code
         self.metadata = dict(metadata or {})
@@ -59,8 +63,8 @@ class HookwireError(Exception):
 
     def set_message(self, message: str) -> None:
         """Says it in other words."""
-        self.message = message
-        self.args = (message,)
+        self.message = printable(message)
+        self.args = (self.message,)
 
     @property
     def hook(self) -> str | None:
@@ -542,7 +546,7 @@ def warn(message: str, category: type[HookwireWarning]) -> None:
     level, frame = 1, sys._getframe()
     while frame.f_back is not None and _is_ours(frame.f_globals.get("__name__")):
         level, frame = level + 1, frame.f_back
-    warnings.warn(message, category, stacklevel=level)
+    warnings.warn(printable(message), category, stacklevel=level)
 
 
 def _is_ours(module: Any) -> bool:

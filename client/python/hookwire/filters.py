@@ -83,7 +83,7 @@ def _names(names_filter: Any, reach: Reach) -> tuple[str, ...]:
     given = names_filter
     if isinstance(given, str) or _is_short(given):
         given = [given]
-    if not isinstance(given, Iterable):
+    if not dtypes.is_iterable(given):
         raise _no_filter(names_filter)
     names: dict[str, None] = {}
     for each in given:

@@ -16,7 +16,7 @@ with a note that names the hook point.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -148,7 +148,7 @@ def pairs(fwd_hooks: Any) -> tuple[tuple[Any, Change], ...]:
     Raises:
         ArgumentTypeError: it is no list of pairs of where and what.
     """
-    if not isinstance(fwd_hooks, Iterable) or isinstance(fwd_hooks, (str, Mapping)):
+    if not dtypes.is_iterable(fwd_hooks) or isinstance(fwd_hooks, (str, Mapping)):
         raise errors.ArgumentTypeError(
             "fwd_hooks must be a list of pairs (name, function or op), not "
             f"{dtypes.shown(fwd_hooks)}"

@@ -22,6 +22,7 @@ from hookwire.session import (
     RunOptions,
     Session,
     Wishes,
+    no_copy_of_a_stream,
     refuse,
     returned,
 )
@@ -100,10 +101,7 @@ class ResultStream:
         return next(self._iterator)
 
     def __reduce__(self) -> Any:
-        raise errors.HookwireError(
-            "a stream is a run on the server's way to this process, and cannot be pickled or "
-            "copied: pickle the tensors that it gives"
-        )
+        raise no_copy_of_a_stream()
 
     @property
     def receipt(self) -> Any:

@@ -475,8 +475,8 @@ class Session(StandingHooks, NamedWeights):
         asked = service_pb2.PlanRequest()
         asked.spec.load_id = self._load_id
         asked.spec.sequences.add(token_ids=[0])
-        asked.spec.captures.add(hook=name)
         try:
+            asked.spec.captures.add(hook=name)
             self._blocking_connection().plan(asked, _WHY_SECONDS)
         except (errors.HookNotFoundError, errors.AbsentHookError, errors.GlobNoMatchError):
             raise
@@ -797,6 +797,14 @@ class Session(StandingHooks, NamedWeights):
         run.assembly.begin(answer.plan)
         run.assembly.check()
         return plans.summarize(run.assembly)
+
+
+def no_copy_of_a_stream() -> errors.HookwireError:
+    """The error for pickling or copying a stream."""
+    return errors.ArgumentTypeError(
+        "a stream is a run on the server's way to this process, and cannot be pickled or "
+        "copied: pickle the tensors that it gives"
+    )
 
 
 def returned(return_type: str | None, stop_at_layer: int | None) -> str | None:

@@ -49,7 +49,6 @@ class Tokenizer(HuggingFaceTokenizer):
     Attributes:
         padding_side: "left" or "right": where shorter texts of a list are padded.
         default_prepend_bos: whether texts get a beginning-of-sequence token unless asked otherwise.
-        prepends_bos: whether the tokenizer puts it there by itself.
         n_ctx: the most tokens of a text; longer ones are cut, with a warning. None: no limit.
     """
 
@@ -86,10 +85,15 @@ class Tokenizer(HuggingFaceTokenizer):
         self._use_torch = use_torch
         probe = self._plain("a")
         leading = {self.token_id("bos"), self.token_id("cls")} - {None}
-        self.prepends_bos = len(probe) > 1 and probe[0] in leading
+        self._prepends_bos = len(probe) > 1 and probe[0] in leading
         eos = self.token_id("eos")
         self._appends_eos = len(probe) > 1 and eos is not None and probe[-1] == eos
         self._loaded = self._settings()
+
+    @property
+    def prepends_bos(self) -> bool:
+        """Whether the tokenizer puts a beginning-of-sequence token before a text by itself."""
+        return self._prepends_bos
 
     def _settings(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in _SETTINGS} | {"_special": dict(self._special)}

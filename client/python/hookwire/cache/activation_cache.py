@@ -370,9 +370,7 @@ class ActivationCache(Captured):
             ValueShapeError: the parts are of other rows or positions than the scale.
             ArgumentTypeError: no tensor, or not one of the cache's kind.
         """
-        axes = "[part, batch, pos, d_model]"
-        like = self._any_tensor()
-        arrays.check_vectors(residual_stack, -1, self.cfg.d_model, like, "residual_stack", axes)
+        self._check_stack(residual_stack)
         layer, rows = residual.layer_number(self, layer), Slice(batch_slice, "batch_slice")
         if has_batch_dim and residual_stack.ndim > 2:
             residual_stack = rows.apply(residual_stack, dim=1)
@@ -382,6 +380,11 @@ class ActivationCache(Captured):
         through = norms.linear(self, norm, Slice(pos_slice, "pos_slice"), rows)
         through.check(residual_stack, norm)
         return through(residual_stack)
+
+    def _check_stack(self, parts: Any) -> None:
+        """Refuses what is no tensor of the residual stream's parts, or not of the cache's kind."""
+        axes, like = "[part, batch, pos, d_model]", self._any_tensor()
+        arrays.check_vectors(parts, -1, self.cfg.d_model, like, "residual_stack", axes)
 
     def logit_attrs(
         self,

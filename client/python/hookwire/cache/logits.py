@@ -40,6 +40,7 @@ def attribute(
     has_batch_dim: bool,
 ) -> Any:
     """See `ActivationCache.logit_attrs`."""
+    cache._check_stack(residual_stack)
     ids = token_ids(cache, tokens, "tokens")
     towards = directions(cache, ids, residual_stack)
     if incorrect_tokens is not None:

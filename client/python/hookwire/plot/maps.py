@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numbers
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -206,7 +206,7 @@ def _real(values: Any, rank: int, what: str) -> Array:
 def _labels(given: Sequence[Any] | None, count: int, what: str, size: str) -> tuple[str, ...]:
     if given is None:
         return tuple(map(str, range(count)))
-    if isinstance(given, str) or not isinstance(given, Iterable):
+    if isinstance(given, str) or not dtypes.is_iterable(given):
         raise errors.ArgumentTypeError(f"{what} must be a list of labels, not {given!r:.60}")
     given = list(given)
     if len(given) != count:

@@ -55,6 +55,31 @@ REASONS = {
     "vocab_files_names": _FILES,
 }
 
+_SPECIAL = (
+    "encoding puts the checkpoint's special tokens into texts: add_special_tokens=False of "
+    "encode() and of calls, or prepend_bos=False of to_tokens() and of runs, leaves them out"
+)
+UNCHANGED = {
+    "add_bos_token": f"{_SPECIAL}; default_prepend_bos = False does so for every run",
+    "add_eos_token": f"{_SPECIAL}; to add one, append tokenizer.eos_token to the text",
+    "bos_token": _SPECIAL,
+    "cls_token": _SPECIAL,
+    "eos_token": _SPECIAL,
+    "sep_token": _SPECIAL,
+    "mask_token": _SPECIAL,
+    "is_fast": "it says of what kind the tokenizer is",
+    "pad_token_type_id": "token_type_ids are 0 everywhere",
+    "prepends_bos": "it says what the tokenizer does by itself; set default_prepend_bos",
+    "unk_token": "encoding puts the vocabulary's own unknown token in place of unknown words",
+}
+"""Of settings that would have no effect, why; and what to do instead."""
+
+
+def why_not_set(name: str) -> errors.NotInTokenizerError:
+    """The error for setting an attribute that would have no effect."""
+    reason = UNCHANGED.get(name) or REASONS.get(name) or FIXED
+    return errors.NotInTokenizerError(f"tokenizer.{name} cannot be set: {reason}")
+
 
 def why_not(name: str, names: Iterable[str]) -> AttributeError:
     """The error for an attribute that the tokenizer does not have.

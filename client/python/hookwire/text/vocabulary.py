@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numbers
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import tokenizers
@@ -88,6 +88,22 @@ class Vocabulary:
     def _find_unknown(self) -> None:
         self._unknown = UnknownWords(self._backend, self.unk_token)
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Refuses settings that would change nothing.
+
+        Raises:
+            NotInTokenizerError: it says what to do instead.
+        """
+        found = getattr(type(self), name, None)
+        if isinstance(found, property):
+            refused = found.fset is None
+        else:
+            refused = name in absent.REASONS or name in absent.UNCHANGED
+        if isinstance(found, _SpecialToken) or not refused:
+            super().__setattr__(name, value)
+        elif name in absent.REASONS or getattr(self, name) != value:
+            raise absent.why_not_set(name)
+
     def __getattr__(self, name: str) -> Any:
         raise absent.why_not(name, [each for each in dir(type(self)) if not each.startswith("_")])
 
@@ -170,12 +186,31 @@ class Vocabulary:
         return None if found is None else int(found)
 
     def _set_special(self, kind: str, text: str) -> None:
-        """Chooses another special token of the vocabulary; encoding stays as it is."""
+        """Chooses another special token of the vocabulary; encoding stays as it is.
+
+        Raises:
+            ArgumentError: no word of the vocabulary.
+            NotInTokenizerError: encoding itself puts the present one into texts.
+        """
         if not isinstance(text, str) or self._backend.token_to_id(text) is None:
             raise errors.ArgumentError(
                 f"{kind}_token must be a word of the vocabulary, not {text!r}: {absent.FIXED}"
             )
+        if text != self.token(kind) and self._encoding_puts(kind):
+            raise absent.why_not_set(f"{kind}_token")
         self._special[f"{kind}_token"] = text
+
+    def _encoding_puts(self, kind: str) -> bool:
+        """Whether encoding puts this special token into texts, whatever it is called here."""
+        number = self.token_id(kind)
+        if number is None:
+            return False
+        if kind == "unk":
+            return number in self._unknown.ids
+        if kind == "pad":
+            return False  # padding takes the one that is set
+        with self._lock:
+            return number in self._backend.encode("").ids
 
     @property
     def special_tokens_map(self) -> dict[str, str]:
@@ -213,7 +248,7 @@ class Vocabulary:
         Warns:
             UnknownWordsWarning: words that the vocabulary lacks.
         """
-        if not isinstance(tokens, str) and not isinstance(tokens, Iterable):
+        if not isinstance(tokens, str) and not dtypes.is_iterable(tokens):
             raise errors.ArgumentTypeError(
                 "tokens must be a word of the vocabulary, or a list of words, not "
                 f"{dtypes.shown(tokens)}"
