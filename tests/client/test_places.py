@@ -160,3 +160,68 @@ def test_a_list_of_places_is_a_place(server: FakeServer, model: hookwire.RemoteM
     assert np.array_equal(model(IDS), want)
     assert model.reconnect() is False
     assert np.array_equal(model(IDS), want)
+
+
+def test_a_short_name_with_its_layer_is_a_place(
+    server: FakeServer, model: hookwire.RemoteModel
+) -> None:
+    full = "blocks.1.hook_resid_post"
+    want = model.run_with_hooks(IDS, fwd_hooks=[(full, ops.zero())])
+    assert not np.array_equal(want, model(IDS))
+    last = server.specs[0].interventions[0].hook
+    for where in (("resid_post", 1), ("resid_post", np.int64(1)), [("resid_post", 1)]):
+        assert np.array_equal(model.run_with_hooks(IDS, fwd_hooks=[(where, ops.zero())]), want)
+        assert server.specs[-1].interventions[0].hook == last
+        with model.hooks([(where, ops.zero())]):
+            assert np.array_equal(model(IDS), want)
+        model.add_hook(where, ops.zero())
+        assert np.array_equal(model(IDS), want)
+        model.reset_hooks()
+    assert model.hook_dict["resid_post", 1] is model.hook_dict[full]
+    n_layers = model.cfg.n_layers
+    assert model.hook_dict["resid_post", 1 - n_layers] is model.hook_dict[full]
+    for call in (
+        lambda where: model.hook_dict[where],
+        lambda where: model.add_hook(where, ops.zero()),
+        lambda where: model.run_with_hooks(IDS, fwd_hooks=[(where, ops.zero())]),
+        lambda where: model.run_with_cache(IDS, names_filter=where),
+    ):
+        with pytest.raises(hookwire.HookNotFoundError, match=r"99\): the model has layers 0 to "):
+            call(("resid_post", 99))
+        with pytest.raises(hookwire.HookNotFoundError, match=r"blocks\.1\.hook_resid_pst"):
+            call(("resid_pst", 1))
+
+
+def test_an_error_of_the_server_has_the_name_that_the_user_knows(toy: hookwire.RemoteModel) -> None:
+    name, glob = "blocks.3.hook_resid_post", "blocks.*.hook_resid_post"
+    short = ops.set(np.zeros(63, np.float32))
+    seen: list[str] = []
+    toy.run_with_hooks(IDS, fwd_hooks=[(("resid_post", 3), lambda x, hook: seen.append(hook.name))])
+    assert seen == ["blocks.3.hook_out"]
+    for where, what, said in (
+        (name, short, f"the selected slice of {name} in row 0"),
+        (("resid_post", 3), short, f"the selected slice of {name} in row 0"),
+        (["hook_embed", name], short, "the selected slice of hook_embed in row 0"),
+        ([name, "hook_embed"], short, f"the selected slice of {name} in row 0"),
+        (glob, short, "the selected slice of blocks.0.hook_resid_post in row 0"),
+        ("blocks.3.hook_*", short, "the selected slice of blocks.3."),
+        (name, ops.set(float("nan")), f"set allow_non_finite if {name} is to take it"),
+        (name, lambda x, hook: x * float("nan"), f"gave back at {name} for row 0"),
+        (name, ops.set(1.0, head=1), f"{name} has no heads"),
+        (name, ops.set(1.0, feature=999), f"out of range in {name}, whose"),
+    ):
+        with pytest.raises(hookwire.HookwireError) as caught:
+            toy.run_with_hooks(IDS, fwd_hooks=[(where, what)])
+        assert said in str(caught.value)
+        assert "hook_out" not in str(caught.value).partition(" (fwd_hooks")[0]
+    for call in (
+        lambda: toy.run_with_cache(IDS, names_filter=["hook_embed", name], stop_at_layer=1),
+        lambda: toy.run_with_cache(IDS, names_filter=("resid_post", 3), stop_at_layer=1),
+        lambda: toy.plan(IDS, name, stop_at_layer=1),
+        lambda: list(toy.stream(IDS, name, stop_at_layer=1)),
+        lambda: toy.run_with_hooks(IDS, fwd_hooks=[(name, ops.zero())], stop_at_layer=1),
+    ):
+        with pytest.raises(hookwire.NeverFiresError, match=f"^{name} never fires") as never:
+            call()
+        assert never.value.hook == "blocks.3.hook_out"
+        assert "blocks.3.hook_out never fires" in never.value.metadata["server_message"]

@@ -47,7 +47,7 @@ REFUSED: dict[str, tuple[Any, tuple[str, ...]]] = {
     "NaN": ({"fwd_hooks": [(STREAM, ops.set(float("nan")))]}, ("allow_non_finite", "fwd_hooks[0]")),
     "NaN from a function": (
         {"fwd_hooks": [(HEADS, ops.zero()), ("blocks.1.hook_resid_pre", poison)]},
-        ("row 1", STREAM, "fwd_hooks[1]", "poison", "allow_non_finite"),
+        ("at blocks.1.hook_resid_pre for row 1", "fwd_hooks[1]", "poison", "allow_non_finite"),
     ),
     "onto itself": ({"fwd_hooks": [(STREAM, ops.copy(0, row=0))]}, ("row 0", "another row")),
     "nothing to write": ({"fwd_hooks": [("embed.hook_in", ops.zero())]}, ("fwd_hooks[0]",)),

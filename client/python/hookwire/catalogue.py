@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import Any, NoReturn, TypeVar
 from hookwire import arguments, dtypes, errors
 from hookwire._proto import model_pb2
 from hookwire._proto import tensor_pb2 as pb
+from hookwire.names import get_act_name
 from hookwire.nearest import nearest
 
 POSITION = pb.Axis.KIND_POSITION
@@ -94,14 +96,71 @@ def glob_pattern(glob: str) -> re.Pattern[str]:
     return re.compile(pattern)
 
 
+def is_short(given: object) -> bool:
+    """Whether it is a short name with its layer, ("resid_post", 3) or ("scale", 3, "ln1")."""
+    return (
+        isinstance(given, tuple)
+        and len(given) in (2, 3)
+        and isinstance(given[0], str)
+        and isinstance(given[1], numbers.Integral)
+    )
+
+
+def is_place(given: object) -> bool:
+    """Whether it is one name: a full one, an alias, a glob, or a short name with its layer."""
+    return isinstance(given, str) or is_short(given)
+
+
+def full_name(given: Any, names: Iterable[str]) -> str:
+    """The full name that a short name with its layer stands for; a string stays as it is.
+
+    Args:
+        given: a name for which `is_place` is true. Layers may count from the last one.
+        names: of the model's hook points.
+
+    Raises:
+        HookNotFoundError: the model has no such layer.
+    """
+    if isinstance(given, str):
+        return given
+    short, at, *component = given
+    last = max((int(one[1]) for each in names if (one := _IN_A_LAYER.match(each))), default=0)
+    if not -last - 1 <= at <= last:
+        raise errors.HookNotFoundError(f"{given!r}: the model has layers 0 to {last}")
+    return get_act_name(short, int(at) % (last + 1), *component)
+
+
+def name_for(point: HookPoint, given: Any, asked: str) -> str:
+    """Which of a hook point's names a user has asked for.
+
+    Args:
+        point: the hook point.
+        given: names and globs of the user's; something else counts as none.
+        asked: the name or glob that the server was asked for.
+    """
+    names = (point.name, *point.aliases)
+    users = given if isinstance(given, (list, tuple)) else ()
+    for each in (*(one for one in users if isinstance(one, str)), asked):
+        if each in names:
+            return each
+        if is_glob(each) and (matched := [*filter(glob_pattern(each).fullmatch, names)]):
+            return matched[0]
+    return point.name
+
+
 P = TypeVar("P")
 
 
 class HookDict(dict[str, P]):
-    """Hook points by name and alias. A name that is none of them raises with the nearest."""
+    """Hook points by name and alias, and by short name: `hook_dict["resid_post", 3]`.
 
-    def __missing__(self, name: object) -> NoReturn:
-        raise missing_hook(name, self)
+    A name that is none of these raises with the nearest.
+    """
+
+    def __missing__(self, name: object) -> P:
+        if is_short(name) and (full := full_name(name, self)) in self:
+            return self[full]
+        raise missing_hook(full_name(name, self) if is_short(name) else name, self)
 
 
 def missing_hook(name: object, names: Iterable[str]) -> errors.HookwireError:

@@ -10,6 +10,7 @@ hook point that does not exist.
 from __future__ import annotations
 
 import contextlib
+import re
 import sys
 import warnings
 from collections.abc import Mapping
@@ -65,6 +66,18 @@ class HookwireError(Exception):
         """Says it in other words."""
         self.message = printable(message)
         self.args = (self.message,)
+
+    def rename(self, name: str, other: str) -> None:
+        """Says another name of the same hook point; "server_message" keeps the sentence as it was.
+
+        Args:
+            name: a hook point's canonical name.
+            other: the name by which the user knows it.
+        """
+        said = re.sub(rf"(?<![\w.]){re.escape(name)}(?!\w|\.\w)", lambda _: other, self.message)
+        if said != self.message:
+            self.metadata.setdefault("server_message", self.message)
+            self.set_message(said)
 
     @property
     def hook(self) -> str | None:

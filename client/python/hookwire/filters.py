@@ -14,13 +14,19 @@ None, globs and functions, as in TransformerLens; one that is asked for by its n
 
 from __future__ import annotations
 
-import numbers
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from hookwire import arguments, dtypes, errors
-from hookwire.catalogue import Catalogue, glob_pattern, is_glob, missing_hook
+from hookwire.catalogue import (
+    Catalogue,
+    full_name,
+    glob_pattern,
+    is_glob,
+    is_place,
+    missing_hook,
+)
 from hookwire.names import get_act_name
 from hookwire.nearest import nearest
 from hookwire.reach import Reach
@@ -81,13 +87,13 @@ def resolve(names_filter: NamesFilter, reach: Reach, has_dtype: bool = False) ->
 def _names(names_filter: Any, reach: Reach) -> tuple[str, ...]:
     """The names and globs of a filter, each once."""
     given = names_filter
-    if isinstance(given, str) or _is_short(given):
+    if is_place(given):
         given = [given]
     if not dtypes.is_iterable(given):
         raise _no_filter(names_filter)
     names: dict[str, None] = {}
     for each in given:
-        if not isinstance(each, str) and not _is_short(each):
+        if not is_place(each):
             raise _no_filter(names_filter)
         if not (each if isinstance(each, str) else each[0]).strip():
             raise errors.ArgumentError(
@@ -97,29 +103,14 @@ def _names(names_filter: Any, reach: Reach) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _is_short(given: Any) -> bool:
-    """Whether it is ("resid_post", 3) or ("scale", 3, "ln1"), and no list of names."""
-    return (
-        isinstance(given, tuple)
-        and len(given) in (2, 3)
-        and isinstance(given[0], str)
-        and isinstance(given[1], numbers.Integral)
-    )
-
-
 def _in_full(given: Any, reach: Reach) -> list[str]:
     """The names that a short name stands for; whatever is no short name, as it is."""
     if isinstance(given, str) and (is_glob(given) or "." in given):
         return [given]
     every = reach.catalogue()
-    layers = range(1 + max((point.layer or 0 for point in every.points), default=0))
     if not isinstance(given, str):
-        short, at, *rest = given
-        if not -len(layers) <= at < len(layers):
-            raise errors.HookNotFoundError(
-                f"{given!r} in names_filter: the model has layers 0 to {layers[-1]}"
-            )
-        return [get_act_name(short, layers[at], *rest)]
+        return [full_name(given, every)]
+    layers = range(1 + max((point.layer or 0 for point in every.points), default=0))
     full = get_act_name(given)
     if full in every:
         return [full]

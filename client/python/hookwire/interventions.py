@@ -12,9 +12,18 @@ from typing import Any
 
 import numpy as np
 
-from hookwire import arguments, errors, hooks, ops, selection, wording
+from hookwire import arguments, dtypes, errors, hooks, ops, selection, wording
 from hookwire._proto import run_pb2
-from hookwire.catalogue import KEY_POSITION, POSITION, Catalogue, HookPoint, is_glob
+from hookwire.catalogue import (
+    KEY_POSITION,
+    POSITION,
+    Catalogue,
+    HookPoint,
+    full_name,
+    is_glob,
+    is_place,
+    is_short,
+)
 from hookwire.hooks import Callback
 from hookwire.inputs import Batch
 from hookwire.reach import Reach
@@ -66,7 +75,8 @@ def names_of(where: Any, reach: Reach, *, expand: bool) -> list[str]:
     """The hook points that a hook is for.
 
     Args:
-        where: a name, alias or glob, a list of them, or a function of a name.
+        where: a name, alias or glob, a short name with its layer, a list of them, or a function of
+            a name.
         reach: of the run.
         expand: make names of a glob, wherever the run goes; otherwise the server may do so.
 
@@ -76,7 +86,9 @@ def names_of(where: Any, reach: Reach, *, expand: bool) -> list[str]:
         NeverFiresError: the run does not come to any of them.
         ArgumentTypeError: another kind of place.
     """
-    if isinstance(where, (list, tuple)) and all(isinstance(name, str) for name in where):
+    if is_short(where):
+        where = full_name(where, reach.catalogue())
+    if isinstance(where, (list, tuple)) and all(map(is_place, where)):
         if not where:
             raise errors.GlobNoMatchError("a hook has an empty list of hook points")
         return [name for one in where for name in names_of(one, reach, expand=expand)]
@@ -104,7 +116,8 @@ def names_of(where: Any, reach: Reach, *, expand: bool) -> list[str]:
             raise errors.GlobNoMatchError("a hook's function matches none of the hook points")
         return [names[0] for names in reach.kept(matched, "a hook's function").values()]
     raise errors.ArgumentTypeError(
-        f"a hook point is a name, a glob, a list of them or a function of a name, not {where!r}"
+        'a hook point is a name, a glob, a short name such as ("resid_post", 3), a list of these, '
+        f"or a function of a name, not {dtypes.shown(where)}"
     )
 
 

@@ -444,10 +444,11 @@ class RemoteModel(Session):
 
         Args:
             input: as in `__call__`.
-            fwd_hooks: pairs of where and what: a name, an alias, a glob, a list of them, or a
-                function of a name; and a function `(tensor, hook)`, which runs here (see
-                `hookwire.hooks`), or an op of `hookwire.ops`, which runs on the server. They apply
-                in this order where several meet at one hook point.
+            fwd_hooks: pairs of where and what: a name, an alias, a glob, a short name with its
+                layer, such as ("resid_post", 3), a list of these, or a function of a name; and a
+                function `(tensor, hook)`, which runs here (see `hookwire.hooks`), or an op of
+                `hookwire.ops`, which runs on the server. They apply in this order where several
+                meet at one hook point.
             bwd_hooks: not supported.
             reset_hooks_end: False lets the hooks stay after the run, as if by `add_hook`.
             clear_contexts: empty `hook.ctx` of these hooks' places after the run.

@@ -5,6 +5,7 @@ No input or output happens here: the blocking and the asynchronous model share a
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ from hookwire import (
     wording,
 )
 from hookwire._proto import run_pb2, service_pb2
-from hookwire.catalogue import Catalogue
+from hookwire.catalogue import Catalogue, is_place, name_for
 from hookwire.dtypes import Array
 from hookwire.hooks import Callback
 from hookwire.inputs import Batch
@@ -88,6 +89,7 @@ class Request:
         functions: hooks that run here, by their number among the run's interventions.
         uploads: values that did not fit into the message, by their number.
         origins: of each of the run's interventions, which of the ask's hooks it comes from.
+        catalogue: gives the hook points.
     """
 
     message: service_pb2.RunRequest
@@ -99,6 +101,7 @@ class Request:
     functions: dict[int, Callback]
     uploads: list[bytes]
     origins: list[int]
+    catalogue: Callable[[], Catalogue]
 
     @property
     def interacts(self) -> bool:
@@ -111,12 +114,31 @@ class Request:
         try:
             yield
         except errors.HookwireError as error:
+            self._put_names(error)
             number = wording.intervention_of(error.field)
             is_of_another_run = "fwd_hook" in error.metadata  # that a function has made
             if number is not None and number < len(self.origins) and not is_of_another_run:
                 error.metadata["fwd_hook"] = str(self.origins[number] - self.ask.n_standing)
                 error.set_message(f"{error.message} ({self._hook(self.origins[number])})")
             raise
+
+    def _put_names(self, error: errors.HookwireError) -> None:
+        """Has an error of the server name the hook point as the user does."""
+        named = wording.entry_of(error.field)
+        if named is None or error.hook is None:
+            return
+        kind, number = named
+        entries: Any = getattr(self.message.spec, kind)
+        if number >= len(entries):
+            return
+        given: Any = self.ask.names_filter
+        if kind == "interventions":
+            given = self.ask.hooks[self.origins[number]][0]
+        with contextlib.suppress(errors.HookwireError):  # the catalogue cannot be had any more
+            point = self.catalogue().get(error.hook)
+            if point is not None:
+                users = name_for(point, [given] if is_place(given) else given, entries[number].hook)
+                error.rename(point.name, users)
 
     def _hook(self, number: int) -> str:
         where, what = self.ask.hooks[number]
@@ -187,7 +209,16 @@ def build(
         hooks=() if ask.missing == "skip" else tuple(capture.hook for capture in spec.captures),
     )
     return Request(
-        message, ask, batch, places, wanted.names, selected.columns, functions, taken_out, origins
+        message,
+        ask,
+        batch,
+        places,
+        wanted.names,
+        selected.columns,
+        functions,
+        taken_out,
+        origins,
+        catalogue,
     )
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hookwire import arguments, dtypes, errors, hooks, selection
-from hookwire.catalogue import Catalogue, is_glob, missing_hook
+from hookwire.catalogue import Catalogue, full_name, is_glob, is_place, is_short, missing_hook
 
 NO_GRADIENTS = (
     "gradients are not computed on the server; compare two runs instead: change an activation with "
@@ -50,7 +50,7 @@ class StandingHooks:
 
     def add_hook(
         self,
-        name: str | Sequence[str] | Callable[[str], bool],
+        name: str | Sequence[Any] | Callable[[str], bool],
         hook_fn: Any,
         dir: str = "fwd",  # noqa: A002 - TransformerLens's name
         is_permanent: bool = False,
@@ -61,7 +61,8 @@ class StandingHooks:
         before those of a run. One that is added in a block outlives it.
 
         Args:
-            name: a name, an alias, a glob, a list of them, or a function of a name.
+            name: a name, an alias, a glob, a short name with its layer, such as ("resid_post", 3),
+                a list of these, or a function of a name.
             hook_fn: a function `(tensor, hook)`, or an op of `hookwire.ops`.
             dir: must be "fwd".
             is_permanent: stays through `reset_hooks()`.
@@ -78,7 +79,7 @@ class StandingHooks:
 
     def add_perma_hook(
         self,
-        name: str | Sequence[str] | Callable[[str], bool],
+        name: str | Sequence[Any] | Callable[[str], bool],
         hook_fn: Any,
         dir: str = "fwd",  # noqa: A002 - TransformerLens's name
     ) -> None:
@@ -114,7 +115,9 @@ class StandingHooks:
             HookNotFoundError, GlobNoMatchError: it has none.
             ArgumentTypeError: this is no place.
         """
-        if isinstance(where, (list, tuple)) and all(isinstance(one, str) for one in where):
+        if is_short(where):
+            where = full_name(where, every)
+        if isinstance(where, (list, tuple)) and all(map(is_place, where)):
             if not where:
                 raise errors.GlobNoMatchError("a hook has an empty list of hook points")
             for one in where:
@@ -125,8 +128,9 @@ class StandingHooks:
                 raise errors.GlobNoMatchError("the function matches none of the hook points")
         elif not isinstance(where, str):
             raise errors.ArgumentTypeError(
-                f"{what} must be that of a hook point, an alias, a glob, a list of them, or a "
-                f"function of a name, not {dtypes.shown(where)}"
+                f"{what} must be that of a hook point, an alias, a glob, a short name such as "
+                '("resid_post", 3), a list of these, or a function of a name, not '
+                f"{dtypes.shown(where)}"
             )
         elif where not in every and not (is_glob(where) and every.match(where)):
             raise missing_hook(where, every)

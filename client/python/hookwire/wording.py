@@ -121,7 +121,13 @@ def named(path: str) -> str:
     return first
 
 
+def entry_of(field: str | None) -> tuple[str, int] | None:
+    """The list and the number in it of the capture or intervention that a field belongs to."""
+    found = re.match(r"spec\.(captures|interventions)\[(\d+)\]", field or "")
+    return (found[1], int(found[2])) if found else None
+
+
 def intervention_of(field: str | None) -> int | None:
     """The number of the intervention that a field belongs to; None where it belongs to none."""
-    found = re.match(r"spec\.interventions\[(\d+)\]", field or "")
-    return int(found[1]) if found else None
+    entry = entry_of(field)
+    return entry[1] if entry is not None and entry[0] == "interventions" else None
