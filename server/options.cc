@@ -239,7 +239,8 @@ constexpr std::array kFlags = {
         "most shared memory for large results of clients on this host, in MiB; 0: none"),
     Seconds<&Options::stall_timeout>(
         "stall-timeout",
-        "end a call whose client reads nothing, or sends nothing of its request, for this long"),
+        "end a call whose client reads nothing, or sends no whole message of its request, for this "
+        "long"),
     Seconds<&Options::grace_period>(
         "grace-period",
         "how long runs may go on after SIGTERM or SIGINT before they are cancelled; a second "

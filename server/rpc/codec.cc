@@ -47,7 +47,14 @@ uint64_t DecodedBytes(pb::io::CodedInputStream& in, const pb::Message& type, int
   while (const uint32_t tag = in.ReadTag()) {
     const pb::FieldDescriptor* const field =
         type.GetDescriptor()->FindFieldByNumber(Wire::GetTagFieldNumber(tag));
-    if (Wire::GetTagWireType(tag) != Wire::WIRETYPE_LENGTH_DELIMITED) {
+    const Wire::WireType wire_type = Wire::GetTagWireType(tag);
+    if (wire_type == Wire::WIRETYPE_START_GROUP || wire_type == Wire::WIRETYPE_END_GROUP) {
+      // No message of ours has groups: the parser keeps what is in one as fields that are not
+      // known, which take no more than known ones.
+      total += kGrowth * sizeof(pb::UnknownField) + sizeof(pb::UnknownFieldSet);
+      continue;
+    }
+    if (wire_type != Wire::WIRETYPE_LENGTH_DELIMITED) {
       // A number of a repeated field, or of a field that is not known.
       total += field == nullptr || field->is_repeated() ? kGrowth * sizeof(pb::UnknownField) : 0;
       if (!Wire::SkipField(&in, tag)) return total;
@@ -68,7 +75,7 @@ uint64_t DecodedBytes(pb::io::CodedInputStream& in, const pb::Message& type, int
       continue;
     }
     if (field == nullptr || field->cpp_type() == pb::FieldDescriptor::CPPTYPE_STRING) {
-      total += size + sizeof(std::string) + kGrowth * sizeof(void*);
+      total += size + sizeof(std::string) + kGrowth * sizeof(pb::UnknownField);
     } else {
       total += PackedBytes(*field, size) + kBlock;
     }

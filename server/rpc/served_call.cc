@@ -18,8 +18,7 @@ ServedCall::ServedCall(const Backend& backend, StreamRegistry& registry,
       caller_(std::move(caller)),
       memory_(backend.request_memory.Open(caller_.principal.key)),
       registry_(registry),
-      deadline_(absl::FromChrono(context.deadline())),
-      pace_(backend.clock.Now()) {}
+      deadline_(absl::FromChrono(context.deadline())) {}
 
 ServedCall* ServedCall::Start(const std::shared_ptr<ServedCall>& call) {
   call->self_ = call;
@@ -52,15 +51,23 @@ absl::Status ServedCall::ReceiveEnd() {
 absl::Status ServedCall::Sent() { return absl::OkStatus(); }
 
 void ServedCall::TurnCame() {
-  bool read = false;
+  const absl::Time now = backend_.clock.Now();
   {
     absl::MutexLock lock(&mutex_);
     // Otherwise the call has ended while it waited.
-    read = phase_ == Phase::kQueued;
-    if (read) phase_ = Phase::kReading;
-    has_turn_ = read;
+    if (phase_ == Phase::kQueued) {
+      has_turn_ = true;
+      pace_.emplace(now);
+      return StartReading();
+    }
   }
-  if (!read) return backend_.reads.GiveBack(caller_.principal.key);
+  backend_.reads.GiveBack(caller_.principal.key);
+}
+
+// Under the mutex: if Abandon came between the two steps, it would end the call before the read
+// begins.
+void ServedCall::StartReading() {
+  phase_ = Phase::kReading;
   HandOverCall();
   StartRead(&received_);
 }
@@ -88,7 +95,7 @@ void ServedCall::OnReadDone(bool ok) {
     absl::MutexLock lock(&mutex_);
     if (phase_ != Phase::kReading && phase_ != Phase::kLeft) return;
     if (phase_ == Phase::kReading) phase_ = Phase::kHandling;
-    pace_.Received(now, ok ? received_.Length() : 0);
+    pace_->Received(now, ok ? received_.Length() : 0);
   }
   const absl::Status status = Guarded([&] { return HandleMessage(ok); });
   HandOverCall();
@@ -113,11 +120,13 @@ void ServedCall::Read() {
   {
     absl::MutexLock lock(&mutex_);
     abandoned = abandoned_;
-    if (abandoned.ok() && phase_ != Phase::kLeft) phase_ = Phase::kReading;
+    if (phase_ == Phase::kLeft) {
+      HandOverCall();
+      return StartRead(&received_);
+    }
+    if (abandoned.ok()) return StartReading();
   }
-  if (!abandoned.ok()) return Fail(abandoned);
-  HandOverCall();
-  StartRead(&received_);
+  Fail(abandoned);
 }
 
 absl::Status ServedCall::StartSending() {
@@ -192,11 +201,12 @@ void ServedCall::TakeOverCall() { TakeOver(this); }
 absl::Time ServedCall::waiting_since() const {
   absl::MutexLock lock(&mutex_);
   switch (phase_) {
-    case Phase::kQueued:
     case Phase::kReading:
-      return pace_.waiting_since();
+      return pace_->waiting_since();
     case Phase::kSending:
       return sending_since_;
+    // The turn comes when other calls have been read, which are watched.
+    case Phase::kQueued:
     case Phase::kHandling:
     case Phase::kLeft:
       break;
@@ -216,7 +226,7 @@ absl::Status ServedCall::StallError(absl::Duration timeout) const {
   }
   return MakeError(
       absl::StrCat("the rest of the request did not come: for ", seconds,
-                   " s the client has sent nothing, or less than ",
+                   " s the client has sent no whole message, or less than ",
                    RequestPace::kLeastBytesPerSecond >> 10,
                    " KiB a second; send the request, and all uploads, without a pause"),
       {v1::ERROR_REASON_SENDER_STALLED, "", {{"seconds", seconds}}});

@@ -8,6 +8,7 @@
 
 #include <atomic>
 #include <memory>
+#include <optional>
 #include <utility>
 
 #include "absl/base/thread_annotations.h"
@@ -30,9 +31,9 @@ namespace hookwire::server {
 // that does not send it is noticed.
 //
 // From its beginning to its end a call is in one of the backend's registries, which ends it with
-// DEADLINE_EXCEEDED if the client sends nothing (SENDER_STALLED), or reads nothing
-// (READER_STALLED), for the stall timeout. A run that has begun is no longer: its result stream is
-// watched instead.
+// DEADLINE_EXCEEDED if no whole message comes from the client (SENDER_STALLED), or the client reads
+// nothing (READER_STALLED), for the stall timeout. gRPC does not say how much of a message has
+// come. A run that has begun is no longer there: its result stream is watched instead.
 //
 // Exists until gRPC has called OnDone, and as long as others hold it.
 class ServedCall : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>,
@@ -132,6 +133,7 @@ class ServedCall : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBu
   // From kHandling to kSending. If the call has to end: why.
   absl::Status StartSending();
   void GiveTurnBack();
+  void StartReading() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   // RequestReads::Reader
   void TurnCame() override;
@@ -149,7 +151,8 @@ class ServedCall : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBu
   Phase phase_ ABSL_GUARDED_BY(mutex_) = Phase::kQueued;
   // If not OK: why the call has to end when the thread that handles it is done.
   absl::Status abandoned_ ABSL_GUARDED_BY(mutex_);
-  RequestPace pace_ ABSL_GUARDED_BY(mutex_);
+  // Since the call's turn to be read.
+  std::optional<RequestPace> pace_ ABSL_GUARDED_BY(mutex_);
   absl::Time sending_since_ ABSL_GUARDED_BY(mutex_) = absl::InfiniteFuture();
   bool has_turn_ ABSL_GUARDED_BY(mutex_) = false;
 

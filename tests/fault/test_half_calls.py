@@ -12,7 +12,7 @@ from hookwire._proto import run_pb2, service_pb2
 
 from tests.fault.conftest import WHOLE, Victim, a_victim
 from tests.fault.daemon import PATIENCE
-from tests.fault.footprint import Footprint
+from tests.fault.footprint import SLACK_BYTES, Footprint
 from tests.fault.half_calls import half_client
 
 METHODS = ["GetModel", "ListHooks", "GetTokenizer", "GetWeight", "Plan", "Run", "Interact"]
@@ -51,7 +51,8 @@ def test_requests_that_are_sent_in_part_stay_within_the_memory_for_requests(
         for script, answer in zip(WHOLE, frugal.answers, strict=True):
             assert frugal.answer(script) == answer
         held = Footprint.of(frugal.daemon.pid).resident - before.resident
-        assert held < REQUEST_MEMORY, f"{held >> 20} MiB"
+        # 256 MiB were sent.
+        assert held < SLACK_BYTES, f"{held >> 20} MiB"
         # The daemon has read some of it.
         assert any(call.sent > MESSAGE // 2 for call in calls)
     frugal.assert_well()
@@ -103,7 +104,8 @@ def test_a_request_is_counted_before_it_is_parsed(frugal: Victim, method: str) -
             assert call.ended.wait(PATIENCE)
             assert call.status == RESOURCE_EXHAUSTED
     held = Footprint.of(frugal.daemon.pid).resident - before.resident
-    assert held < REQUEST_MEMORY, f"{held >> 20} MiB"
+    # Two to four times as much without the limit.
+    assert held < SLACK_BYTES, f"{held >> 20} MiB"
     frugal.assert_well()
 
 

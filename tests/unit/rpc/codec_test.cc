@@ -96,6 +96,21 @@ TEST(DecodedBytes, CountsFieldsThatAreNotKnown) {
   EXPECT_GE(DecodedBytes(Buffer(bytes), v1::GetModelRequest()), got.SpaceUsedLong());
 }
 
+TEST(DecodedBytes, CountsWhatIsInGroups) {
+  // Field 1000 as a group, and in it texts in field 1, groups in field 2 and numbers in field 3.
+  const std::string start = "\xc3\x3e";
+  const std::string end = "\xc4\x3e";
+  for (const std::string& part :
+       {std::string("\x0a\x00", 2), std::string("\x13\x14"), std::string("\x18\x01")}) {
+    std::string bytes = start;
+    for (int i = 0; i < 10'000; ++i) bytes += part;
+    bytes += end;
+    v1::ListHooksRequest got;
+    ASSERT_TRUE(got.ParseFromString(bytes));
+    EXPECT_GE(DecodedBytes(Buffer(bytes), v1::ListHooksRequest()), got.SpaceUsedLong());
+  }
+}
+
 TEST(DecodedBytes, OfGarbageEndsAtTheFault) {
   std::string deep;
   for (int i = 0; i < 1000; ++i) deep = "\x0a\x7f" + deep;
