@@ -87,6 +87,12 @@ std::string LfsPointer(absl::string_view text) {
   return "a Git LFS pointer, not the file itself: fetch it with `git lfs pull`";
 }
 
+// What git-annex puts in place of a file whose content is elsewhere.
+std::string AnnexPointer(absl::string_view text) {
+  if (!absl::StartsWith(text, "/annex/objects/")) return "";
+  return "a git-annex pointer, not the file itself: fetch it with `git annex get`";
+}
+
 std::string WebPage(absl::string_view text) {
   for (const absl::string_view tag : {"<!doctype html", "<html", "<head", "<body"}) {
     if (absl::StartsWithIgnoreCase(text, tag)) {
@@ -108,6 +114,7 @@ std::string MisplacedFile(absl::string_view bytes) {
   bytes = bytes.substr(0, kLooked);
   const absl::string_view text = WithoutBom(bytes);
   std::string what = LfsPointer(text);
+  if (what.empty()) what = AnnexPointer(text);
   if (what.empty()) what = WebPage(text);
   if (what.empty()) what = Recognise(kArchives, bytes);
   return what;

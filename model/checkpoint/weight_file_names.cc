@@ -20,13 +20,14 @@ bool IsHidden(absl::string_view name) { return absl::StartsWith(name, "."); }
 }  // namespace
 
 bool IsSafetensorsName(absl::string_view name) {
-  return absl::EndsWith(name, ".safetensors") && !IsHidden(name);
+  return absl::EndsWithIgnoreCase(name, ".safetensors") && !IsHidden(name);
 }
 
 bool IsOtherWeightName(absl::string_view name) {
   return !IsHidden(name) &&
-         std::any_of(std::begin(kOtherFormats), std::end(kOtherFormats),
-                     [name](absl::string_view end) { return absl::EndsWith(name, end); }) &&
+         std::any_of(
+             std::begin(kOtherFormats), std::end(kOtherFormats),
+             [name](absl::string_view end) { return absl::EndsWithIgnoreCase(name, end); }) &&
          std::none_of(std::begin(kTrainingState), std::end(kTrainingState),
                       [name](absl::string_view start) { return absl::StartsWith(name, start); });
 }

@@ -17,6 +17,7 @@
 namespace hookwire::model {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
@@ -43,6 +44,11 @@ TEST(MisplacedFile, AGitLfsPointerIsCalledSo) {
     EXPECT_THAT(error, HasSubstr(std::string(file) + " is a Git LFS pointer"));
     EXPECT_THAT(error, HasSubstr("git lfs pull"));
   }
+}
+
+TEST(MisplacedFile, AGitAnnexPointerIsCalledSo) {
+  EXPECT_THAT(ErrorWith("model.safetensors", "/annex/objects/SHA256E-s12345--0123.safetensors\n"),
+              AllOf(HasSubstr("is a git-annex pointer"), HasSubstr("git annex get")));
 }
 
 TEST(MisplacedFile, AWebPageAndOtherTextsAreCalledSo) {

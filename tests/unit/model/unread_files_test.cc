@@ -79,13 +79,13 @@ TEST_F(UnreadFiles, AreNoneInACheckpointAsItIsPublished) {
 TEST_F(UnreadFiles, AreAnAdapterShardsOfNoIndexAndOtherFormats) {
   for (const char* name :
        {"adapter_model.safetensors", "consolidated.safetensors", "model-00003-of-00002.safetensors",
-        "pytorch_model.bin", "consolidated.00.pth", "model.gguf", "model.pt"}) {
+        "pytorch_model.bin", "consolidated.00.pth", "model.gguf", "model.pt", "old.BIN"}) {
     Write(name, TwoTensors());
   }
   EXPECT_THAT(Found(),
               ElementsAre("adapter_model.safetensors: 2", "consolidated.00.pth",
                           "consolidated.safetensors: 2", "model-00003-of-00002.safetensors: 2",
-                          "model.gguf", "model.pt", "pytorch_model.bin"));
+                          "model.gguf", "model.pt", "old.BIN", "pytorch_model.bin"));
 }
 
 TEST_F(UnreadFiles, AreTheShardsBesideASingleFile) {
