@@ -13,7 +13,7 @@ import sys
 from itertools import groupby
 from pathlib import Path
 
-from hookwire.not_here import CONFIG, EARLIER, MODEL, Group
+from hookwire.not_here import CONFIG, EARLIER, EARLIER_CONFIG, MODEL, Group
 
 FOLDER = Path(__file__).resolve().parent / "coming-from"
 TABLE = FOLDER / "transformer-lens-table.md"
@@ -23,9 +23,9 @@ HEAD = """\
 
 Every public attribute and method of TransformerLens 4.3.0's `TransformerBridge` that `RemoteModel`
 does not have, every one of its configuration's that `model.cfg` does not have, those of the
-`HookedTransformer` that TransformerLens had before, and some of Transformers' models. Asking for
-one of them raises with what stands here. Whatever else TransformerLens has is there, under the same
-name. What some of their arguments cannot be is in
+`HookedTransformer` that TransformerLens had before, and some of Transformers' models and of their
+configuration. Asking for one of them raises with what stands here. Whatever else TransformerLens
+has is there, under the same name. What some of their arguments cannot be is in
 [coming from TransformerLens](transformer-lens.md#arguments).
 
 <!-- Made by docs/generate_comparison.py from client/python/hookwire/not_here.py. -->
@@ -34,7 +34,7 @@ name. What some of their arguments cannot be is in
 
 def groups() -> tuple[Group, ...]:
     """What hookwire.not_here says."""
-    return (*MODEL, *EARLIER, *CONFIG)
+    return (*MODEL, *EARLIER, *CONFIG, *EARLIER_CONFIG)
 
 
 def table() -> str:

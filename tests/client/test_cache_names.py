@@ -96,6 +96,29 @@ def test_a_hook_point_that_a_layer_lacks_says_why(
         assert server.calls.count("plan") == asked
 
 
+def test_an_empty_name_is_called_so(model: hookwire.RemoteModel) -> None:
+    _, cache = model.run_with_cache(TOKENS)
+    for key in ("", " ", ("", 1), ("",)):
+        with pytest.raises(hookwire.HookNotFoundError, match="the name of a hook point is empty"):
+            cache[key]
+        assert key not in cache
+        assert cache.get(key) is None
+    for empty in ("", " "):
+        with pytest.raises(hookwire.HookNotFoundError, match="is empty"):
+            model.hook_dict[empty]
+        with pytest.raises(hookwire.HookNotFoundError, match="an empty name"):
+            model.run_with_hooks(TOKENS, fwd_hooks=[(empty, hookwire.ops.zero())])
+
+
+@pytest.mark.parametrize("name", ["pop", "popitem", "clear", "update", "setdefault"])
+def test_what_changes_a_dictionary_says_what_can_be_changed(
+    model: hookwire.RemoteModel, name: str
+) -> None:
+    _, cache = model.run_with_cache(TOKENS)
+    with pytest.raises(hookwire.NoAttributeError, match=f"cache.cache_dict is a dict .* {name!r}"):
+        getattr(cache, name)
+
+
 def through_pickle(cache: Any) -> Any:
     return pickle.loads(pickle.dumps(cache))
 

@@ -15,7 +15,9 @@ from tests.client.fake_server import FakeServer
 OF_A_MODEL = [
     (name, group) for group in (*not_here.MODEL, *not_here.EARLIER) for name in group.names
 ]
-OF_A_CONFIG = [(name, group) for group in not_here.CONFIG for name in group.names]
+OF_A_CONFIG = [
+    (name, group) for group in (*not_here.CONFIG, *not_here.EARLIER_CONFIG) for name in group.names
+]
 
 
 def check(thing: Any, name: str, group: not_here.Group) -> None:
@@ -60,6 +62,13 @@ async def test_every_name_that_is_not_here_says_why(
         (lambda model: model.cfg.rope_parameters, "cfg.ropes"),
         (lambda model: model.config, "model.cfg"),
         (lambda model: model.lm_head.weight, "model.W_U"),
+        (lambda model: model.model.layers[0], "model.W_U"),
+        (lambda model: model.layers[0], "model.hook_dict"),
+        (lambda model: model.lm_cross_entropy_loss, 'return_type="loss"'),
+        (lambda model: model.cfg.hidden_size, "cfg.d_model"),
+        (lambda model: model.cfg.num_hidden_layers, "cfg.n_layers"),
+        (lambda model: model.cfg.vocab_size, "cfg.d_vocab"),
+        (lambda model: model.cfg.ungroup_grouped_query_attention, "cfg.n_key_value_heads"),
         (lambda model: model.save_pretrained("x"), "files are on the server"),
         (lambda model: model.pos_embed, "rotary"),
         (lambda model: model.past_kv_cache, "whole sequences"),

@@ -50,12 +50,14 @@ def ours(toy: str) -> set[str]:
 LISTED = [name for group in not_here.MODEL for name in group.names]
 EARLIER = [name for group in not_here.EARLIER for name in group.names]
 CONFIG = [name for group in not_here.CONFIG for name in group.names]
+EARLIER_CONFIG = [name for group in not_here.EARLIER_CONFIG for name in group.names]
 
 
 def test_each_name_is_listed_once() -> None:
-    for names in ([*LISTED, *EARLIER], CONFIG):
+    for names in ([*LISTED, *EARLIER], [*CONFIG, *EARLIER_CONFIG]):
         assert [name for name, count in Counter(names).items() if count > 1] == []
-    assert len(groups()) == len(not_here.MODEL + not_here.EARLIER + not_here.CONFIG)
+    listed = (not_here.MODEL, not_here.EARLIER, not_here.CONFIG, not_here.EARLIER_CONFIG)
+    assert len(groups()) == sum(map(len, listed))
 
 
 def test_the_configuration_is_here_or_listed(toy: str, bridge: TransformerBridge) -> None:
@@ -64,6 +66,7 @@ def test_the_configuration_is_here_or_listed(toy: str, bridge: TransformerBridge
         assert sorted(theirs - ours - set(CONFIG)) == []
         assert sorted(set(CONFIG) & ours) == []
         assert sorted(set(CONFIG) - theirs) == []
+        assert sorted(set(EARLIER_CONFIG) & ours) == []
         # What TransformerLens knows of a Gemma 4, and has not left at the default of another model.
         for name in SAME.split():
             assert getattr(model.cfg, name) == getattr(bridge.cfg, name), name
@@ -94,6 +97,15 @@ def test_what_earlier_versions_had_is_nowhere(theirs: set[str], ours: set[str]) 
 def test_hooked_root_module_is_here_or_listed(ours: set[str]) -> None:
     """What TransformerLens keeps for modules of one's own, and its HookedTransformer was."""
     assert sorted(public(HookedRootModule) - ours - set(LISTED) - set(EARLIER)) == []
+
+
+def test_what_is_said_of_a_configuration_is_true(toy: str, bridge: TransformerBridge) -> None:
+    """The checkpoint's name and the one that is offered instead have one value."""
+    text = bridge.original_model.config.text_config
+    with hookwire.connect(toy, quiet=True) as model:
+        for theirs, ours in not_here.RENAMED.items():
+            value = getattr(text, theirs)
+            assert getattr(model.cfg, ours) == (value or getattr(model.cfg, ours)), theirs
 
 
 def test_what_is_said_of_transformers_is_true(bridge: TransformerBridge) -> None:

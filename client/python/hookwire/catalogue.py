@@ -171,7 +171,7 @@ def missing_hook(name: object, names: Iterable[str]) -> errors.HookwireError:
             'a hook point is asked for by its name, such as "blocks.0.hook_resid_pre", not by '
             f"{dtypes.shown(name)}"
         )
-    if not name:
+    if not name.strip():
         return errors.HookNotFoundError(
             'the name of a hook point is empty: it is one such as "blocks.0.hook_resid_pre"',
             metadata={"hook": ""},

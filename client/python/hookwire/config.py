@@ -228,7 +228,7 @@ class Config:
         if name.startswith("_"):
             raise errors.NoAttributeError(f"cfg has no attribute {name!r}")
         names = [*(each.name for each in fields(self)), *dir(type(self))]
-        not_here.missing("cfg", name, not_here.CONFIG, names)
+        not_here.missing("cfg", name, (*not_here.CONFIG, *not_here.EARLIER_CONFIG), names)
 
     def _refuse(self, name: str, value: object) -> NoReturn:
         """What comes of setting an attribute.

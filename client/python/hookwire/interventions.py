@@ -94,7 +94,7 @@ def names_of(where: Any, reach: Reach, *, expand: bool) -> list[str]:
         return [name for one in where for name in names_of(one, reach, expand=expand)]
     catalogue = reach.catalogue
     if isinstance(where, str):
-        if not where:
+        if not where.strip():
             raise errors.HookNotFoundError(
                 'a hook has an empty name: it takes a name such as "blocks.0.hook_resid_pre", or a '
                 'glob such as "blocks.*.hook_resid_pre"',

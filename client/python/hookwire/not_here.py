@@ -171,9 +171,16 @@ EARLIER = (
     _group(
         "HookedTransformer, which TransformerLens 4 does not have either",
         "fold_layer_norm center_writing_weights center_unembed fold_value_biases "
-        "refactor_factored_attn_matrices process_weights_ set_ungroup_grouped_query_attention",
+        "refactor_factored_attn_matrices process_weights_ set_ungroup_grouped_query_attention "
+        "ungroup_grouped_query_attention",
         "Nothing is folded, centred or repeated: the model computes what the checkpoint says.",
         "`cache.apply_ln_to_stack` and its kin apply the norms' weights themselves.",
+    ),
+    _group(
+        "HookedTransformer, which TransformerLens 4 does not have either",
+        "lm_cross_entropy_loss",
+        "The loss is computed on the server, so that no logits travel.",
+        '`model(input, return_type="loss")`, with `loss_per_token=True` for each position.',
     ),
     _group(
         "HookedTransformer, which TransformerLens 4 does not have either",
@@ -213,9 +220,16 @@ EARLIER = (
     ),
     _group(
         "Transformers' model, which runs nowhere here",
-        "lm_head get_input_embeddings get_output_embeddings resize_token_embeddings",
+        "model lm_head get_input_embeddings get_output_embeddings resize_token_embeddings",
         "The modules are on the server, and its weights do not change.",
         '`model.W_U` and `model.W_E`; `model.weights["unembed.weight"]`.',
+    ),
+    _group(
+        "The decoder inside Transformers' model",
+        "layers embed_tokens",
+        "The modules are on the server.",
+        "`model.hook_dict` has the places by name, `model.cfg.layers` each layer's sizes, "
+        "`model.weights` the parameters.",
     ),
     _group(
         "Transformers' model, which runs nowhere here",
@@ -261,6 +275,45 @@ CONFIG = (
     ),
 )
 """Of `TransformerBridgeConfig`."""
+
+RENAMED = {
+    "hidden_size": "d_model",
+    "num_hidden_layers": "n_layers",
+    "vocab_size": "d_vocab",
+    "num_attention_heads": "n_heads",
+    "num_key_value_heads": "n_key_value_heads",
+    "max_position_embeddings": "n_ctx",
+    "rms_norm_eps": "eps",
+    "hidden_activation": "act_fn",
+    "final_logit_softcapping": "output_logits_soft_cap",
+    "hidden_size_per_layer_input": "d_per_layer_input",
+    "vocab_size_per_layer_input": "d_vocab_per_layer_input",
+    "num_kv_shared_layers": "n_key_value_shared_layers",
+    "moe_intermediate_size": "d_expert",
+    "top_k_experts": "n_experts_per_token",
+    "enable_moe_block": "n_experts",
+}
+"""Of the names in a checkpoint's config.json, TransformerLens's."""
+
+EARLIER_CONFIG = (
+    *(
+        _group(
+            "Configuration: names of config.json",
+            theirs,
+            "It is the checkpoint's name; the configuration has TransformerLens's.",
+            f"`cfg.{ours}`.",
+        )
+        for theirs, ours in RENAMED.items()
+    ),
+    _group(
+        "Configuration: HookedTransformer",
+        "ungroup_grouped_query_attention",
+        "Keys and values are not repeated: there are as many heads as the checkpoint has.",
+        "`cfg.n_key_value_heads`; query head `h` reads key-value head "
+        "`h // (n_heads // n_key_value_heads)`.",
+    ),
+)
+"""Of Transformers' configuration of a Gemma 4, and of `HookedTransformerConfig`."""
 
 
 def missing(what: str, name: str, groups: Iterable[Group], names: Iterable[str]) -> NoReturn:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from hookwire import arguments, config, dtypes, errors, selection
 from hookwire.cache.slices import Slice
+from hookwire.catalogue import missing_hook
 from hookwire.names import get_act_name
 from hookwire.nearest import nearest
 
@@ -163,6 +164,9 @@ class Captured(Mapping[str, Any]):
         return found
 
     def _full_name(self, key: Any) -> str:
+        given = key[0] if isinstance(key, tuple) and key else key
+        if isinstance(given, str) and not given.strip():
+            raise missing_hook(given, ())
         if isinstance(key, str):
             return get_act_name(key)
         if not isinstance(key, tuple) or not key or not isinstance(key[0], str):
@@ -246,6 +250,11 @@ class Captured(Mapping[str, Any]):
             object.__getattribute__(self, name)
         near = nearest(name, [each for each in dir(type(self)) if not each.startswith("_")], 1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
+        if hasattr(dict, name):
+            hint = (
+                ", as it is what a run captured: cache.cache_dict is a dict of the same tensors, "
+                f"which has {name!r}"
+            )
         # Without the catalogue, which may have to be asked for.
         tensors = self.__dict__.get("cache_dict", {})
         if get_act_name(name) in tensors:
