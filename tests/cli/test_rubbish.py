@@ -173,7 +173,12 @@ def one_line(told: subprocess.CompletedProcess[bytes]) -> str:
 
 
 def test_arguments_that_are_no_text(server: str) -> None:
-    assert "no valid Unicode" in one_line(started("run", b"\xff\xfe", server=server))
+    said = one_line(started("run", b"Mary \xff", server=server))
+    assert r'the argument "Mary \xff" is no valid Unicode text' in said
+    assert "encode" not in said
+    said = one_line(started("bench", "--clients", "a", server=server))
+    assert "--clients" in said
+    assert "it must be a whole number 1 to 256, not 'a'" in said
 
 
 @pytest.mark.parametrize("content", [b"\xff\x00\xfe", b"", b"\x00" * 10])

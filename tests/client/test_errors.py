@@ -215,3 +215,25 @@ def test_errors_and_warnings_can_be_printed(model: hookwire.RemoteModel, name: s
     with pytest.warns(hookwire.HookwireWarning) as warned:
         errors.warn(name, hookwire.HookwireWarning)
     str(warned[0].message).encode()
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("127.0.0.1:1", r"127\.0\.0\.1:1: nothing listens there \(Connection refused\)$"),
+        ("unix:/no/such/socket", r"there is no such socket \(No such file or directory\)$"),
+    ],
+)
+async def test_a_server_that_is_not_there_is_said_without_grpcs_words(
+    address: str, said: str
+) -> None:
+    with pytest.raises(hookwire.UnavailableError, match=said):
+        hookwire.connect(address)
+    with pytest.raises(hookwire.UnavailableError, match=said):
+        await hookwire.aio.connect(address)
+
+
+def test_a_cause_that_is_not_known_is_quoted() -> None:
+    refused = "last error: UNKNOWN: ipv4:10.0.0.1:1: Failed to connect to remote host: Odd"
+    found = errors.from_rpc(_RpcError(grpc.StatusCode.UNAVAILABLE, refused), "host:1")
+    assert refused in str(found)

@@ -112,6 +112,24 @@ def test_after_close(model: hookwire.RemoteModel, call: Callable[[Any], Any]) ->
     call(model)
 
 
+async def test_a_closed_model_is_not_entered(
+    server: FakeServer, model: hookwire.RemoteModel
+) -> None:
+    entered = []
+    model.close()
+    with pytest.raises(hookwire.ClosedError, match="was closed with close"), model:
+        entered.append(model)
+    twin = await aio.connect(server.address, quiet=True)
+    await twin.close()
+    with pytest.raises(hookwire.ClosedError, match="was closed with close"):
+        async with twin:
+            entered.append(twin)
+    assert not entered
+    model.reconnect()
+    with model:
+        model(TOKENS)
+
+
 def test_streams_after_close(model: hookwire.RemoteModel, server: FakeServer) -> None:
     server.faults = {"stall"}
     begun, not_begun = model.stream(TOKENS), model.stream(TOKENS)

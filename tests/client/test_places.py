@@ -225,3 +225,23 @@ def test_an_error_of_the_server_has_the_name_that_the_user_knows(toy: hookwire.R
             call()
         assert never.value.hook == "blocks.3.hook_out"
         assert "blocks.3.hook_out never fires" in never.value.metadata["server_message"]
+
+
+@pytest.mark.parametrize(
+    "name", ["blocks.{1,2}.hook_out", "blocks.[12].hook_out", r"blocks\.1.hook_out"]
+)
+def test_patterns_of_other_kinds_are_told_which_there_are(
+    toy: hookwire.RemoteModel, name: str
+) -> None:
+    said = r"only \* and \*\* stand for parts of a name"
+    for call in (
+        lambda: toy.run_with_cache(IDS, names_filter=name),
+        lambda: toy.run_with_hooks(IDS, fwd_hooks=[(name, ops.zero())]),
+        lambda: toy.add_hook(name, ops.zero()),
+        lambda: toy.hook_dict[name],
+    ):
+        with pytest.raises((hookwire.HookNotFoundError, hookwire.GlobNoMatchError), match=said):
+            call()
+    with pytest.raises(hookwire.HookNotFoundError) as caught:
+        toy.run_with_cache(IDS, names_filter="blocks.1.hook_ot")
+    assert "stand for" not in str(caught.value)

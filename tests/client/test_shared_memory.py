@@ -388,3 +388,46 @@ def test_a_unix_socket(tmp_path: Path) -> None:
     assert not path.exists()
     with pytest.raises(hookwire.UnavailableError, match=re.escape(str(path))):
         hookwire.connect(address, timeout=10)
+
+
+DROPPED = """
+import copy, gc, pickle, sys, warnings
+import hookwire
+from hookwire import aio
+
+texts = sys.argv[2:]
+
+def blocking(change):
+    model = hookwire.connect(sys.argv[1], tensors="numpy", quiet=True)
+    model.run_with_cache(texts)
+    other = change(model)
+    other.run_with_cache(texts)
+    assert model._connection.shared_memory._free and other._connection.shared_memory._free
+    next(other.stream(texts))  # which is forgotten
+
+async def asynchronous():
+    model = await aio.connect(sys.argv[1], tensors="numpy", quiet=True)
+    await model.run_with_cache(texts)
+    assert model._connection.shared_memory._free
+
+blocking(lambda model: model)
+blocking(copy.deepcopy)
+blocking(lambda model: pickle.loads(pickle.dumps(model)))
+import asyncio
+asyncio.run(asynchronous())
+gc.collect()
+kept = hookwire.connect(sys.argv[1], tensors="numpy", quiet=True)
+kept.run_with_cache(texts)  # and is there when the interpreter ends
+"""
+
+
+def test_a_model_that_is_not_closed_leaves_no_socket(address: str) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-X", "dev", "-W", "always", "-c", DROPPED, address, *TEXTS],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert "unclosed <socket" not in ended.stderr, ended.stderr

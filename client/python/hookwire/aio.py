@@ -426,6 +426,12 @@ class AsyncRemoteModel(Session):
             self._blocking.close()
 
     async def __aenter__(self) -> Self:
+        """The model, which is closed at the end of the block.
+
+        Raises:
+            ClosedError: it is closed already.
+        """
+        self._connection.peer.check_open()
         return self
 
     async def __aexit__(self, *_: object) -> None:

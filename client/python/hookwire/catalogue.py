@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, NoReturn, TypeVar
 
-from hookwire import arguments, dtypes, errors
+from hookwire import arguments, dtypes, errors, wording
 from hookwire._proto import model_pb2
 from hookwire._proto import tensor_pb2 as pb
 from hookwire.names import get_act_name
@@ -186,7 +186,7 @@ def missing_hook(name: object, names: Iterable[str]) -> errors.HookwireError:
     near = near or nearest(name, known, 1 if _IN_A_LAYER.match(name) else 3)
     hint = f"did you mean {' or '.join(map(repr, near))}?" if near else "model.hook_dict lists all"
     return cls(
-        f"{what}; {hint}",
+        f"{what}; {hint}{wording.about_globs(name)}",
         metadata={"hook": name, **({"suggestion": near[0]} if near else {})},
     )
 

@@ -615,11 +615,13 @@ def from_rpc(error: Any, address: str) -> HookwireError:
         if said != message:
             metadata["server_message"] = message
         message = said
+    if info.reason in ("HOOK_NOT_FOUND", "GLOB_NO_MATCH"):
+        message += wording.about_globs(metadata.get("hook", ""))
     if "suggestion" in metadata:
         metadata["suggestion"] = wording.in_python(metadata["suggestion"], "", field, metadata)
     cls = BY_REASON.get(info.reason) or BY_CODE.get(code) or HookwireError
     if not info.reason and code is grpc.StatusCode.UNAVAILABLE:
-        message = f"no Hookwire server answers at {address}: {message}"
+        message = f"no Hookwire server answers at {address}: {wording.why_no_answer(message)}"
     return cls(
         message or code.name,
         reason=info.reason or None,

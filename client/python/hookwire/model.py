@@ -258,6 +258,12 @@ class RemoteModel(Session):
         self._connection.close()
 
     def __enter__(self) -> Self:
+        """The model, which is closed at the end of the block.
+
+        Raises:
+            ClosedError: it is closed already.
+        """
+        self._connection.peer.check_open()
         return self
 
     def __exit__(self, *_: object) -> None:

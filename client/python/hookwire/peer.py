@@ -10,7 +10,7 @@ from typing import Any
 
 import grpc
 
-from hookwire import errors
+from hookwire import errors, wording
 from hookwire._proto import service_pb2
 
 # gRPC counts nanoseconds in 64 bits from 1970 on; more seconds than this, 30 years, are no limit.
@@ -136,7 +136,7 @@ class Peer:
         elif made.code is grpc.StatusCode.UNAVAILABLE and (stage := call.describe()):
             made.set_message(
                 f"the connection to the server at {self.address} broke off during {call.what}: "
-                f"{stage} ({error.details()})"
+                f"{stage} ({wording.why_no_answer(error.details() or '')})"
             )
         elif made.code is grpc.StatusCode.UNIMPLEMENTED:
             made.set_message(

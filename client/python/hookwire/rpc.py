@@ -140,7 +140,9 @@ def check_address(address: str) -> str:
     elif is_uri:
         fits = is_port or not port.isdigit()
     else:
-        fits = is_port and "/" not in host
+        fits = is_port and bool(host) and "/" not in host
+    if scheme not in ("unix", "unix-abstract") and any(map(str.isspace, address)):
+        fits = False
     if not rest or not fits:
         raise errors.ArgumentError(
             f'an address is "host:port", such as "{DEFAULT_ADDRESS}", or "unix:/path", '

@@ -13,6 +13,7 @@ import mmap
 import os
 import socket
 import sys
+import weakref
 from collections.abc import Iterator
 
 from hookwire import errors
@@ -43,6 +44,8 @@ class Segment:
             OSError: nobody listens there, or the server does not share with this user.
         """
         self._connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        # A model need not be closed. Python warns of sockets that nobody has closed.
+        weakref.finalize(self, self._connection.close)
         try:
             self._connection.settimeout(_SECONDS)
             self._connection.connect("\0" + name)

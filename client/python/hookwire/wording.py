@@ -100,6 +100,39 @@ def _translated(text: str, field: str) -> str:
     return _TERM.sub(lambda found: _WORDS.get(found[1]) or _ENUMS[found[1]], text)
 
 
+_NO_GLOB = re.compile(r"[][{}()?|^$\\]")
+
+
+def about_globs(name: str) -> str:
+    """What to add to the error for a name with signs of patterns that there are not here."""
+    if not _NO_GLOB.search(name):
+        return ""
+    return (
+        "; only * and ** stand for parts of a name, within a part and across the dots: give a list "
+        "of names, or a function of a name, for anything else"
+    )
+
+
+# What gRPC says where nothing answers, from the operating system or the resolver.
+_NO_ANSWER = {
+    "Connection refused": "nothing listens there",
+    "No such file or directory": "there is no such socket",
+    "Permission denied": "this user may not connect there",
+    "Domain name not found": "no host has that name",
+    "Misformatted domain name": "no host can have that name",
+    "Network is unreachable": "this machine has no network that leads there",
+    "No route to host": "no network leads there",
+}
+
+
+def why_no_answer(details: str) -> str:
+    """Why no server answers, in words that need no knowledge of gRPC where the cause is known."""
+    for cause, said in _NO_ANSWER.items():
+        if cause.lower() in details.lower():
+            return f"{said} ({cause})"
+    return details
+
+
 def counted(number: int, noun: str) -> str:
     """A number of things: "1 row", "2 rows"."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

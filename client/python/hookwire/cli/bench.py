@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import click
 
@@ -60,6 +61,19 @@ class Load:
     tokens_per_second: float
 
 
+class _Whole(click.IntRange):
+    """A whole number within limits."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The number; what is none is refused with the limits."""
+        try:
+            int(value)
+        except ValueError:
+            limits = f"of {self.min} or more" if self.max is None else f"{self.min} to {self.max}"
+            self.fail(f"it must be a whole number {limits}, not {value!r}", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 _EXAMPLES = """
 hookwire bench --tokens 128
 hookwire --server gpu.lab:7431 --json bench | jq .load.runs_per_second
@@ -67,14 +81,12 @@ hookwire --server gpu.lab:7431 --json bench | jq .load.runs_per_second
 
 
 @subcommand("bench", examples=_EXAMPLES)
+@click.option("--tokens", type=_Whole(1), default=16, show_default=True, help="Of a prompt.")
 @click.option(
-    "--tokens", type=click.IntRange(1), default=16, show_default=True, help="Of a prompt."
+    "--repeat", type=_Whole(1, 100_000), default=30, show_default=True, help="Of each call."
 )
 @click.option(
-    "--repeat", type=click.IntRange(1, 100_000), default=30, show_default=True, help="Of each call."
-)
-@click.option(
-    "--clients", type=click.IntRange(1, 256), default=4, show_default=True, help="That run at once."
+    "--clients", type=_Whole(1, 256), default=4, show_default=True, help="That run at once."
 )
 def command(settings: Settings, tokens: int, repeat: int, clients: int) -> None:
     """Measure this server from here.

@@ -13,7 +13,6 @@ from typing import IO, Any, NoReturn
 import click
 
 from hookwire import errors
-from hookwire.text import characters
 
 DEBUG = "HOOKWIRE_TRACEBACK"
 """The environment variable that lets an unexpected error through with its traceback."""
@@ -114,7 +113,7 @@ def status_of(command: Callable[[], Any], arguments: Sequence[str]) -> int:
     try:
         with _writable_output(), reported():
             for argument in arguments:
-                characters.check(argument, "an argument")
+                _check_text(argument)
             status = command()
             sys.stdout.flush()
             return status if isinstance(status, int) else 0
@@ -150,6 +149,21 @@ def status_of(command: Callable[[], Any], arguments: Sequence[str]) -> int:
             f"unexpected {type(error).__name__}: {error}. {DEBUG}=1 shows where it comes from"
         ).show()
         return 1
+
+
+def _check_text(argument: str) -> None:
+    """Refuses an argument with bytes that are no UTF-8, which Python hides in half characters."""
+    try:
+        argument.encode()
+    except UnicodeEncodeError:
+        shown = argument.encode("utf-8", "surrogatepass").decode("utf-8", "backslashreplace")
+        with suppress(UnicodeEncodeError):
+            shown = os.fsencode(argument).decode("utf-8", "backslashreplace")
+        refuse(
+            f'the argument "{shown}" is no valid Unicode text: the bytes that are shown as \\x… '
+            "are no UTF-8. If it comes from a file or a terminal of another encoding, convert it "
+            "first, as with iconv"
+        )
 
 
 def _help_for(error: click.ClickException) -> str:
