@@ -217,6 +217,32 @@ def test_what_would_change_nothing_cannot_be_set(tmp_path: Path) -> None:
     assert copy.deepcopy(ours).of_a_user == 3  # type: ignore[attr-defined]
 
 
+def test_a_setting_takes_what_it_can_be() -> None:
+    ours = Tokenizer({"tokenizer.json": tokenizers_zoo.word_level().to_str().encode()})
+    for name, wrong, said in (
+        ("padding_side", "up", 'padding_side must be "left" or "right", not \'up\''),
+        ("truncation_side", "up", 'truncation_side must be "left" or "right", not \'up\''),
+        ("truncation_side", 3, 'truncation_side must be "left" or "right", not 3'),
+        ("default_prepend_bos", "no", "default_prepend_bos must be True or False, not 'no'"),
+        ("clean_up_tokenization_spaces", 1, "must be True or False, not 1"),
+        ("model_max_length", "a", "model_max_length must be a number of tokens, not 'a'"),
+        ("model_max_length", 8.0, "model_max_length must be a number of tokens, not 8.0"),
+        ("model_max_length", -1, "model_max_length must not be negative"),
+        ("n_ctx", "a", "n_ctx must be a number of tokens, not 'a'"),
+        ("chat_template", 3, "chat_template must be a Jinja template"),
+    ):
+        before = getattr(ours, name)
+        with pytest.raises(hookwire.HookwireError, match=f"^.*{said}"):
+            setattr(ours, name, wrong)
+        assert getattr(ours, name) == before
+        setattr(ours, name, before)
+    ours.model_max_length = 1e30  # type: ignore[assignment]
+    assert ours("a", truncation=True)
+    ours.n_ctx = None
+    with pytest.raises(hookwire.ArgumentTypeError, match="input must be a text or a list of texts"):
+        ours.to_tokens(np.array("Mary"))  # type: ignore[arg-type]
+
+
 CHATS: list[Any] = [
     [{"role": "user", "content": " When Mary and John "}],
     [{"role": "user", "content": "a"}, {"role": "model", "content": "small step "}],

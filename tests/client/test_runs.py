@@ -361,6 +361,11 @@ def test_remove_batch_dim(model: hookwire.RemoteModel) -> None:
     assert cache.mask.shape == (len(LONG),)
     with pytest.raises(ValueError, match="2"):
         model.run_with_cache([LONG, SHORT], remove_batch_dim=True)
+    _, cache = model.run_with_cache([LONG])
+    for wrong, shown in ((2, "2"), ("x", "'x'")):
+        with pytest.raises(hookwire.ArgumentError, match=f"batch_size={shown} is not that of this"):
+            cache.remove_batch_dim(wrong)  # type: ignore[arg-type]
+    assert cache.remove_batch_dim(1)["blocks.0.hook_in"].ndim == 2
 
 
 def test_a_plain_dict(model: hookwire.RemoteModel) -> None:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from hookwire import arguments, config, dtypes, errors, selection
+from hookwire import arguments, config, dtypes, errors, selection, wording
 from hookwire.cache.slices import Slice
 from hookwire.catalogue import missing_hook
 from hookwire.names import get_act_name
@@ -283,8 +283,12 @@ class Captured(Mapping[str, Any]):
         """
         if not self.has_batch_dim:
             return self
-        rows = self._batch if batch_size is None else batch_size
-        if rows != 1 or self._batch != 1:
+        if batch_size is not None and batch_size != self._batch:
+            raise errors.ArgumentError(
+                f"batch_size={dtypes.shown(batch_size)} is not that of this cache, which has "
+                f"{wording.counted(self._batch, 'row')}; it need not be given"
+            )
+        if self._batch != 1:
             raise errors.ArgumentError(
                 f"remove_batch_dim needs a cache of a single row, and this one has {self._batch}: "
                 "cache.apply_slice_to_batch_dim(row) gives that of one row"

@@ -14,7 +14,8 @@ _PADDING = ("longest", "max_length", "do_not_pad")
 _TRUNCATION = (None, "longest_first", "only_first", "do_not_truncate")
 # As Transformers: a tokenizer_config.json without a limit has none.
 NO_LIMIT = int(1e30)
-_LARGE = int(1e20)
+# What is longer than this is no limit.
+LARGE = int(1e20)
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ class Lengths:
                 errors.HookwireWarning,
             )
         limit = max_length
-        if limit is None and model_max_length <= _LARGE:
+        if limit is None and model_max_length <= LARGE:
             limit = model_max_length
         pads = padding == "longest" or (padding == "max_length" and limit is not None)
         return cls(pads, limit if padding == "max_length" else None, limit if truncates else None)

@@ -408,7 +408,7 @@ def as_texts(given: Any, what: str = "input") -> list[str]:
         ArgumentTypeError: anything else.
     """
     texts = [given] if isinstance(given, str) else given
-    if isinstance(texts, (list, tuple)) or hasattr(texts, "__iter__"):
+    if dtypes.is_iterable(texts):
         texts = list(texts)
         if all(isinstance(text, str) for text in texts):
             return [str(text) for text in texts]

@@ -10,7 +10,7 @@ from typing import Any
 import tokenizers
 
 from hookwire import arguments, dtypes, errors, forks, inputs, selection
-from hookwire.text import absent, characters, chat, loading
+from hookwire.text import absent, characters, chat, loading, settings
 from hookwire.text.encoding import NO_LIMIT
 from hookwire.text.unknown import UnknownWords, listed
 
@@ -89,11 +89,13 @@ class Vocabulary:
         self._unknown = UnknownWords(self._backend, self.unk_token)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Refuses settings that would change nothing.
+        """Refuses settings that would change nothing, and values that a setting cannot have.
 
         Raises:
+            ArgumentError, ArgumentTypeError: a value that the setting cannot have.
             NotInTokenizerError: it says what to do instead.
         """
+        settings.check(name, value)
         found = getattr(type(self), name, None)
         if isinstance(found, property):
             refused = found.fset is None
@@ -129,7 +131,7 @@ class Vocabulary:
 
     @padding_side.setter
     def padding_side(self, side: str) -> None:
-        self._padding_side = selection.one_of(side, ("left", "right"), "padding_side")
+        self._padding_side = side
 
     # The vocabulary.
     @property
