@@ -155,7 +155,7 @@ class BatchPass {
         places.emplace_back(r, s);
       }
     }
-    HOOKWIRE_RETURN_IF_ERROR(Step([&](BatchTap& tap) {
+    const auto finish = [&](BatchTap& tap) {
       return model_.Finish(
           state_, rows, tap, [&](int sequence, int64_t first, const at::Tensor& logits) {
             HOOKWIRE_RETURN_IF_ERROR(tap.BetweenSteps());
@@ -168,7 +168,8 @@ class BatchPass {
             }
             return tap.any_left() ? absl::OkStatus() : run.status;
           });
-    }));
+    };
+    HOOKWIRE_RETURN_IF_ERROR(Step(finish));
     for (Active& run : active_) {
       if (run.status.ok()) {
         HOOKWIRE_RETURN_IF_ERROR(DoOwn(run.status, [&run] { return run.outputs->Finish(); }));

@@ -42,7 +42,7 @@ absl::StatusOr<Request> Decode(const grpc::ByteBuffer& bytes, RequestMemory::Lea
 template <typename Request, typename Work, typename Handle>
 absl::Status HandleRequest(PlanningThreads& threads, const std::string& client,
                            RequestMemory::Lease& memory, const grpc::ByteBuffer& bytes,
-                           const Work& work, Handle handle) {
+                           const Work& work, const Handle& handle) {
   if (bytes.Valid() && bytes.Length() > kMaxInlineBytes) {
     return threads.Enqueue(client, [bytes, handle, &memory] {
       handle([&] { return Decode<Request>(bytes, memory); });

@@ -137,18 +137,18 @@ absl::Status ServedCall::StartSending() {
   return abandoned_;
 }
 
-void ServedCall::Send(grpc::ByteBuffer message) {
+void ServedCall::Send(const grpc::ByteBuffer& message) {
   const absl::Status abandoned = StartSending();
   if (!abandoned.ok()) return Fail(abandoned);
-  message_ = std::move(message);
+  message_ = message;
   HandOverCall();
   StartWrite(&message_);
 }
 
-void ServedCall::SendLast(grpc::ByteBuffer message) {
+void ServedCall::SendLast(const grpc::ByteBuffer& message) {
   const absl::Status abandoned = StartSending();
   if (!abandoned.ok()) return Fail(abandoned);
-  message_ = std::move(message);
+  message_ = message;
   HandOverCall();
   StartWriteAndFinish(&message_, grpc::WriteOptions(), grpc::Status::OK);
 }

@@ -83,9 +83,9 @@ class ServedCall : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBu
   // Reads the next message, unless the call has to end.
   void Read();
   // Sends a message; then Sent is called.
-  void Send(grpc::ByteBuffer message);
+  void Send(const grpc::ByteBuffer& message);
   // Sends the last message, and OK.
-  void SendLast(grpc::ByteBuffer message);
+  void SendLast(const grpc::ByteBuffer& message);
   void Refuse(const absl::Status& status);
   void EndWithOk() { Refuse(absl::OkStatus()); }
 

@@ -32,9 +32,9 @@ absl::Status WeightCall::Receive(const grpc::ByteBuffer& bytes) {
 absl::Status WeightCall::Sent() {
   // Also after the last message: everything that was sent must come from the weights as loaded.
   HOOKWIRE_RETURN_IF_ERROR(backend_.weights_guard.Check());
-  HOOKWIRE_ASSIGN_OR_RETURN(std::optional<grpc::ByteBuffer> message, reader_->Next());
+  HOOKWIRE_ASSIGN_OR_RETURN(const std::optional<grpc::ByteBuffer> message, reader_->Next());
   if (message.has_value()) {
-    Send(*std::move(message));
+    Send(*message);
   } else {
     EndWithOk();
   }
