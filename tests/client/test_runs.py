@@ -453,6 +453,16 @@ def test_non_finite_values_draw_a_warning(model: hookwire.RemoteModel, server: F
         model([LONG])
     assert caught[0].filename == __file__
     assert model.last_receipt.non_finite[0].hook == "blocks.1.hook_out"
+    for names, shown in (
+        ("blocks.1.hook_resid_post", "blocks.1.hook_resid_post"),
+        (["hook_embed", ("resid_post", 1)], "blocks.1.hook_resid_post"),
+        ("blocks.*.hook_resid_post", "blocks.1.hook_resid_post"),
+        ("blocks.1.hook_out", "blocks.1.hook_out"),
+        (None, "blocks.1.hook_out"),
+    ):
+        with pytest.warns(hookwire.NonFiniteWarning, match=f"{shown} row 0") as caught:
+            model.run_with_cache([LONG], names_filter=names)
+        assert len(caught) == 1
 
 
 def test_large_results_warn_before_they_start(

@@ -130,21 +130,21 @@ def full_name(given: Any, names: Iterable[str]) -> str:
     return get_act_name(short, int(at) % (last + 1), *component)
 
 
-def name_for(point: HookPoint, given: Any, asked: str) -> str:
-    """Which of a hook point's names a user has asked for.
+def name_for(point: HookPoint, asked: Iterable[Any]) -> str:
+    """Which of a hook point's names a user has asked for; its own name, if none.
 
     Args:
         point: the hook point.
-        given: names and globs of the user's; something else counts as none.
-        asked: the name or glob that the server was asked for.
+        asked: names and globs, the user's own first; something else counts as none.
     """
     names = (point.name, *point.aliases)
-    users = given if isinstance(given, (list, tuple)) else ()
-    for each in (*(one for one in users if isinstance(one, str)), asked):
+    for each in asked:
         if each in names:
-            return each
-        if is_glob(each) and (matched := [*filter(glob_pattern(each).fullmatch, names)]):
-            return matched[0]
+            return str(each)
+        if isinstance(each, str) and is_glob(each):
+            matched = [*filter(glob_pattern(each).fullmatch, names)]
+            if matched:
+                return matched[0]
     return point.name
 
 

@@ -134,11 +134,21 @@ class Request:
         given: Any = self.ask.names_filter
         if kind == "interventions":
             given = self.ask.hooks[self.origins[number]][0]
+        error.rename(error.hook, self._users_name(error.hook, given, [entries[number].hook]))
+
+    def captured_as(self, hook: str) -> str:
+        """The name under which the user asked for the hook point with this canonical name."""
+        asked = [capture.hook for capture in self.message.spec.captures]
+        return self._users_name(hook, self.ask.names_filter, asked)
+
+    def _users_name(self, hook: str, given: Any, asked: Sequence[str]) -> str:
+        users = [given] if is_place(given) else given
+        names = [*users, *asked] if isinstance(users, (list, tuple)) else asked
         with contextlib.suppress(errors.HookwireError):  # the catalogue cannot be had any more
-            point = self.catalogue().get(error.hook)
-            if point is not None:
-                users = name_for(point, [given] if is_place(given) else given, entries[number].hook)
-                error.rename(point.name, users)
+            point = self.catalogue().get(hook)
+            if point is not None and point.name == hook:
+                return name_for(point, names)
+        return hook
 
     def _hook(self, number: int) -> str:
         where, what = self.ask.hooks[number]

@@ -239,7 +239,7 @@ class Run:
         )
         self._session.last_receipt = receipt
         if receipt.non_finite:
-            _warn_of_non_finite(receipt)
+            _warn_of_non_finite(receipt, self.request.captured_as)
 
     def close(self) -> None:
         """Ends the progress bar."""
@@ -305,9 +305,10 @@ def _layer_of(name: str) -> int:
     return int(parts[1]) if parts[0] == "blocks" and parts[1].isdigit() else 0
 
 
-def _warn_of_non_finite(receipt: config.Receipt) -> None:
+def _warn_of_non_finite(receipt: config.Receipt, name_of: Callable[[str], str]) -> None:
+    """Warns of NaN and infinity; `name_of` gives the user's name of a canonical one."""
     shown = [
-        f"{entry.hook} row {entry.row} ({entry.nan} NaN, {entry.inf} infinite)"
+        f"{name_of(entry.hook)} row {entry.row} ({entry.nan} NaN, {entry.inf} infinite)"
         for entry in receipt.non_finite[:5]
     ]
     more = len(receipt.non_finite) - len(shown)
