@@ -180,6 +180,12 @@ def test_a_short_name_with_its_layer_is_a_place(
     assert model.hook_dict["resid_post", 1] is model.hook_dict[full]
     n_layers = model.cfg.n_layers
     assert model.hook_dict["resid_post", 1 - n_layers] is model.hook_dict[full]
+    every = model.hook_dict
+    assert ("resid_post", 1) in every
+    assert every.get(("resid_post", 1)) is every[full]
+    for absent in (("resid_post", 99), ("resid_pst", 1)):
+        assert absent not in every
+        assert every.get(absent) is None
     for call in (
         lambda where: model.hook_dict[where],
         lambda where: model.add_hook(where, ops.zero()),
@@ -214,6 +220,10 @@ def test_an_error_of_the_server_has_the_name_that_the_user_knows(toy: hookwire.R
             toy.run_with_hooks(IDS, fwd_hooks=[(where, what)])
         assert said in str(caught.value)
         assert "hook_out" not in str(caught.value).partition(" (fwd_hooks")[0]
+    for names in (name, ("resid_post", 3), ["hook_embed", name]):
+        with pytest.raises(hookwire.ResultTooLargeError, match=rf"largest: .*{name} \(") as large:
+            toy.run_with_cache(IDS, names_filter=names, max_result_bytes=10)
+        assert "hook_out (" not in str(large.value)
     for call in (
         lambda: toy.run_with_cache(IDS, names_filter=["hook_embed", name], stop_at_layer=1),
         lambda: toy.run_with_cache(IDS, names_filter=("resid_post", 3), stop_at_layer=1),

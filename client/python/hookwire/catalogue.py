@@ -158,9 +158,22 @@ class HookDict(dict[str, P]):
     """
 
     def __missing__(self, name: object) -> P:
-        if is_short(name) and (full := full_name(name, self)) in self:
-            return self[full]
-        raise missing_hook(full_name(name, self) if is_short(name) else name, self)
+        full = full_name(name, self) if is_short(name) else name
+        if dict.__contains__(self, full):
+            return self[full]  # type: ignore[index]
+        raise missing_hook(full, self)
+
+    def __contains__(self, name: object) -> bool:
+        return self.get(name) is not None
+
+    def get(self, name: Any, default: Any = None) -> Any:
+        """The hook point of a name, or else `default`."""
+        if not is_short(name):
+            return super().get(name, default)
+        try:
+            return super().get(full_name(name, self), default)
+        except errors.HookNotFoundError:  # a layer that there is not
+            return default
 
 
 def missing_hook(name: object, names: Iterable[str]) -> errors.HookwireError:

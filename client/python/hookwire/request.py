@@ -6,6 +6,7 @@ No input or output happens here: the blocking and the asynchronous model share a
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -125,6 +126,9 @@ class Request:
     def _put_names(self, error: errors.HookwireError) -> None:
         """Has an error of the server name the hook point as the user does."""
         named = wording.entry_of(error.field)
+        if named is None and error.reason == errors.ResultTooLargeError.default_reason:
+            for hook in dict.fromkeys(re.findall(r"[\w.]+\.\w+", error.message)):
+                error.rename(hook, self.captured_as(hook))
         if named is None or error.hook is None:
             return
         kind, number = named
