@@ -57,12 +57,17 @@ def hook(checkpoint: Checkpoint, bench: Workbench) -> tuple[Row, ...]:
 def logits(checkpoint: Checkpoint, bench: Workbench) -> tuple[Row, ...]:
     """The output of the middle layer, and the logits of every position."""
     model = bench.daemon(checkpoint).model
-    bridge, reference = (b := bench.baselines(checkpoint)).bridge, b.transformers
+    reference = bench.baselines(checkpoint).transformers
+    bridge = None if checkpoint.large else bench.baselines(checkpoint).bridge
     tokens, name, layer = checkpoint.prompt(N_POS), checkpoint.middle, checkpoint.n_layers // 2
 
     def outputs(result: tuple[Tensor, dict[str, Tensor]]) -> Outputs:
         whole, cache = result
         return {"logits": whole, name: cache[name]}
+
+    def lens() -> Outputs:
+        assert bridge is not None
+        return outputs(bridge.run_with_cache(tokens, names_filter=name))
 
     def theirs() -> Outputs:
         return reference.run(tokens, [layer], "all")
@@ -72,10 +77,7 @@ def logits(checkpoint: Checkpoint, bench: Workbench) -> tuple[Row, ...]:
         f"logits/{checkpoint.name}",
         f"{checkpoint.name}: {name} of {N_POS} tokens, all logits",
         lambda: outputs(model.run_with_cache(tokens, names_filter=name)),
-        {
-            TRANSFORMER_LENS: lambda: outputs(bridge.run_with_cache(tokens, names_filter=name)),
-            TRANSFORMERS: theirs,
-        },
+        {**({TRANSFORMER_LENS: lens} if bridge else {}), TRANSFORMERS: theirs},
         _goal(LOGITS_GOALS, checkpoint),
         exact=unrounded(checkpoint, theirs),
     )

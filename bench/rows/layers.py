@@ -7,6 +7,7 @@ that nothing reads.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import hookwire
@@ -17,7 +18,9 @@ from bench.checkpoints import MID, MID_BF16, Checkpoint
 from bench.figures import Row, Series
 from bench.measure import Effort
 from bench.published import PUBLISHED
-from bench.rows.hooks import hook
+from bench.rows.batch import batch
+from bench.rows.hooks import hook, logits
+from bench.rows.invariant import invariant
 from bench.rows.kind import (
     HOOKWIRE,
     TRANSFORMERS,
@@ -96,13 +99,22 @@ def _effort(bench: Workbench) -> Effort:
     return bench.effort if bench.quick else Effort(seconds=10, least=5, most=101)
 
 
+KINDS: dict[str, Callable[[Checkpoint, Workbench], tuple[Row, ...]]] = {
+    "hook": hook,
+    "logits": logits,
+    "batch": partial(batch, logits="no"),
+    "invariant": invariant,
+    "layers": layers,
+}
+"""Of the checkpoints of real shapes: there is no memory for their weights a second time, which
+TransformerLens and a server in a process of its own would need."""
 ROWS: dict[str, Measure] = {
     f"layers/{MID_BF16.name}": partial(layers, MID_BF16),
     f"gain/{MID_BF16.name}": gain,
-    # One after another, since each has the memory for itself.
+    # One checkpoint after another, since each has the memory for itself.
     **{
-        f"{kind.__name__}/{checkpoint.name}": partial(kind, checkpoint)
+        f"{name}/{checkpoint.name}": partial(kind, checkpoint)
         for checkpoint in PUBLISHED
-        for kind in (hook, layers)
+        for name, kind in KINDS.items()
     },
 }
