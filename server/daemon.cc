@@ -131,11 +131,6 @@ v1::Server DescribeServer(const Options& options, const model::TextModel& model,
 // Returns free memory to the system. The blocks that a layer has freed lie between tensors that are
 // still to be sent, and the C library would keep them. Sanitizers have an allocator of their own,
 // so malloc_trim would do nothing.
-// What is set aside for requests that are being read.
-uint64_t ReadBytes(const Options& options) {
-  return ReadsFor(RequestMemoryMb(options) * kMiB) * kMaxRequestBytes;
-}
-
 void GiveMemoryBack() {
   BlockCache::Global().GiveBack();
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
@@ -249,7 +244,7 @@ Daemon::Daemon(const Options& options, std::shared_ptr<spdlog::logger> logger,
                 {.numerics = options.numerics, .max_batch_tokens = limits_.max_batch_tokens}),
       budget_(ByteBudget::Create(options.result_buffer_mb * kMiB,
                                  options.max_paced + options.max_interactive)),
-      request_memory_(RequestMemory::Create(RequestMemoryMb(options) * kMiB - ReadBytes(options))),
+      request_memory_(RequestMemory::Create(WithoutReads(RequestMemoryMb(options) * kMiB))),
       streams_(options.stall_timeout, clock_),
       requests_(options.stall_timeout, clock_),
       calls_(options.stall_timeout, clock_),

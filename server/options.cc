@@ -213,7 +213,7 @@ constexpr std::array kFlags = {
         "how long a pass with room for more runs waits for them, in microseconds"),
     Number<&Options::max_upload_mb, 0, kMaxMegabytes>("max-upload-mb",
                                                       "most data that one run may upload, in MiB"),
-    Number<&Options::request_memory_mb, 64, kMaxMegabytes>(
+    Number<&Options::request_memory_mb, 1, kMaxMegabytes>(
         "request-memory-mb",
         "most memory that all requests hold while they are sent and run (messages, uploads, plans, "
         "1 KiB for each tensor), in MiB; one client may have half of what the others leave "

@@ -98,8 +98,8 @@ absl::Status InteractCall::TakeSpec(v1::RunSpec& spec) {
   HOOKWIRE_ASSIGN_OR_RETURN(uploads_, Uploads::Of(spec_, backend_.max_upload_bytes));
   // Before the uploads come: their bytes, those of the copies that planning makes of values, and
   // those of the messages.
-  HOOKWIRE_RETURN_IF_ERROR(
-      memory_->Grow(uploads_.bytes() + ValueBytes(spec_, backend_.compute_dtype) + kInteractBytes));
+  HOOKWIRE_RETURN_IF_ERROR(memory_->Grow(
+      uploads_.bytes() + ValueBytes(spec_, backend_.compute_dtype) + kMaxRequestBytes));
   return BeginIfComplete();
 }
 

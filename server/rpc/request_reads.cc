@@ -6,7 +6,11 @@
 namespace hookwire::server {
 
 size_t ReadsFor(uint64_t request_memory) {
-  return static_cast<size_t>(std::clamp<uint64_t>(request_memory / 8 / kMaxRequestBytes, 2, 32));
+  return static_cast<size_t>(std::clamp<uint64_t>(request_memory / 8 / kMaxRequestBytes, 1, 32));
+}
+
+uint64_t WithoutReads(uint64_t request_memory) {
+  return request_memory - std::min(ReadsFor(request_memory) * kMaxRequestBytes, request_memory / 2);
 }
 
 void RequestReads::Ask(const std::string& client, std::shared_ptr<Reader> reader) {

@@ -24,15 +24,16 @@ inline constexpr uint64_t kMaxRequestBytes = 4u << 20;
 // a stream.
 inline constexpr uint64_t kUnreadBytes = 64u << 10;
 
-// The most that a message with uploads or answers may take when it is parsed.
+// The most that a message with uploads or answers may take when it is parsed, which each of gRPC's
+// threads does with one message at a time.
 inline constexpr uint64_t kMaxDecodedBytes = kMaxRequestBytes + (1u << 20);
-// What an Interact call may hold for its messages at any time.
-inline constexpr uint64_t kInteractBytes = kMaxRequestBytes + kMaxDecodedBytes;
 
 // How much of the memory for requests (`request_memory` bytes) is set aside for messages that are
-// being read, as a number of messages of kMaxRequestBytes: an eighth, at least 2 and at most 32
+// being read, as a number of messages of kMaxRequestBytes: an eighth, at least 1 and at most 32
 // messages.
 size_t ReadsFor(uint64_t request_memory);
+// What is left for all else; half, if it has not room for one message and as much again.
+uint64_t WithoutReads(uint64_t request_memory);
 
 // A call that waits until its request may be read has a place in a queue. As in RequestMemory, one
 // client may have half of the reads that the others leave, so that a client which stops in the

@@ -40,7 +40,7 @@ absl::Status ServedRun::Prepare(const v1::RunSpec& spec, Planner::Client client)
   HOOKWIRE_RETURN_IF_ERROR(backend_.weights_guard.Check());
   HOOKWIRE_ASSIGN_OR_RETURN(plan_,
                             backend_.planner.Plan(spec, client, [this] { return KeepGoing(); }));
-  const uint64_t messages = client == Planner::Client::kAnswers ? kInteractBytes : 0;
+  const uint64_t messages = client == Planner::Client::kAnswers ? kMaxRequestBytes : 0;
   HOOKWIRE_RETURN_IF_ERROR(memory_->Resize(HeldBytes(*plan_) + messages));
   answers_.emplace(plan_);
   if (backend_.shared_memory != nullptr) {

@@ -69,7 +69,7 @@ TEST_F(HostileRequestsTest, DeclaredUploadsAreChargedBeforeTheyComeAndRefusedWit
   constexpr uint64_t kSlack = 1u << 20;
   // A run takes its upload, the tensor that is made of it, and room for its messages. A client may
   // have half: two fit.
-  constexpr uint64_t kRun = 2 * kUpload + kInteractBytes;
+  constexpr uint64_t kRun = 2 * kUpload + kMaxRequestBytes;
   StartServer({.directory = {},
                .execute = {},
                .max_upload_bytes = kUpload,

@@ -80,7 +80,10 @@ TEST_F(RequestReadsTest, WhoHasLeftGetsNoTurn) {
 }
 
 TEST(ReadsForTest, AnEighthOfTheMemoryWithinLimits) {
+  EXPECT_EQ(ReadsFor(uint64_t{1} << 20), 1u);
+  EXPECT_EQ(WithoutReads(uint64_t{1} << 20), uint64_t{1} << 19);
   EXPECT_EQ(ReadsFor(uint64_t{64} << 20), 2u);
+  EXPECT_EQ(WithoutReads(uint64_t{64} << 20), uint64_t{56} << 20);
   EXPECT_EQ(ReadsFor(uint64_t{256} << 20), 8u);
   EXPECT_EQ(ReadsFor(uint64_t{4352} << 20), 32u);
 }
