@@ -38,8 +38,8 @@ void RunReactor::CancelRun(const absl::Status& status) {
 }
 
 void RunReactor::OnWriteDone(bool ok) {
-  const auto self = shared_from_this();
   TakeOverCall();
+  const auto self = shared_from_this();
   const absl::Status status = Guarded([&] {
     message_.Clear();
     run_.OnWritten(ok);
@@ -50,6 +50,7 @@ void RunReactor::OnWriteDone(bool ok) {
 }
 
 void RunReactor::OnCancel() {
+  TakeOverCall();
   const auto self = shared_from_this();
   CancelRun(ClientGone());
   ServedCall::OnCancel();
@@ -58,8 +59,8 @@ void RunReactor::OnCancel() {
 
 void RunReactor::OnDone() {
   // ServedCall::OnDone may drop the last other reference.
-  const auto self = shared_from_this();
   TakeOverCall();
+  const auto self = shared_from_this();
   ServedCall::OnDone();
   run_.Detach();
 }

@@ -88,8 +88,8 @@ bool ServedCall::Handle(Phase from) {
 }
 
 void ServedCall::OnReadDone(bool ok) {
-  const auto self = shared_from_this();
   TakeOverCall();
+  const auto self = shared_from_this();
   const absl::Time now = backend_.clock.Now();
   {
     absl::MutexLock lock(&mutex_);
@@ -160,8 +160,8 @@ void ServedCall::Refuse(const absl::Status& status) {
 }
 
 void ServedCall::OnWriteDone(bool ok) {
-  const auto self = shared_from_this();
   TakeOverCall();
+  const auto self = shared_from_this();
   if (!Handle(Phase::kSending)) return;
   message_.Clear();
   const absl::Status status = Guarded([&] { return ok ? Sent() : ClientGone(); });
@@ -170,6 +170,7 @@ void ServedCall::OnWriteDone(bool ok) {
 }
 
 void ServedCall::OnCancel() {
+  TakeOverCall();
   cancelled_ = true;
   // In the other phases gRPC ends a read or a write, or the thread that handles the call ends it.
   if (Handle(Phase::kQueued)) Fail(ClientGone());

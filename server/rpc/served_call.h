@@ -70,8 +70,8 @@ class ServedCall : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBu
   // throws.
   template <typename Body>
   void Step(Body&& body) {
-    const auto self = shared_from_this();
     TakeOverCall();
+    const auto self = shared_from_this();
     const absl::Status status = Guarded(std::forward<Body>(body));
     HandOverCall();
     if (!status.ok()) Fail(status);
