@@ -9,7 +9,6 @@
 #include "server/plan/request_cost.h"
 #include "server/rpc/check_load.h"
 #include "server/rpc/codec.h"
-#include "server/rpc/handle_request.h"
 
 namespace hookwire::server {
 namespace {
@@ -56,17 +55,12 @@ absl::Status InteractCall::ReceiveFirst(const grpc::ByteBuffer& message) {
   const auto work = [this](const v1::InteractRequest& request) {
     return PlanningWork(request.spec(), backend_.catalogue);
   };
-  const auto handle = [this, self = shared_from_this()](const auto& decode) {
-    Step([&]() -> absl::Status {
-      HOOKWIRE_RETURN_IF_ERROR(KeepGoing());
-      HOOKWIRE_ASSIGN_OR_RETURN(v1::InteractRequest request, decode());
-      HOOKWIRE_RETURN_IF_ERROR(Take(request));
-      Read();
-      return absl::OkStatus();
-    });
+  const auto take = [this](v1::InteractRequest& request) -> absl::Status {
+    HOOKWIRE_RETURN_IF_ERROR(Take(request));
+    Read();
+    return absl::OkStatus();
   };
-  return HandleRequest<v1::InteractRequest>(backend_.planning_threads, run_.client(), *memory_,
-                                            message, work, handle);
+  return Parse<v1::InteractRequest>(message, work, take);
 }
 
 absl::Status InteractCall::Take(v1::InteractRequest& request) {

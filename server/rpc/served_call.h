@@ -15,10 +15,12 @@
 #include "absl/status/status.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "server/errors/status_macros.h"
 #include "server/memory/request_memory.h"
 #include "server/rpc/backend.h"
 #include "server/rpc/caller.h"
 #include "server/rpc/guard.h"
+#include "server/rpc/handle_request.h"
 #include "server/rpc/request_pace.h"
 #include "server/rpc/request_reads.h"
 #include "server/stream/stream_registry.h"
@@ -75,6 +77,21 @@ class ServedCall : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBu
     const absl::Status status = Guarded(std::forward<Body>(body));
     HandOverCall();
     if (!status.ok()) Fail(status);
+  }
+
+  // Parses a message as HandleRequest does and gives it to `body`, now or later on a planning
+  // thread, unless nobody waits for the call any more. An error ends the call.
+  template <typename Request, typename Work, typename Body>
+  absl::Status Parse(const grpc::ByteBuffer& bytes, const Work& work, Body body) {
+    const auto handle = [this, self = shared_from_this(), body](const auto& decode) {
+      Step([&]() -> absl::Status {
+        HOOKWIRE_RETURN_IF_ERROR(KeepGoing());
+        HOOKWIRE_ASSIGN_OR_RETURN(Request request, decode());
+        return body(request);
+      });
+    };
+    return HandleRequest<Request>(backend_.planning_threads, caller_.principal.key, *memory_, bytes,
+                                  work, handle);
   }
 
   // One of these is the last thing that the thread which handles the call does: the call may be

@@ -50,9 +50,6 @@ class ServedRun final : public RunOutput {
         writer_(writer),
         memory_(std::move(memory)) {}
 
-  // The client's key (Principal::key).
-  const std::string& client() const { return principal_.key; }
-
   // CANCELLED or DEADLINE_EXCEEDED when the client no longer waits for the run.
   absl::Status KeepGoing() const;
 

@@ -5,7 +5,6 @@
 #include "hookwire/v1/service.pb.h"
 #include "server/errors/status_macros.h"
 #include "server/rpc/check_load.h"
-#include "server/rpc/handle_request.h"
 #include "server/rpc/tokenizer_files.h"
 #include "server/stream/encoding.h"
 
@@ -13,18 +12,14 @@ namespace hookwire::server {
 
 absl::Status TokenizerCall::Receive(const grpc::ByteBuffer& bytes) {
   const auto no_work = [](const v1::GetTokenizerRequest&) { return uint64_t{0}; };
-  const auto handle = [this, self = shared_from_this()](const auto& decode) {
-    Step([&]() -> absl::Status {
-      HOOKWIRE_ASSIGN_OR_RETURN(const v1::GetTokenizerRequest request, decode());
-      HOOKWIRE_RETURN_IF_ERROR(CheckLoad(backend_, request.load_id()));
-      HOOKWIRE_RETURN_IF_ERROR(backend_.tokenizer.Check());
-      // A chunk, and the message that is made of it.
-      HOOKWIRE_RETURN_IF_ERROR(memory_->Grow(2 * kChunkBytes));
-      return Sent();
-    });
+  const auto open = [this](const v1::GetTokenizerRequest& request) -> absl::Status {
+    HOOKWIRE_RETURN_IF_ERROR(CheckLoad(backend_, request.load_id()));
+    HOOKWIRE_RETURN_IF_ERROR(backend_.tokenizer.Check());
+    // A chunk, and the message that is made of it.
+    HOOKWIRE_RETURN_IF_ERROR(memory_->Grow(2 * kChunkBytes));
+    return Sent();
   };
-  return HandleRequest<v1::GetTokenizerRequest>(backend_.planning_threads, caller_.principal.key,
-                                                *memory_, bytes, no_work, handle);
+  return Parse<v1::GetTokenizerRequest>(bytes, no_work, open);
 }
 
 // Sends the next chunk of at most kChunkBytes; an empty file is one empty chunk.

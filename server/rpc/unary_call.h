@@ -8,7 +8,6 @@
 
 #include <cstdint>
 #include <functional>
-#include <memory>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -16,7 +15,6 @@
 #include "server/memory/request_memory.h"
 #include "server/rpc/backend.h"
 #include "server/rpc/caller.h"
-#include "server/rpc/handle_request.h"
 #include "server/rpc/served_call.h"
 #include "server/stream/encoding.h"
 
@@ -43,15 +41,8 @@ class UnaryCall final : public ServedCall {
 
  private:
   absl::Status Receive(const grpc::ByteBuffer& bytes) override {
-    const auto handle = [this, self = shared_from_this()](const auto& decode) {
-      Step([&]() -> absl::Status {
-        HOOKWIRE_RETURN_IF_ERROR(KeepGoing());
-        HOOKWIRE_ASSIGN_OR_RETURN(const Request request, decode());
-        return Answer(request);
-      });
-    };
-    return HandleRequest<Request>(backend_.planning_threads, caller_.principal.key, *memory_, bytes,
-                                  method_.work, handle);
+    return Parse<Request>(bytes, method_.work,
+                          [this](const Request& request) { return Answer(request); });
   }
 
   absl::Status Answer(const Request& request) {

@@ -5,7 +5,6 @@
 #include "hookwire/v1/service.pb.h"
 #include "server/errors/status_macros.h"
 #include "server/rpc/check_load.h"
-#include "server/rpc/handle_request.h"
 
 namespace hookwire::server {
 
@@ -14,19 +13,14 @@ absl::Status WeightCall::Receive(const grpc::ByteBuffer& bytes) {
   const auto work = [](const v1::GetWeightRequest& request) {
     return static_cast<uint64_t>(request.rows().indices().values_size());
   };
-  const auto handle = [this, self = shared_from_this()](const auto& decode) {
-    Step([&]() -> absl::Status {
-      HOOKWIRE_RETURN_IF_ERROR(KeepGoing());
-      HOOKWIRE_ASSIGN_OR_RETURN(const v1::GetWeightRequest request, decode());
-      HOOKWIRE_RETURN_IF_ERROR(CheckLoad(backend_, request.load_id()));
-      HOOKWIRE_RETURN_IF_ERROR(memory_->Grow(WeightReader::kCopiedBytes));
-      HOOKWIRE_ASSIGN_OR_RETURN(
-          reader_, WeightReader::Open(backend_.parameters, request, backend_.weights_digest()));
-      return Sent();
-    });
+  const auto open = [this](const v1::GetWeightRequest& request) -> absl::Status {
+    HOOKWIRE_RETURN_IF_ERROR(CheckLoad(backend_, request.load_id()));
+    HOOKWIRE_RETURN_IF_ERROR(memory_->Grow(WeightReader::kCopiedBytes));
+    HOOKWIRE_ASSIGN_OR_RETURN(
+        reader_, WeightReader::Open(backend_.parameters, request, backend_.weights_digest()));
+    return Sent();
   };
-  return HandleRequest<v1::GetWeightRequest>(backend_.planning_threads, caller_.principal.key,
-                                             *memory_, bytes, work, handle);
+  return Parse<v1::GetWeightRequest>(bytes, work, open);
 }
 
 absl::Status WeightCall::Sent() {
