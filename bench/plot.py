@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 
 from bench.figures import Row, Series, Unit
 
@@ -27,8 +28,8 @@ def curves(rows: Sequence[Row]) -> Figure:
     times = [row for row in points if row.ours.unit is Unit.SECONDS]
     if not rates or not times:
         raise ValueError("there is no curve among the rows: measure --only curve")
-    figure = Figure(figsize=(8.4, 3.4), layout="constrained")
-    left, right = figure.subplots(1, 2)
+    figure = Figure(figsize=(9, 3.8), layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=(2, 3))
     _draw(left, rates, "median", "", "-")
     left.set_ylabel("runs a second")
     left.set_ylim(bottom=0)
@@ -36,13 +37,17 @@ def curves(rows: Sequence[Row]) -> Figure:
     _draw(right, times, "value", ", 99th percentile", ":")
     right.set_ylabel("seconds a run takes")
     right.set_yscale("log")
+    right.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     for axes in (left, right):
         axes.set_xscale("log", base=2)
         counts = [row.clients for row in rates]
         axes.set_xticks(counts, labels=list(map(str, counts)))
         axes.set_xlabel("clients")
         axes.grid(alpha=0.3)
-        axes.legend(fontsize=7, loc="lower right")
+        # Above the axes, where no line is.
+        axes.legend(
+            fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False
+        )
     return figure
 
 
