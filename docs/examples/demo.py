@@ -54,12 +54,15 @@ def last_word(model: hookwire.RemoteModel, logits: np.ndarray, row: int) -> tupl
     return model.to_string([int(last.argmax())]), float(difference)
 
 
-def show_prompts(model: hookwire.RemoteModel) -> None:
-    """Both prompts in one run; only the last position's logits travel."""
+def show_prompts(model: hookwire.RemoteModel) -> list[float]:
+    """Both prompts in one run; only the last position's logits travel. Mary − John of each."""
     logits = model([CLEAN, CORRUPTED], logits_pos=-1)
+    differences = []
     for row, prompt in enumerate((CLEAN, CORRUPTED)):
         word, difference = last_word(model, logits, row)
         print(f"  {prompt} → {bold(word)}   {ANSWER} − {OTHER}: {difference:+.1f}")
+        differences.append(difference)
+    return differences
 
 
 def show_capture(model: hookwire.RemoteModel) -> None:
@@ -128,7 +131,7 @@ def main() -> None:
         model = hookwire.connect(fast)
         show_model(model)
         heading("Two prompts that differ in one word, and the word that follows")
-        show_prompts(model)
+        clean, corrupted = show_prompts(model)
         heading("Activations, chosen by name")
         show_capture(model)
         heading("One vector copied from the first prompt into the second")
@@ -136,12 +139,20 @@ def main() -> None:
         heading(f"The same for every layer and position: {ANSWER} − {OTHER}")
         words = model.to_str_tokens(CORRUPTED)
         result = patch_everywhere(model)
-        print_table(result, words)
+        print_table(result, words, clean, corrupted)
         title = (
             f"“{CORRUPTED} …”\nwith hook_resid_pre copied from the prompt in which {OTHER} gives"
         )
         legend = f"logit({ANSWER}) − logit({OTHER})"
-        plot.patching(result, tokens=words, metric=legend, title=title, save=out)
+        plot.patching(
+            result,
+            tokens=words,
+            clean=clean,
+            corrupted=corrupted,
+            metric=legend,
+            title=title,
+            save=out,
+        )
         print(f"  as a picture: {os.path.relpath(out)}")
 
         from reference import activations  # imports Transformers: seconds

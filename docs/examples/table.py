@@ -12,20 +12,26 @@ def bold(text: str) -> str:
     return f"\033[1m{text}\033[0m" if sys.stdout.isatty() else text
 
 
-def shaded(text: str, value: float, scale: float) -> str:
-    """The text on blue (−scale) over white (0) to red (+scale), where the output is a terminal."""
+def shaded(text: str, share: float) -> str:
+    """The text on blue (−1) over white (0) to red (1), where the output is a terminal."""
     if not sys.stdout.isatty():
         return text
-    faded = round(255 * (1 - 0.75 * min(abs(value) / scale, 1)))
-    red, blue = (255, faded) if value > 0 else (faded, 255)
+    faded = round(255 * (1 - 0.75 * min(abs(share), 1)))
+    red, blue = (255, faded) if share > 0 else (faded, 255)
     return f"\033[30;48;2;{red};{faded};{blue}m{text}\033[0m"
 
 
-def print_table(matrix: np.ndarray, words: list[str]) -> None:
-    """Prints a line for each layer of a `[layer, pos]` matrix, with a column for each word."""
+def print_table(matrix: np.ndarray, words: list[str], clean: float, corrupted: float) -> None:
+    """Prints a line for each layer of a `[layer, pos]` matrix, with a column for each word.
+
+    Colours are those of `plot.patching`: white is the corrupted run, the strongest the clean one.
+    """
     widths = [max(len(word), 5) for word in words]
-    scale = float(np.abs(matrix).max())
+    reach = abs(clean - corrupted)
     print("  layer " + " ".join(f"{w:>{n}}" for w, n in zip(words, widths, strict=True)))
     for layer, row in enumerate(matrix):
-        cells = (shaded(f"{v:+{n}.1f}", v, scale) for v, n in zip(row, widths, strict=True))
+        cells = (
+            shaded(f"{v:+{n}.1f}", (v - corrupted) / reach)
+            for v, n in zip(row, widths, strict=True)
+        )
         print(f"  {layer:5} " + " ".join(cells))

@@ -149,6 +149,7 @@ def test_the_map_in_a_pipe(command: Command) -> None:
 def test_the_map_on_a_terminal(terminal: Command) -> None:
     wide = terminal("patch", CLEAN, CORRUPTED).out
     assert "\x1b[30;48;2;255;6" in wide  # red, the strongest
+    assert "\x1b[30;48;2;255;255;255m -7.00" in wide  # white, no effect
     assert wide.count("drink") == 1
     narrow = terminal("patch", CLEAN, CORRUPTED, columns=40).out
     assert narrow.count("drink") == 2  # in two parts

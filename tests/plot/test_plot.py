@@ -64,9 +64,9 @@ def test_the_interactive_map_has_the_same() -> None:
 def test_values_are_written_into_cells_where_they_can_be_read() -> None:
     panel, _ = axes_of(plot.heatmap(VALUES))
     written = [text.get_text() for text in panel.texts]
-    assert written[0] == "-2.0"
+    assert written[0] == "−2.0"
     assert len(written) == VALUES.size
-    assert not axes_of(plot.heatmap(np.zeros((30, 30))))[0].texts
+    assert not axes_of(plot.heatmap(np.zeros((30, 60))))[0].texts
     assert not axes_of(plot.heatmap(VALUES, text=False))[0].texts
     assert labels(axes_of(plot.heatmap(VALUES))[0].xaxis) == list("01234")
 
@@ -121,7 +121,7 @@ def test_attention_has_a_panel_for_each_head() -> None:
         labels(panels[0].yaxis) == labels(panels[4].xaxis) == ["<bos>", "$a", "the", "the", "b$\\n"]
     )
     assert (panels[0].get_ylabel(), panels[4].get_xlabel()) == ("query", "key")
-    assert bar.get_ylabel() == "attention"
+    assert bar.get_xlabel() == "attention"
     drawn = figure.plotly()
     assert [trace.type for trace in drawn.data] == ["heatmap"] * 5
     np.testing.assert_array_equal(drawn.data[3].z, PATTERN[3])
@@ -168,6 +168,11 @@ def test_the_lens_shows_words_coloured_by_probability() -> None:
         (lambda: plot.heatmap(VALUES, save=3), "saved under a path, not 3"),  # type: ignore[arg-type]
         (lambda: plot.heatmap(VALUES, tokens="abcde"), "tokens must be a list of labels, not 'ab"),
         (lambda: plot.heatmap(VALUES, tokens=3), "tokens must be a list of labels, not 3"),  # type: ignore[arg-type]
+        (lambda: plot.heatmap(VALUES, low=7, high=6), "in the wrong order: low=7, high=6"),
+        (lambda: plot.heatmap(VALUES, low=0, white=-1), "in the wrong order: low=0, white=-1"),
+        (lambda: plot.patching(VALUES, clean=1), "clean is given without corrupted"),
+        (lambda: plot.patching(VALUES, corrupted=float("nan")), "corrupted must be a number"),
+        (lambda: plot.heatmap(VALUES).png(width=3), "width must be 4 inches or more, not 3"),
         (lambda: plot.heatmap(VALUES, low="a"), "low must be a number or None, not 'a'"),  # type: ignore[arg-type]
         (lambda: plot.top_words(VALUES, 3), "decode must be a function of a token id, not 3"),  # type: ignore[arg-type]
     ],

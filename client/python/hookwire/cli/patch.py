@@ -17,6 +17,7 @@ from hookwire.cli.patching import METRICS, Result, patch
 from hookwire.cli.places import Parts
 from hookwire.cli.settings import Settings, subcommand
 from hookwire.cli.show import Output
+from hookwire.plot import scale
 
 _EXAMPLES = """
 hookwire patch "When Mary and John went to the store , John gave a drink to" \\
@@ -180,7 +181,9 @@ def _show(output: Output, result: Result, path: Path | None) -> None:
         [show.word(text) for text in result.labels],
         result.layers,
         [[show.signed(value) for value in column] for column in result.values.T],
-        show.diverging(result.values.T),
+        show.diverging(
+            result.values.T, scale.patching(result.values, result.clean, result.corrupted)
+        ),
     )
     row, column = result.largest
     where = "position" if result.by == "pos" else "head"
@@ -198,12 +201,14 @@ def _show(output: Output, result: Result, path: Path | None) -> None:
 def _draw(path: Path, result: Result, hook: str) -> None:
     from hookwire import plot
 
-    plot.heatmap(
+    plot.patching(
         result.values,
         tokens=[show.word(text) for text in result.labels],
+        clean=result.clean,
+        corrupted=result.corrupted,
         layers=result.layers,
-        title=f"{hook}, copied from the clean run into the corrupted one",
-        legend=result.measures,
+        metric=result.measures,
+        hook=hook,
         column_axis="head" if result.by == "head" else "",
         save=path,
     )

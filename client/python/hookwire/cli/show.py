@@ -17,6 +17,8 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
+from hookwire.plot.scale import Scale
+
 Colour = Callable[[int, int], str]
 """The background of a cell, from its row and column."""
 
@@ -135,16 +137,18 @@ def progress(steps: Sequence[Any], what: str) -> Iterable[Any]:
     )
 
 
-def diverging(values: Any) -> Colour:
-    """From blue, for what is negative, over white at 0 to red, as far to either side."""
+def diverging(values: Any, scale: Scale) -> Colour:
+    """Blue below the scale's white and red above it, the stronger the farther; else grey."""
     matrix = np.asarray(values, dtype=np.float64)
-    finite = np.abs(matrix[np.isfinite(matrix)])
-    most = float(finite.max()) if finite.size and finite.max() > 0 else 1.0
+    assert scale.white is not None
+    white = scale.white
 
     def colour(row: int, column: int) -> str:
         value = float(matrix[row, column])
-        faded = _faded(abs(value) / most)
-        return f"rgb(255,{faded},{faded})" if value > 0 else f"rgb({faded},{faded},255)"
+        if not math.isfinite(value):
+            return "rgb(200,200,200)"
+        faded = _faded(abs(value - white) / scale.reach)
+        return f"rgb(255,{faded},{faded})" if value > white else f"rgb({faded},{faded},255)"
 
     return colour
 

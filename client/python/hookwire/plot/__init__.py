@@ -2,7 +2,7 @@
 
     from hookwire import plot
 
-    plot.patching(values, tokens=words, metric="logit(Mary) − logit(John)")
+    plot.patching(values, tokens=words, clean=9.8, corrupted=-7.0, metric="logit difference")
     plot.attention(cache["pattern", 5], tokens=words, head=2, save="head.png")
 
 Each function returns a `Figure`. A notebook shows it with plotly, interactive, where that is

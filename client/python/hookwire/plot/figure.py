@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import numbers
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,10 @@ from typing import Any
 from hookwire import arguments, errors
 from hookwire.dtypes import Array
 from hookwire.plot import extras
+from hookwire.plot.scale import Scale
+
+# Inches.
+WIDTH, NARROWEST = 9.0, 4.0
 
 
 @dataclass(frozen=True)
@@ -21,8 +26,10 @@ class Panel:
         values: [row, column], float64.
         rows: a label for each row, the top one first.
         columns: a label for each column.
-        text: what is written into each cell; None for nothing.
+        text: what is written into each cell, where it fits; None for nothing.
         title: above the panel.
+        is_words: the text is words: those that do not fit are shortened. Numbers that do not fit
+            are left out.
     """
 
     values: Array
@@ -30,6 +37,7 @@ class Panel:
     columns: tuple[str, ...]
     text: tuple[tuple[str, ...], ...] | None = None
     title: str = ""
+    is_words: bool = False
 
 
 @arguments.checked_methods("figure")
@@ -43,9 +51,7 @@ class Figure:
         row_axis: what rows are, such as "layer".
         column_axis: what columns are.
         legend: what the colour means.
-        low: the value at the lower end of the colours.
-        high: the value at the upper end.
-        diverging: blue over white to red, with white in the middle; otherwise white to blue.
+        scale: which value has which colour.
     """
 
     panels: tuple[Panel, ...]
@@ -53,21 +59,36 @@ class Figure:
     row_axis: str
     column_axis: str
     legend: str
-    low: float
-    high: float
-    diverging: bool
+    scale: Scale
 
-    def save(self, path: str | Path, *, dpi: int = 150) -> None:
+    @property
+    def low(self) -> float:
+        """The value at the lower end of the colours."""
+        return self.scale.low
+
+    @property
+    def high(self) -> float:
+        """The value at the upper end of the colours."""
+        return self.scale.high
+
+    @property
+    def diverging(self) -> bool:
+        """Blue over white to red, with `scale.white` as white; otherwise white to blue."""
+        return self.scale.white is not None
+
+    def save(self, path: str | Path, *, dpi: int = 150, width: float = WIDTH) -> None:
         """Writes the picture; folders on the way are made.
 
         Args:
             path: ".png", ".svg" or ".pdf", drawn with matplotlib; or ".html": a page that holds the
                 interactive figure and needs no network.
             dpi: pixels per inch of a PNG.
+            width: inches that the picture may be wide. The default, 9, can be read on a page that
+                shows it 800 pixels wide. A wider one has room for more text in its cells.
 
         Raises:
             MissingExtraError: the library is not installed.
-            ArgumentError: another suffix.
+            ArgumentError: another suffix, or a width below 4.
         """
         if not isinstance(path, (str, os.PathLike)):
             raise errors.ArgumentTypeError(f"a picture is saved under a path, not {path!r:.60}")
@@ -77,28 +98,37 @@ class Figure:
             raise errors.ArgumentError(
                 f"a picture is saved as .png, .svg, .pdf or .html, not {kind or path.name!r}"
             )
-        drawn = self.plotly() if kind == ".html" else self.matplotlib()
+        drawn = self.plotly() if kind == ".html" else self.matplotlib(width=width)
         path.parent.mkdir(parents=True, exist_ok=True)
         if kind == ".html":
             drawn.write_html(path, include_plotlyjs=True)
         else:
             drawn.savefig(path, format=kind[1:], dpi=dpi)
 
-    def png(self, *, dpi: int = 100) -> bytes:
+    def png(self, *, dpi: int = 100, width: float = WIDTH) -> bytes:
         """The picture as a PNG. Arguments and errors as in `save`."""
         content = io.BytesIO()
-        self.matplotlib().savefig(content, format="png", dpi=dpi)
+        self.matplotlib(width=width).savefig(content, format="png", dpi=dpi)
         return content.getvalue()
 
-    def matplotlib(self) -> Any:
+    def matplotlib(self, *, width: float = WIDTH) -> Any:
         """The picture as a `matplotlib.figure.Figure`, known to no `pyplot`.
+
+        Args:
+            width: inches, as in `save`.
 
         Raises:
             MissingExtraError: matplotlib is not installed.
+            ArgumentError: a width below 4.
         """
         from hookwire.plot import static
 
-        return static.draw(self)
+        given: Any = width
+        if not isinstance(given, numbers.Real) or not float(given) >= NARROWEST:
+            raise errors.ArgumentError(
+                f"width must be {NARROWEST:g} inches or more, not {given!r:.60}"
+            )
+        return static.draw(self, float(width))
 
     def plotly(self) -> Any:
         """The picture as a `plotly.graph_objects.Figure`.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numbers
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,12 +10,15 @@ import numpy as np
 
 from hookwire import arguments, dtypes, errors, selection, wording
 from hookwire.dtypes import Array
-from hookwire.plot import extras
+from hookwire.plot import extras, scale
 from hookwire.plot.figure import Figure, Panel
+from hookwire.plot.labels import Format, label
 
 Save = str | Path | None
-# Numbers in more cells than this would not be read.
-_READABLE_CELLS = 600
+# Numbers in more cells than this would not be read, however large the picture.
+_READABLE_CELLS = 5000
+# How far beyond 1 the rounding of bfloat16 carries a pattern.
+_ROUNDING = 0.01
 
 
 @arguments.checked("plot.heatmap")
@@ -30,6 +32,7 @@ def heatmap(
     text: Sequence[Sequence[str]] | bool | None = None,
     low: float | None = None,
     high: float | None = None,
+    white: float | None = None,
     row_axis: str = "layer",
     column_axis: str = "",
     save: Save = None,
@@ -37,7 +40,7 @@ def heatmap(
     """A heat map over layers × positions.
 
     Where values have both signs, colours go from blue over white at 0 to red, as far to either
-    side; otherwise from white to blue.
+    side; otherwise from white to blue. Cells that are NaN or infinite are grey.
 
     Args:
         values: [layer, pos], real numbers.
@@ -46,54 +49,75 @@ def heatmap(
         title: above the map.
         legend: what the values are.
         text: what is written into each cell, [layer, pos]; True: the value; False: nothing.
-            Default: the value, where there are at most 600.
+            Default: the value, where there are at most 5,000. Numbers that do not fit into the
+            cells are left out; other text is shortened.
         low: the value at the lower end of the colours; default: the lowest.
         high: the value at the upper end; default: the highest.
+        white: the value that is white, with blue below it and red above; default: 0, where values
+            (or `low` and `high`) have both signs. An end that is not given is as far from it as the
+            value that is farthest.
         row_axis: what rows are.
         column_axis: what columns are.
         save: also write the picture there; see `Figure.save`.
 
     Raises:
-        ArgumentError: values that are not [layer, pos], or as many labels as they are not.
+        ArgumentError: values that are not [layer, pos], or as many labels as they are not; ends of
+            the colours in the wrong order.
         MissingExtraError: nothing that draws is installed.
     """
     extras.require_any()
     matrix = _real(values, 2, "values must be [layer, pos]")
-    panel = _panel(matrix, layers, tokens, text, "layers", "tokens")
-    low, high, diverging = _range(matrix, low, high)
-    figure = Figure((panel,), title, row_axis, column_axis, legend, low, high, diverging)
-    return _saved(figure, save)
+    colours = scale.spread(matrix, low, high, white)
+    panel = _panel(matrix, layers, tokens, text, "layers", "tokens", colours)
+    return _saved(Figure((panel,), title, row_axis, column_axis, legend, colours), save)
 
 
 @arguments.checked("plot.patching")
 def patching(
     values: Any,
     *,
-    tokens: Sequence[str],
+    tokens: Sequence[str] | None = None,
+    clean: float | None = None,
+    corrupted: float | None = None,
     layers: Sequence[Any] | None = None,
     metric: str = "",
     hook: str = "",
     title: str | None = None,
+    column_axis: str = "",
     save: Save = None,
 ) -> Figure:
-    """What activation patching does at each layer and position.
+    """What activation patching does at each layer and position, or at each layer and head.
+
+    White is the corrupted run's value: a patch without effect is white. The colours reach as far
+    as the clean run's value, and as far to the other side, so all maps of one metric have one scale
+    and noise stays pale. Where a patch goes more than a tenth farther, the colours reach as far as
+    the farthest patch. The colour bar says all this.
 
     Args:
-        values: the metric after each patch, [layer, pos].
-        tokens: the corrupted prompt's tokens.
+        values: the metric after each patch, [layer, pos] or [layer, head].
+        tokens: the corrupted prompt's tokens, a label for each column; default: its number.
+        clean: the metric of the clean run. Default: unknown; the colours then reach as far as the
+            farthest patch.
+        corrupted: the metric of the corrupted run, without a patch; 0 where it is not given, which
+            is right for metrics such as the share of the effect that a patch recovers.
         layers: a label for each row; default: its number.
         metric: what the values are, such as "logit(Mary) − logit(John)".
         hook: the hook point that was patched, for the title.
         title: in place of a title that says so.
+        column_axis: what columns are, such as "head".
         save: also write the picture there; see `Figure.save`.
 
     Raises:
         ArgumentError: as in `heatmap`.
         MissingExtraError: nothing that draws is installed.
     """
+    extras.require_any()
+    matrix = _real(values, 2, "values must be [layer, pos]")
+    colours = scale.patching(matrix, clean, corrupted)
+    panel = _panel(matrix, layers, tokens, True, "layers", "tokens", colours)
     if title is None:
         title = f"{hook or 'activations'}, copied from the clean run into the corrupted one"
-    return heatmap(values, tokens=tokens, layers=layers, legend=metric, title=title, save=save)
+    return _saved(Figure((panel,), title, "layer", column_axis, metric, colours), save)
 
 
 @arguments.checked("plot.attention")
@@ -104,6 +128,7 @@ def attention(
     head: int | Sequence[int] | None = None,
     title: str = "",
     legend: str = "attention",
+    high: float | None = None,
     save: Save = None,
 ) -> Figure:
     """Which position looks where: a panel for each head, queries down and keys across.
@@ -115,6 +140,8 @@ def attention(
         head: the heads to show; default: all.
         title: above the panels.
         legend: what the values are.
+        high: the value at the upper end of the colours; default: 1, so that all patterns have one
+            scale; of scores, the farthest from 0.
         save: also write the picture there; see `Figure.save`.
 
     Raises:
@@ -133,6 +160,11 @@ def attention(
         chosen = list(range(len(heads)))
     else:
         chosen = list(head) if isinstance(head, Sequence) else [head]
+    is_pattern = heads.min() >= 0 and heads.max() <= 1 + _ROUNDING
+    if is_pattern:
+        colours = scale.spread(heads, 0.0, 1.0 if high is None else high)
+    else:
+        colours = scale.spread(heads, None, high, 0.0)
     panels = []
     for given in chosen:
         number = selection.integer(given, "head", "an int or a list of ints")
@@ -141,11 +173,10 @@ def attention(
                 f"head={number} is outside the {len(heads)} heads of the pattern"
             )
         name = f"head {number % len(heads)}" if len(heads) > 1 else ""
-        panels.append(_panel(heads[number], tokens, tokens, False, "tokens", "tokens", title=name))
-    # A pattern is at most 1; scores are what they are.
-    low, high, diverging = _range(heads[chosen], 0.0 if heads.min() >= 0 else None, None)
-    figure = Figure(tuple(panels), title, "query", "key", legend, low, high, diverging)
-    return _saved(figure, save)
+        panels.append(
+            _panel(heads[number], tokens, tokens, False, "tokens", "tokens", colours, title=name)
+        )
+    return _saved(Figure(tuple(panels), title, "query", "key", legend, colours), save)
 
 
 @arguments.checked("plot.lens")
@@ -216,11 +247,6 @@ def _labels(given: Sequence[Any] | None, count: int, what: str, size: str) -> tu
     return tuple(label(str(one)) for one in given)
 
 
-def label(token: str) -> str:
-    """A token's text on one line."""
-    return token.replace("\n", "\\n").replace("\r", "\\r").replace("\t", "\\t")
-
-
 def _panel(
     matrix: Array,
     rows: Sequence[Any] | None,
@@ -228,14 +254,15 @@ def _panel(
     text: Sequence[Sequence[str]] | bool | None,
     rows_are: str,
     columns_are: str,
+    colours: scale.Scale,
     title: str = "",
 ) -> Panel:
     if text is None:
         text = matrix.size <= _READABLE_CELLS
     cells: tuple[tuple[str, ...], ...] | None
     if isinstance(text, bool):
-        sign = "+" if matrix.min() < 0 < matrix.max() else ""
-        cells = tuple(tuple(_number(one, sign) for one in row) for row in matrix) if text else None
+        shown = Format(colours.largest, signed=colours.white is not None)
+        cells = tuple(tuple(shown(one) for one in row) for row in matrix.tolist()) if text else None
     else:
         cells = tuple(tuple(label(str(cell)) for cell in row) for row in text)
         if [len(row) for row in cells] != [matrix.shape[1]] * len(matrix):
@@ -248,32 +275,8 @@ def _panel(
         _labels(columns, matrix.shape[1], columns_are, "columns"),
         cells,
         title,
+        is_words=not isinstance(text, bool),
     )
-
-
-def _number(value: float, sign: str) -> str:
-    """The value in a few characters, with its sign where that is "+"."""
-    if not np.isfinite(value):
-        return str(value)
-    digits = 1 if abs(value) >= 1 else 2
-    return f"{value:{sign}.{digits}f}" if abs(value) < 1e4 else f"{value:{sign}.0e}"
-
-
-def _range(matrix: Array, low: float | None, high: float | None) -> tuple[float, float, bool]:
-    """Both ends of the colours, and whether white is between them."""
-    ends: tuple[tuple[str, Any], ...] = (("low", low), ("high", high))
-    for what, end in ends:
-        if end is not None and not isinstance(end, numbers.Real):
-            raise errors.ArgumentTypeError(f"{what} must be a number or None, not {end!r:.60}")
-    finite = matrix[np.isfinite(matrix)]
-    least = float(finite.min()) if finite.size else 0.0
-    most = float(finite.max()) if finite.size else 1.0
-    diverging = (least if low is None else low) < 0 < (most if high is None else high)
-    if diverging and low is None and high is None:
-        most = max(-least, most)
-        least = -most
-    least, most = (least if low is None else low), (most if high is None else high)
-    return least, most if most > least else least + 1.0, diverging
 
 
 def _saved(figure: Figure, save: Save) -> Figure:

@@ -1,4 +1,9 @@
-"""Draws a figure with matplotlib, without pyplot: no window, no global state."""
+"""Draws a figure with matplotlib, without pyplot: no window, no global state.
+
+A picture is as wide as a page shows it, so that text is as large on the page as it is meant to be.
+What does not fit gives way: there are fewer panels beside each other, labels stand upright, only
+some of them are shown, numbers are left out of the cells.
+"""
 
 from __future__ import annotations
 
@@ -7,92 +12,230 @@ from typing import Any
 
 import numpy as np
 
-from hookwire.plot import extras
+from hookwire.plot import extras, grid
 from hookwire.plot.figure import Figure, Panel
+from hookwire.plot.labels import shortened, wrapped
+from hookwire.plot.scale import NOT_FINITE, ink
 
+# Points.
+_LABEL, _TITLE, _BAR, _SMALLEST = 9.0, 11.0, 8.0, 6.5
+_CELL = (8.0, 7.0, 6.5)
 # Inches.
-_CELL = (0.42, 0.3)
-_CHARACTER = 0.075
-_SMALLEST, _LARGEST = (4.8, 2.8), (40.0, 40.0)
-_BESIDE, _ABOVE = 1.9, 1.5  # labels, colour bar; title, labels
-_PANELS_A_ROW = 4
+_POINT = 1 / 72
+_LONGEST_BAR, _LOWEST_BAR = 3.6, 1.9
+_MOST_HEIGHT = 30.0
+_AROUND = 1.2
+# Of a letter's height, as a share of the font's size, with the space between lines.
+_LINE = 1.15
+# Characters that a word is shortened to at least.
+_SHORTEST = 4
 
 
-def draw(figure: Figure) -> Any:
+def draw(figure: Figure, width: float) -> Any:
     """The figure as a `matplotlib.figure.Figure`.
+
+    Args:
+        figure: what to draw.
+        width: inches that it may be wide.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    module = extras.load("matplotlib.figure")
+    arranged = grid.arrange(figure, width)
+    across, down, width = arranged.across, arranged.down, arranged.width
     count = len(figure.panels)
-    across = min(count, _PANELS_A_ROW)
-    down = math.ceil(count / across)
-    drawn = module.Figure(figsize=_size(figure, across, down), layout="constrained")
-    grid = drawn.subplots(down, across, squeeze=False, sharex=count > 1, sharey=count > 1)
-    image = None
-    for number, axes in enumerate(grid.flat):
+    # A panel, with neither labels nor title.
+    tall = max(len(figure.panels[0].rows) * arranged.row, _LOWEST_BAR / down)
+    tall = min(tall, _MOST_HEIGHT / down)
+    drawn = extras.load("matplotlib.figure").Figure(
+        figsize=(width, down * tall + _AROUND), layout="constrained"
+    )
+    places = drawn.subplots(down, across, squeeze=False, sharex=count > 1, sharey=count > 1)
+    images = []
+    for number, axes in enumerate(places.flat):
         if number >= count:
             axes.set_visible(False)
             continue
-        image = _draw_panel(axes, figure, figure.panels[number])
+        images.append(_draw_panel(axes, figure, figure.panels[number]))
         if number % across == 0:
             axes.set_ylabel(figure.row_axis)
         if number >= count - across:
             axes.set_xlabel(figure.column_axis)
             # A panel with none below it, in a row that is not full, shows its own labels.
             axes.xaxis.set_tick_params(labelbottom=True)
-    drawn.colorbar(image, ax=grid.ravel().tolist(), label=figure.legend)
+    _draw_bar(drawn, figure, images[0], places, down * tall)
     if figure.title:
-        drawn.suptitle(figure.title, fontsize=11, parse_math=False)
+        title = "\n".join(wrapped(figure.title, round(width / 0.095), 3))
+        drawn.suptitle(title, fontsize=_TITLE, parse_math=False)
+    _fit(drawn, figure, places.flat[:count], arranged, tall)
     return drawn
 
 
-def _size(figure: Figure, across: int, down: int) -> tuple[float, float]:
-    """Inches, so that cells can be read."""
-    panel = figure.panels[0]
-    longest = max((len(cell) for row in panel.text or () for cell in row), default=0)
-    rows, columns = panel.values.shape
-    width = _BESIDE + across * columns * max(
-        _CELL[0] * (1 if longest else 0.6), longest * _CHARACTER
-    )
-    height = _ABOVE + down * rows * _CELL[1] * (1 if longest else 0.8)
-    return (
-        min(max(width, _SMALLEST[0]), _LARGEST[0]),
-        min(max(height, _SMALLEST[1]), _LARGEST[1]),
-    )
-
-
 def _draw_panel(axes: Any, figure: Figure, panel: Panel) -> Any:
-    image = axes.imshow(
-        panel.values,
-        cmap="RdBu_r" if figure.diverging else "Blues",
+    colours = extras.load("matplotlib.colors").LinearSegmentedColormap.from_list(
+        "hookwire", figure.scale.stops(), N=1023
+    )
+    axes.set_title(panel.title, fontsize=_LABEL + 1, parse_math=False)
+    return axes.imshow(
+        np.ma.masked_invalid(panel.values),
+        cmap=colours.with_extremes(bad=NOT_FINITE),
         vmin=figure.low,
         vmax=figure.high,
         aspect="auto",
+        interpolation="nearest",
     )
-    for (row, column), value in np.ndenumerate(panel.values if panel.text else np.empty((0, 0))):
-        assert panel.text is not None
-        axes.text(
-            column,
-            row,
-            panel.text[row][column],
-            ha="center",
-            va="center",
-            fontsize=8,
-            color="white" if _is_dark(figure, float(value)) else "black",
-            parse_math=False,
-            clip_on=True,
-        )
-    axes.set_xticks(range(len(panel.columns)), panel.columns, rotation=45, ha="right", fontsize=9)
-    axes.set_yticks(range(len(panel.rows)), panel.rows, fontsize=9)
-    for tick in (*axes.get_xticklabels(), *axes.get_yticklabels()):
-        tick.set_parse_math(False)
-    axes.set_title(panel.title, fontsize=10, parse_math=False)
-    return image
 
 
-def _is_dark(figure: Figure, value: float) -> bool:
-    """Whether the colour behind a value needs white ink."""
-    share = (value - figure.low) / (figure.high - figure.low)
-    return abs(share - 0.5) > 0.3 if figure.diverging else share > 0.6
+def _draw_bar(drawn: Any, figure: Figure, image: Any, places: Any, tall: float) -> None:
+    """The colour bar, no longer than needed, at the top."""
+    below, above = figure.scale.is_exceeded(np.stack([panel.values for panel in figure.panels]))
+    is_above = grid.is_bar_above(figure)
+    room = drawn.get_figwidth() if is_above else tall
+    long = min(room, _LONGEST_BAR)
+    bar = drawn.colorbar(
+        image,
+        ax=places.ravel().tolist(),
+        location="top" if is_above else "right",
+        extend={(True, False): "min", (False, True): "max", (True, True): "both"}.get(
+            (below, above), "neither"
+        ),
+        shrink=long / room,
+        pad=0.02 if not is_above else 0.15 / tall,
+        anchor=(0.5, 0.0) if is_above else (0.0, 1.0),
+        aspect=22 * long / _LONGEST_BAR,
+    )
+    legend = "\n".join(wrapped(figure.legend, round(long / 0.075), 2))
+    bar.set_label(legend, fontsize=_LABEL, parse_math=False)
+    if not figure.scale.marks:
+        bar.ax.tick_params(labelsize=_BAR)
+        return
+    values, texts = zip(*figure.scale.marks, strict=True)
+    bar.set_ticks(values, labels=texts)
+    for text, at in zip(
+        bar.ax.get_yticklabels(), ("bottom", *["center"] * (len(values) - 2), "top"), strict=True
+    ):
+        text.set(fontsize=_BAR, va=at, parse_math=False)
+
+
+def _fit(drawn: Any, figure: Figure, panels: Any, arranged: grid.Grid, tall: float) -> None:
+    """Chooses labels and the text of cells by the room that there is, and the height of it all.
+
+    Args:
+        drawn: the picture.
+        figure: what it shows.
+        panels: the axes.
+        arranged: where they are.
+        tall: inches that a panel is to be high.
+    """
+    panel = figure.panels[0]
+    rows, columns = panel.values.shape
+    # The others share their labels.
+    left, bottom = panels[:: arranged.across], panels[-arranged.across :]
+    for axes in left:
+        _label_rows(axes, panel, tall / rows)
+    for axes in bottom:
+        # Upright for now, as that takes the most room.
+        _label_columns(axes, panel, 0.0)
+    wide = _size(drawn, panels[0])[0] / columns
+    for axes in bottom:
+        _label_columns(axes, panel, wide)
+    size = _size(drawn, panels[0])
+    drawn.set_figheight(drawn.get_figheight() + arranged.down * (tall - size[1]))
+    for axes, one in zip(panels, figure.panels, strict=True):
+        _write_cells(axes, figure, one, size[0] / columns, tall / rows)
+
+
+def _size(drawn: Any, axes: Any) -> tuple[float, float]:
+    """Inches that axes are wide and high, when everything around them has its place."""
+    drawn.get_layout_engine().execute(drawn)
+    box = axes.get_window_extent()
+    return box.width / drawn.dpi, box.height / drawn.dpi
+
+
+def _label_rows(axes: Any, panel: Panel, pitch: float) -> None:
+    """Labels of the rows, as many as can be read; a row is `pitch` inches high."""
+    size, step = _readable(pitch)
+    labels = [shortened(one) for one in panel.rows]
+    axes.set_yticks(range(0, len(labels), step), labels[::step], fontsize=size)
+    _as_they_are(axes.get_yticklabels())
+
+
+def _label_columns(axes: Any, panel: Panel, pitch: float) -> None:
+    """Labels of the columns, turned as far as they must be; a column is `pitch` inches wide."""
+    labels = [shortened(one) for one in panel.columns]
+    size, step = _readable(pitch)
+    if max(_inches(one, _LABEL) for one in labels) < 0.9 * pitch:
+        options: dict[str, Any] = {"rotation": 0, "ha": "center", "fontsize": _LABEL}
+    elif pitch > 1.45 * _LABEL * _POINT:
+        options = {"rotation": 45, "ha": "right", "fontsize": _LABEL}
+    else:
+        options = {"rotation": 90, "ha": "center", "fontsize": size}
+    axes.set_xticks(range(0, len(labels), step), labels[::step], **options)
+    for tick in axes.get_xticklabels():
+        tick.set_rotation_mode("anchor" if options["rotation"] == 45 else "default")
+    _as_they_are(axes.get_xticklabels())
+
+
+def _readable(pitch: float) -> tuple[float, int]:
+    """The font's size for labels that are `pitch` inches apart; and each how many-th is shown."""
+    size = min(max(0.85 * pitch / _POINT, _SMALLEST), _LABEL)
+    return size, max(1, math.ceil(size * _POINT / pitch - 0.01)) if pitch else 1
+
+
+def _as_they_are(texts: Any) -> None:
+    """Lets no "$" begin a formula."""
+    for text in texts:
+        text.set_parse_math(False)
+
+
+def _write_cells(axes: Any, figure: Figure, panel: Panel, wide: float, high: float) -> None:
+    """Writes into the cells, which are `wide` and `high` inches."""
+    cells, size = _fitting(panel, 0.92 * wide, high)
+    for row, texts in enumerate(cells):
+        for column, text in enumerate(texts):
+            axes.text(
+                column,
+                row,
+                text,
+                ha="center",
+                va="center",
+                fontsize=size,
+                color=ink(figure.scale.colour(float(panel.values[row, column]))),
+                parse_math=False,
+                clip_on=True,
+            )
+
+
+def _fitting(panel: Panel, wide: float, high: float) -> tuple[list[list[str]], float]:
+    """What is written into cells of so many inches, and the font's size."""
+    if panel.text is None:
+        return [], 0.0
+    every = {text for row in panel.text for text in row}
+    sizes = [size for size in _CELL if size * _LINE * _POINT < high]
+    longest = max(_inches(text, 1.0) for text in every)
+    for size in sizes:
+        if size * longest < wide:
+            return [list(row) for row in panel.text], size
+    if not panel.is_words or not sizes or wide < _inches("n" * _SHORTEST, sizes[-1]):
+        return [], 0.0
+    fitting = {text: _shortened_to(text, wide, sizes[-1]) for text in every}
+    return [[fitting[text] for text in row] for row in panel.text], sizes[-1]
+
+
+def _shortened_to(text: str, wide: float, size: float) -> str:
+    """The text, shortened until it is less wide than so many inches."""
+    shown, characters = text, len(text)
+    while _inches(shown, size) > wide and characters > 1:
+        characters -= 1
+        shown = shortened(text, characters)
+    return shown
+
+
+def _inches(text: str, size: float) -> float:
+    """How wide a line of text is, at a font's size in points."""
+    if not text:
+        return 0.0
+    font = extras.load("matplotlib.font_manager").FontProperties(size=size)
+    path = extras.load("matplotlib.textpath").text_to_path
+    wide, _, _ = path.get_text_width_height_descent(text, font, ismath=False)
+    return float(wide) * _POINT
