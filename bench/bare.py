@@ -15,7 +15,8 @@ from typing import Any
 
 import grpc
 import numpy as np
-from hookwire import rpc, wire
+from hookwire.wire import decode as wire
+from hookwire.wire import rpc
 
 from bench.pace import Pace, Stopwatch
 from bench.process import BINARIES, running

@@ -19,8 +19,8 @@ from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import grpc
-from hookwire import rpc
 from hookwire._proto import service_pb2
+from hookwire.wire import rpc
 
 if TYPE_CHECKING:
     from typing_extensions import Self

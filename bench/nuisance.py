@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import grpc
-from hookwire import rpc
 from hookwire._proto import run_pb2, service_pb2
+from hookwire.wire import rpc
 
 from bench.clients import Stop
 

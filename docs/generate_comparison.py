@@ -2,7 +2,7 @@
 
     python docs/generate_comparison.py [--check]
 
-Reads hookwire.not_here, writes coming-from/transformer-lens-table.md; with --check, says
+Reads hookwire.facts.not_here, writes coming-from/transformer-lens-table.md; with --check, says
 whether that is fresh instead.
 """
 
@@ -13,7 +13,7 @@ import sys
 from itertools import groupby
 from pathlib import Path
 
-from hookwire.not_here import CONFIG, EARLIER, EARLIER_CONFIG, MODEL, Group
+from hookwire.facts.not_here import CONFIG, EARLIER, EARLIER_CONFIG, MODEL, Group
 
 FOLDER = Path(__file__).resolve().parent / "coming-from"
 TABLE = FOLDER / "transformer-lens-table.md"
@@ -28,12 +28,12 @@ configuration. Asking for one of them raises with what stands here. Whatever els
 has is there, under the same name. What some of their arguments cannot be is in
 [coming from TransformerLens](transformer-lens.md#arguments).
 
-<!-- Made by docs/generate_comparison.py from client/python/hookwire/not_here.py. -->
+<!-- Made by docs/generate_comparison.py from client/python/hookwire/facts/not_here.py. -->
 """
 
 
 def groups() -> tuple[Group, ...]:
-    """What hookwire.not_here says."""
+    """What hookwire.facts.not_here says."""
     return (*MODEL, *EARLIER, *CONFIG, *EARLIER_CONFIG)
 
 

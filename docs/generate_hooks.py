@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 import hookwire  # noqa: E402 - after the path to the tests' helpers
-from hookwire.catalogue import HookPoint  # noqa: E402
+from hookwire.facts.catalogue import HookPoint  # noqa: E402
 
 from tests.parity.checkpoints import CHECKPOINTS, write  # noqa: E402
 from tests.parity.daemon import hookwired  # noqa: E402

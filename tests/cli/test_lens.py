@@ -8,8 +8,8 @@ import hookwire
 import numpy as np
 import pytest
 import torch
-from hookwire.cli import logit_lens
 from hookwire.plot import extras
+from hookwire.recipes import lens as logit_lens
 from transformers import Gemma4ForConditionalGeneration
 
 from tests.cli.conftest import TOY, Command, invoke, is_png

@@ -8,7 +8,7 @@ import hookwire
 import numpy as np
 import pytest
 from hookwire import ops
-from hookwire.cli import sweep
+from hookwire.recipes import sweep
 
 from tests.cli.conftest import Command, is_png
 from tests.cli.sentences import CLEAN, CORRUPTED, GIVER

@@ -12,7 +12,7 @@ import click
 import pytest
 from hookwire._proto import model_pb2
 from hookwire.cli import cli
-from hookwire.config import config
+from hookwire.facts.config import config
 
 from tests.cli.conftest import Answer, Command, invoke
 from tests.cli.sentences import CLEAN
@@ -243,7 +243,7 @@ def test_tensors_that_are_not_read_are_shown(
         model.unread_tensors[:] = ["a.bias", "b.bias", "c.scale"]
         return config(model, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("hookwire.config.config", with_unread)
+    monkeypatch.setattr("hookwire.facts.config.config", with_unread)
     told = command("info").out
     assert "3 tensors of the checkpoint are not read: a.bias, b.bias, c.scale" in told
     assert command("--json", "info").json["model"]["n_unread_tensors"] == 3
@@ -259,7 +259,7 @@ def test_weight_files_that_are_not_read_are_shown(
         model.unread_files.add(name="pytorch_model.bin")
         return config(model, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("hookwire.config.config", with_unread)
+    monkeypatch.setattr("hookwire.facts.config.config", with_unread)
     assert (
         "102 weight files beside the model's are not read: adapter_model.safetensors (84 tensors),"
         " one.safetensors (1 tensor), pytorch_model.bin and 99 more" in command("info").out

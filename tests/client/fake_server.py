@@ -14,7 +14,7 @@ import numpy as np
 from google.rpc import error_details_pb2, status_pb2
 from hookwire._proto import model_pb2, run_pb2, service_pb2
 from hookwire._proto import tensor_pb2 as pb
-from hookwire.catalogue import glob_pattern
+from hookwire.facts.catalogue import glob_pattern
 
 from tests.client import fake_model as fm
 

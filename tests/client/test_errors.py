@@ -11,6 +11,7 @@ import hookwire
 import pytest
 from hookwire import errors
 from hookwire._proto import service_pb2
+from hookwire.wire import status
 
 from tests.client.fake_server import FakeServer, Refused
 
@@ -113,7 +114,7 @@ class _RpcError(grpc.RpcError):
     ],
 )
 def test_errors_of_grpc_itself(code: grpc.StatusCode, error: Any) -> None:
-    found = errors.from_rpc(_RpcError(code, "why"), "host:1")
+    found = status.from_rpc(_RpcError(code, "why"), "host:1")
     assert type(found) is error
     assert "why" in str(found)
     assert found.code is code
@@ -122,10 +123,10 @@ def test_errors_of_grpc_itself(code: grpc.StatusCode, error: Any) -> None:
 def test_a_reason_of_a_later_server() -> None:
     from google.rpc import error_details_pb2, status_pb2
 
-    status = status_pb2.Status()
-    status.details.add().Pack(error_details_pb2.ErrorInfo(reason="MOON_PHASE"))
-    trailing = [("other", "x"), ("grpc-status-details-bin", status.SerializeToString())]
-    found = errors.from_rpc(_RpcError(grpc.StatusCode.INVALID_ARGUMENT, "why", trailing), "host:1")
+    made = status_pb2.Status()
+    made.details.add().Pack(error_details_pb2.ErrorInfo(reason="MOON_PHASE"))
+    trailing = [("other", "x"), ("grpc-status-details-bin", made.SerializeToString())]
+    found = status.from_rpc(_RpcError(grpc.StatusCode.INVALID_ARGUMENT, "why", trailing), "host:1")
     assert type(found) is hookwire.HookwireError
     assert found.reason == "MOON_PHASE"
 
@@ -235,5 +236,5 @@ async def test_a_server_that_is_not_there_is_said_without_grpcs_words(
 
 def test_a_cause_that_is_not_known_is_quoted() -> None:
     refused = "last error: UNKNOWN: ipv4:10.0.0.1:1: Failed to connect to remote host: Odd"
-    found = errors.from_rpc(_RpcError(grpc.StatusCode.UNAVAILABLE, refused), "host:1")
+    found = status.from_rpc(_RpcError(grpc.StatusCode.UNAVAILABLE, refused), "host:1")
     assert refused in str(found)

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import hookwire
 import pytest
-from hookwire.tokens import Tokenizer
+from hookwire.text.tokenizer import Tokenizer
 
 from tests.client.conftest import tokenizer_files
 
 PACKAGE = Path(hookwire.__file__).parent
 # Ours to catch, and no user's to see: a part of an option's value, and a socket of another user's.
-INSIDE = {("cli/places.py", "ValueError"), ("shared_memory.py", "PermissionError")}
+INSIDE = {("cli/places.py", "ValueError"), ("wire/shared_memory.py", "PermissionError")}
 
 
 def raised() -> Iterator[tuple[str, str, int]]:

@@ -10,7 +10,8 @@ import hookwire
 import numpy as np
 import pytest
 from hookwire import aio
-from hookwire.nearest import nearest
+from hookwire.errors.nearest import nearest
+from hookwire.facts import dtypes
 
 from tests.client.fake_server import FakeServer
 from tests.client.test_daemon import CLEAN, SHORT, daemon
@@ -201,7 +202,7 @@ def test_integers_stay_integers(
             assert np.array_equal(tensor, own[name])
             assert tensor.dtype == own[name].dtype
         else:
-            assert tensor.dtype == hookwire.dtypes.NUMPY[hookwire.dtypes.number(dtype)]
+            assert tensor.dtype == dtypes.NUMPY[dtypes.number(dtype)]
             assert np.array_equal(tensor, own[name].astype(tensor.dtype))
     assert np.array_equal(np.asarray(cache["embed.hook_in"]), toy.to_tokens(texts))
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 from hookwire.text import absent
-from hookwire.tokens import Tokenizer
+from hookwire.text.tokenizer import Tokenizer
 from transformers import PreTrainedTokenizerFast
 
 from tests.client import tokenizers_zoo

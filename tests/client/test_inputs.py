@@ -9,8 +9,8 @@ import hookwire
 import numpy as np
 import pytest
 import torch
-from hookwire import inputs
-from hookwire.tokens import Tokenizer
+from hookwire.ask import inputs
+from hookwire.text.tokenizer import Tokenizer
 
 from tests.client.conftest import tokenizer_files
 

@@ -17,8 +17,9 @@ import grpc
 import hookwire
 import numpy as np
 import pytest
-from hookwire import aio, ops, rpc
+from hookwire import aio, ops
 from hookwire._proto import service_pb2
+from hookwire.wire import rpc
 
 from tests.client import children
 from tests.client.fake_server import FakeServer

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hookwire
 import pytest
-from hookwire.catalogue import Catalogue
+from hookwire.facts.catalogue import Catalogue
 from transformer_lens.utilities import get_act_name as reference
 
 from tests.client import fake_model

@@ -8,7 +8,8 @@ from typing import Any
 
 import hookwire
 import pytest
-from hookwire import aio, not_here
+from hookwire import aio
+from hookwire.facts import not_here
 
 from tests.client.fake_server import FakeServer
 

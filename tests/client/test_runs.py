@@ -468,7 +468,7 @@ def test_non_finite_values_draw_a_warning(model: hookwire.RemoteModel, server: F
 def test_large_results_warn_before_they_start(
     model: hookwire.RemoteModel, server: FakeServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hookwire.plan.WARN_BYTES", 1000)
+    monkeypatch.setattr("hookwire.answer.plan.WARN_BYTES", 1000)
     stream = model.stream([LONG], ["hook_logits", "hook_embed"])
     server.faults = {"stall"}
     with pytest.warns(hookwire.ResultSizeWarning, match=r"hook_logits \(1.0 KiB\), embed.hook_out"):
@@ -489,7 +489,7 @@ def test_progress_bar(model: hookwire.RemoteModel, capsys: pytest.CaptureFixture
 def test_progress_that_is_asked_for_is_shown_whatever_the_environment_says() -> None:
     # tqdm reads the environment when it is imported.
     code = """
-from hookwire.progress import Progress
+from hookwire.answer.progress import Progress
 bar = Progress(True)
 bar.begin(1024)
 bar.update(1024)

@@ -18,9 +18,10 @@ from typing import Any
 import hookwire
 import numpy as np
 import pytest
-from hookwire import aio, ops, results
+from hookwire import aio, ops
 from hookwire._proto import run_pb2, service_pb2
-from hookwire.shared_memory import Segment
+from hookwire.answer import assembly as results
+from hookwire.wire.shared_memory import Segment
 
 from tests.client.test_daemon import CLEAN, CORRUPTED, SHORT, daemon
 

@@ -8,11 +8,12 @@ from typing import Any
 import hookwire
 import numpy as np
 import pytest
-from hookwire import layouts, results
 from hookwire._proto import run_pb2, service_pb2
-from hookwire.catalogue import KEY_POSITION, POSITION
-from hookwire.placement import Placement
-from hookwire.wire import Chunk
+from hookwire.answer import assembly as results
+from hookwire.answer import layouts
+from hookwire.ask.placement import Placement
+from hookwire.facts.catalogue import KEY_POSITION, POSITION
+from hookwire.wire.decode import Chunk
 
 from tests.client.fake_server import FakeServer
 

@@ -8,7 +8,7 @@ from typing import Any
 import hookwire
 import numpy as np
 import pytest
-from hookwire.tokens import Tokenizer
+from hookwire.text.tokenizer import Tokenizer
 from transformer_lens.model_bridge import TransformerBridge
 from transformer_lens.model_bridge.sources._bridge_builder import configure_tokenizer
 from transformers import AutoTokenizer

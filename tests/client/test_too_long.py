@@ -9,7 +9,7 @@ from typing import Any
 import hookwire
 import pytest
 from hookwire import aio, ops
-from hookwire.tokens import Tokenizer
+from hookwire.text.tokenizer import Tokenizer
 
 from tests.client import tokenizers_zoo
 from tests.client.fake_model import N_CTX

@@ -7,7 +7,7 @@ import warnings
 
 import hookwire
 import pytest
-from hookwire.tokens import Tokenizer
+from hookwire.text.tokenizer import Tokenizer
 from tokenizers import Tokenizer as Backend
 from tokenizers import models, normalizers, pre_tokenizers
 

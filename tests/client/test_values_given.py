@@ -123,7 +123,7 @@ def test_it_is_refused_with_a_sentence(value: Any) -> None:
 
 
 def test_a_function_may_not_return_such_a_tensor_either() -> None:
-    from hookwire import dtypes
+    from hookwire.facts import dtypes
 
     for value in (FLOATS.to_sparse(), FLOATS.to("meta"), FLOATS.to(torch.float8_e4m3fn)):
         with pytest.raises(hookwire.ArgumentTypeError, match="cannot be read"):

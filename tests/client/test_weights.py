@@ -15,10 +15,14 @@ import numpy as np
 import pytest
 import torch
 from google.protobuf.message import DecodeError
-from hookwire import aio, config, errors, weights, wire
+from hookwire import aio, errors
 from hookwire._proto import run_pb2, service_pb2
 from hookwire._proto import tensor_pb2 as pb
-from hookwire.dtypes import to_torch
+from hookwire.facts import config
+from hookwire.facts.dtypes import to_torch
+from hookwire.weights import DiskCache, Weights, is_digest
+from hookwire.wire import decode as wire
+from hookwire.wire import parameters
 from safetensors.numpy import load_file
 
 from tests.client.test_daemon import TOY, daemon
@@ -37,23 +41,23 @@ class Source:
         self.questions = 0
         self.arrays = {"embed.weight": EMBED, "half": EMBED.astype(ml_dtypes.bfloat16)}
 
-    def fetch(self, name: str, rows: Sequence[int] | None) -> weights.Fetched:
+    def fetch(self, name: str, rows: Sequence[int] | None) -> parameters.Fetched:
         self.asked.append((name, None if rows is None else tuple(rows)))
         if name not in self.arrays:
             raise errors.AbsentWeightError("there is none")
         array = self.arrays[name]
-        return weights.Fetched(array.copy() if rows is None else array[list(rows)], self.digest)
+        return parameters.Fetched(array.copy() if rows is None else array[list(rows)], self.digest)
 
     def ask(self) -> str:
         self.questions += 1
         return self.digest
 
     def open(self, disk: Path | None = None, digest: str | None = None, **options: Any) -> Any:
-        return weights.Weights(
+        return Weights(
             self.fetch,
             self.ask,
             self.digest if digest is None else digest,
-            disk=None if disk is None else weights.DiskCache(disk),
+            disk=None if disk is None else DiskCache(disk),
             **{"dtype": "float32", "tensor": lambda array: array, **options},
         )
 
@@ -254,8 +258,8 @@ def messages(**changes: Any) -> list[service_pb2.GetWeightResponse]:
     return made
 
 
-def join(made: Sequence[service_pb2.GetWeightResponse]) -> weights.Fetched:
-    return weights.join(wire.decode_weight(message.SerializeToString()) for message in made)
+def join(made: Sequence[service_pb2.GetWeightResponse]) -> parameters.Fetched:
+    return parameters.join(wire.decode_weight(message.SerializeToString()) for message in made)
 
 
 def test_pieces_are_joined() -> None:
@@ -326,7 +330,7 @@ def test_the_daemon_hands_out_what_the_checkpoint_holds(
     with hookwire.connect(address, tensors="numpy", quiet=True) as model:
         assert "weights" in model.server.capabilities
         deadline = time.monotonic() + 60  # for the server to read its files on a busy machine
-        while not weights.is_digest(model.weights.digest) and time.monotonic() < deadline:
+        while not is_digest(model.weights.digest) and time.monotonic() < deadline:
             time.sleep(0.05)
         for name, tensor in names.items():
             assert np.array_equal(model.weights[name], stored[tensor]), name

@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 
 import pytest
-from hookwire import wire
 from hookwire._proto import run_pb2, service_pb2
+from hookwire.wire import decode as wire
 
 
 @pytest.fixture(autouse=True, params=[0, wire._LARGE_BYTES], ids=["by hand", "as they come"])

@@ -13,7 +13,7 @@ import pytest
 import torch
 from hookwire import aio, ops
 from hookwire.cache import Slice
-from hookwire.tokens import Tokenizer
+from hookwire.text.tokenizer import Tokenizer
 
 from tests.client.conftest import tokenizer_files
 from tests.client.fake_server import FakeServer

@@ -9,7 +9,8 @@ from collections import Counter
 import hookwire
 import pytest
 import torch
-from hookwire import errors, not_here
+from hookwire import errors
+from hookwire.facts import not_here
 from transformer_lens import HookedRootModule
 from transformer_lens.model_bridge import TransformerBridge
 

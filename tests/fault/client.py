@@ -27,9 +27,9 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 from google.rpc import error_details_pb2, status_pb2
-from hookwire import rpc
 from hookwire._proto import run_pb2, service_pb2
-from hookwire.shared_memory import Segment
+from hookwire.wire import rpc
+from hookwire.wire.shared_memory import Segment
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -7,8 +7,9 @@ from typing import Any
 import hookwire
 import pytest
 import torch
-from hookwire import aio, ops, uploads
+from hookwire import aio, ops
 from hookwire._proto import run_pb2
+from hookwire.ask import uploads
 
 from tests.interact.conftest import Pair
 

@@ -205,7 +205,7 @@ def test_values_larger_than_a_message_go_both_ways(long: tuple[Checkpoint, Any])
 
 
 def test_kept_rows_are_not_sent_back(e_type: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    from hookwire.visits import Visit
+    from hookwire.answer.visits import Visit
 
     sent = []
     answer = Visit.answer

@@ -9,7 +9,8 @@ from typing import Any
 import hookwire
 import pytest
 import torch
-from hookwire import aio, ops, wording
+from hookwire import aio, ops
+from hookwire.errors import wording
 
 from tests.interact.conftest import Pair
 

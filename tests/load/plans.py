@@ -15,7 +15,7 @@ from typing import Any
 import hookwire
 import numpy as np
 from hookwire import HookPoint, ops
-from hookwire.catalogue import KEY_POSITION, POSITION, glob_pattern
+from hookwire.facts.catalogue import KEY_POSITION, POSITION, glob_pattern
 
 Array = np.ndarray[Any, Any]
 Answer = dict[str, Array]

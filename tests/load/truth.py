@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from hookwire import HookPoint
-from hookwire.catalogue import KEY_POSITION, POSITION
+from hookwire.facts.catalogue import KEY_POSITION, POSITION
 from torch import Tensor
 
 from tests.load.plans import FACTOR, Answer, Array, Edit, Plan

@@ -16,16 +16,16 @@ TransformerLens's; every error is a `HookwireError`.
 from typing import TYPE_CHECKING
 
 from hookwire import errors, ops
+from hookwire.answer.plan import Plan, PlannedTensor
+from hookwire.api.blocking import RemoteModel, ResultStream, connect
+from hookwire.api.session import Activation
+from hookwire.ask.hooks import Hook, read_only
 from hookwire.cache import ActivationCache
-from hookwire.catalogue import HookPoint
-from hookwire.config import Config, LayerConfig, Receipt, ServerInfo, ServerLoad
 from hookwire.errors import *  # noqa: F403 - every error and warning, by its __all__
-from hookwire.hooks import Hook, read_only
-from hookwire.model import RemoteModel, ResultStream, connect
-from hookwire.names import get_act_name
-from hookwire.plan import Plan, PlannedTensor
-from hookwire.session import Activation
-from hookwire.tokens import Tokenizer
+from hookwire.facts.catalogue import HookPoint
+from hookwire.facts.config import Config, LayerConfig, Receipt, ServerInfo, ServerLoad
+from hookwire.facts.names import get_act_name
+from hookwire.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from hookwire import aio, plot, transformer_lens  # noqa: F401 - the last is optional
@@ -64,7 +64,7 @@ def __getattr__(name: str) -> object:
         import importlib
 
         return importlib.import_module(f"hookwire.{name}")
-    from hookwire.nearest import nearest
+    from hookwire.errors.nearest import nearest
 
     near = nearest(name, [*__all__, *globals()], 1)
     hint = f"; did you mean hookwire.{near[0]}?" if near else ""

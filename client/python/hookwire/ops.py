@@ -29,8 +29,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import ml_dtypes
 import numpy as np
 
-from hookwire import arguments, dtypes, errors, selection
-from hookwire.selection import Index
+from hookwire import errors
+from hookwire.errors import arguments
+from hookwire.facts import dtypes, selection
+from hookwire.facts.selection import Index
 
 if TYPE_CHECKING:
     from hookwire._proto import run_pb2
@@ -88,7 +90,7 @@ def freeze(value: Any, what: str = "value") -> Value:
             ) from None
     accepts = "a number, or a list, NumPy array or torch tensor of real numbers"
     if value is None or isinstance(value, (str, bytes, bool, complex)):
-        raise errors.ValueDtypeError(f"{what} must be {accepts}, not {dtypes.shown(value)}")
+        raise errors.ValueDtypeError(f"{what} must be {accepts}, not {errors.shown(value)}")
     try:
         array = dtypes.to_numpy(value)
     except errors.ArgumentTypeError as error:
@@ -96,7 +98,7 @@ def freeze(value: Any, what: str = "value") -> Value:
     except ValueError:
         raise errors.ValueShapeError(
             f"{what} must be {accepts}; the rows of this list have different lengths: "
-            f"{dtypes.shown(value)}"
+            f"{errors.shown(value)}"
         ) from None
     if array.dtype.kind == "f":
         array = array.astype(array.dtype.newbyteorder("<"), copy=False)
@@ -105,7 +107,7 @@ def freeze(value: Any, what: str = "value") -> Value:
     if array.dtype not in _FLOATS:
         raise errors.ValueDtypeError(
             f"{what} must be {accepts}, in float32, bfloat16, float16, float64 or integers, not "
-            f"{dtypes.shown(value)}"
+            f"{errors.shown(value)}"
         )
     if array.size == 0:
         raise errors.ValueShapeError(

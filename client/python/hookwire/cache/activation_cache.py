@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from hookwire import arguments, errors
+from hookwire import errors
 from hookwire.cache import arrays, contributions, logits, norms, residual
 from hookwire.cache import lens as lenses
 from hookwire.cache.captured import Captured
 from hookwire.cache.slices import Slice
+from hookwire.errors import arguments
 
 
 @arguments.checked_methods("cache")
@@ -420,15 +421,20 @@ class ActivationCache(Captured):
             ArgumentError: `incorrect_tokens` has another shape, or no shape of these fits.
             TokenOutOfRangeError: a token that the vocabulary does not have.
         """
-        return logits.attribute(
-            self,
-            residual_stack,
-            tokens,
-            incorrect_tokens,
-            Slice(pos_slice, "pos_slice"),
-            Slice(batch_slice, "batch_slice"),
-            has_batch_dim,
-        )
+        self._check_stack(residual_stack)
+        rows, positions = Slice(batch_slice, "batch_slice"), Slice(pos_slice, "pos_slice")
+
+        def scale(parts: Any) -> Any:
+            return self.apply_ln_to_stack(
+                parts,
+                layer=-1,
+                pos_slice=positions,
+                batch_slice=rows,
+                has_batch_dim=has_batch_dim,
+            )
+
+        has_rows = has_batch_dim and rows.mode != "int"
+        return logits.attribute(self, residual_stack, tokens, incorrect_tokens, scale, has_rows)
 
     def logit_lens(
         self,

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from hookwire import dtypes, errors
+from hookwire import errors
+from hookwire.facts import dtypes
 
 # The distance from 1 to the next number.
 _EPS = {"bfloat16": 2.0**-7, "float16": 2.0**-10, "float32": 2.0**-23, "float64": 2.0**-52}
@@ -176,7 +177,7 @@ def check_vectors(x: Any, axis: int, d_model: int, like: Any, what: str, axes: s
     is_tensor = dtypes.is_torch(x) or isinstance(x, np.ndarray)
     if not is_tensor or dtypes.is_torch(x) != dtypes.is_torch(like):
         raise errors.ArgumentTypeError(
-            f"{what} must be {ours} {axes}, as the cache has them, not {dtypes.shown(x)}"
+            f"{what} must be {ours} {axes}, as the cache has them, not {errors.shown(x)}"
         )
     if x.ndim < 1 or x.shape[axis] != d_model:
         raise errors.ValueShapeError(

@@ -8,17 +8,19 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from hookwire import arguments, config, dtypes, errors, selection, wording
+from hookwire import errors
 from hookwire.cache.slices import Slice
-from hookwire.catalogue import missing_hook
-from hookwire.names import get_act_name
-from hookwire.nearest import nearest
+from hookwire.cache.source import Source
+from hookwire.errors import arguments, wording
+from hookwire.errors.nearest import nearest
+from hookwire.facts import config, dtypes, selection
+from hookwire.facts.catalogue import missing_hook
+from hookwire.facts.names import get_act_name
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from hookwire.session import Session
-    from hookwire.weights import Weights
+    from hookwire.weights.parameters import Weights
 
 
 _LAYER = re.compile(r"^blocks\.(\d+)\.")
@@ -42,7 +44,7 @@ class Captured(Mapping[str, Any]):
         self,
         tensors: dict[str, Any],
         *,
-        model: Session,
+        model: Source,
         mask: Callable[[], Any],
         batch: int,
         receipt: config.Receipt,
@@ -285,7 +287,7 @@ class Captured(Mapping[str, Any]):
             return self
         if batch_size is not None and batch_size != self._batch:
             raise errors.ArgumentError(
-                f"batch_size={dtypes.shown(batch_size)} is not that of this cache, which has "
+                f"batch_size={errors.shown(batch_size)} is not that of this cache, which has "
                 f"{wording.counted(self._batch, 'row')}; it need not be given"
             )
         if self._batch != 1:
@@ -369,18 +371,17 @@ class Captured(Mapping[str, Any]):
             "receipt": self.receipt,
             "has_batch_dim": self.has_batch_dim,
             "names": names,
-            "model": self.model._description(),
+            "model": self.model._again(),
         }
         return _unpickled, (type(self), state)
 
 
 def _unpickled(cls: type[Captured], state: dict[str, Any]) -> Captured:
-    from hookwire.model import RemoteModel
-
+    make, description = state["model"]
     mask = state["mask"]
     made = cls(
         state["tensors"],
-        model=RemoteModel._described(state["model"]),
+        model=make(description),
         mask=lambda: mask,
         batch=state["batch"],
         receipt=state["receipt"],

@@ -8,17 +8,15 @@ so a head's part of `attn_out` is its result through `ln1_post`, and these parts
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hookwire import errors
 from hookwire.cache import arrays, norms, residual
+from hookwire.cache.captured import Captured
 from hookwire.cache.slices import Slice
 
-if TYPE_CHECKING:
-    from hookwire.cache.activation_cache import ActivationCache
 
-
-def head_result(cache: ActivationCache, layer: int) -> Any:
+def head_result(cache: Captured, layer: int) -> Any:
     """Each head's own output, [batch, pos, head, d_model], before ln1_post.
 
     As captured, or from the captured `hook_z` and the layer's W_O.
@@ -37,7 +35,7 @@ def head_result(cache: ActivationCache, layer: int) -> Any:
 
 
 def heads(
-    cache: ActivationCache, layers: int, layer: int, pos_slice: Slice
+    cache: Captured, layers: int, layer: int, pos_slice: Slice
 ) -> tuple[list[Any], list[str]]:
     """The heads' parts of the stream at the input of `layer`, of the layers below `layers`.
 
@@ -54,9 +52,7 @@ def heads(
     return parts, labels
 
 
-def head_biases(
-    cache: ActivationCache, layers: int, layer: int, like: Any, pos_slice: Slice
-) -> Any:
+def head_biases(cache: Captured, layers: int, layer: int, like: Any, pos_slice: Slice) -> Any:
     """The part of the output projections' biases, [1, batch, pos, d_model]; 0 where they have none.
 
     Args:
@@ -78,7 +74,7 @@ def head_biases(
     return total
 
 
-def mlp_norms(cache: ActivationCache, layer: int, pos_slice: Slice) -> norms.Linear:
+def mlp_norms(cache: Captured, layer: int, pos_slice: Slice) -> norms.Linear:
     """What the dense MLP's output goes through before it is added."""
     block = f"blocks.{layer}"
     last = norms.linear(cache, f"{block}.ln2_post", pos_slice)
@@ -88,7 +84,7 @@ def mlp_norms(cache: ActivationCache, layer: int, pos_slice: Slice) -> norms.Lin
 
 
 def neurons(
-    cache: ActivationCache,
+    cache: Captured,
     layer: int,
     neuron_slice: Slice,
     pos_slice: Slice,
@@ -121,13 +117,13 @@ def neurons(
     return arrays.cast(scaled[..., None] * projected, acts)
 
 
-def neuron_count(cache: ActivationCache, layer: int) -> int:
+def neuron_count(cache: Captured, layer: int) -> int:
     """d_mlp of a layer."""
     return int(cache.cfg.layers[layer].d_mlp)
 
 
 def neuron_stack(
-    cache: ActivationCache,
+    cache: Captured,
     layer: int,
     neuron_slice: Slice,
     pos_slice: Slice,
@@ -148,7 +144,7 @@ def neuron_stack(
     return parts, labels
 
 
-def experts(cache: ActivationCache, layer: int, pos_slice: Slice) -> tuple[list[Any], list[str]]:
+def experts(cache: Captured, layer: int, pos_slice: Slice) -> tuple[list[Any], list[str]]:
     """The experts' parts of the stream at the input of `layer`, one of each layer below it.
 
     Returns:
@@ -166,9 +162,7 @@ def experts(cache: ActivationCache, layer: int, pos_slice: Slice) -> tuple[list[
     return parts, [f"{at}_experts_out" for at in range(layer)]
 
 
-def per_layer_inputs(
-    cache: ActivationCache, layer: int, pos_slice: Slice
-) -> tuple[list[Any], list[str]]:
+def per_layer_inputs(cache: Captured, layer: int, pos_slice: Slice) -> tuple[list[Any], list[str]]:
     """The per-layer embeddings' parts, as `experts`."""
     if not cache.cfg.d_per_layer_input:
         return [], []

@@ -9,16 +9,16 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 
-from hookwire import arguments, dtypes, errors, selection
+from hookwire import errors
 from hookwire.cache import arrays, logits, norms, residual
+from hookwire.cache.captured import Captured
 from hookwire.cache.slices import Slice
-
-if TYPE_CHECKING:
-    from hookwire.cache.activation_cache import ActivationCache
+from hookwire.errors import arguments
+from hookwire.facts import dtypes, selection
 
 ReturnType = Literal["logits", "log_probs", "probs"]
 _COLUMNS = {"logits": "logit", "log_probs": "log_prob", "probs": "probability"}
@@ -179,7 +179,7 @@ def _check_tokenizer(tokenizer: Any) -> None:
     if not callable(getattr(tokenizer, "decode", None) or getattr(tokenizer, "to_string", None)):
         raise errors.ArgumentTypeError(
             "tokenizer must have decode(ids), as model.tokenizer has, and "
-            f"{dtypes.shown(tokenizer)} has not"
+            f"{errors.shown(tokenizer)} has not"
         )
 
 
@@ -234,7 +234,7 @@ class Selection:
 
 
 def read(
-    cache: ActivationCache,
+    cache: Captured,
     vectors: Any,
     apply_ln: bool,
     chosen: Selection,
@@ -302,7 +302,7 @@ def read(
     )
 
 
-def _softcapped(raw: Any, cache: ActivationCache) -> Any:
+def _softcapped(raw: Any, cache: Captured) -> Any:
     cap = cache.cfg.output_logits_soft_cap
     return raw if cap is None else arrays.times(arrays.tanh(arrays.times(raw, 1 / cap)), cap)
 
@@ -315,7 +315,7 @@ def _seen_through(lens: Callable[[Any, int], Any], entry: Any, index: int) -> An
     """
     seen = lens(entry, index)
     if getattr(seen, "shape", None) != entry.shape:
-        got = list(seen.shape) if hasattr(seen, "shape") else dtypes.shown(seen)
+        got = list(seen.shape) if hasattr(seen, "shape") else errors.shown(seen)
         raise errors.ValueShapeError(
             f"lens must return a tensor of its entry's shape, {list(entry.shape)}; for entry "
             f"{index} it returned {got}"
@@ -333,7 +333,7 @@ def _entries(layers: Any, count: int) -> list[int]:
     accepts = "a list of ints, or None"
     is_list = isinstance(layers, Iterable) and getattr(layers, "ndim", 1) == 1
     if not is_list or isinstance(layers, str):
-        raise errors.ArgumentTypeError(f"layers must be {accepts}, not {dtypes.shown(layers)}")
+        raise errors.ArgumentTypeError(f"layers must be {accepts}, not {errors.shown(layers)}")
     wanted = [selection.integer(layer, "layers", accepts) for layer in layers]
     outside = [layer for layer in wanted if not -count <= layer < count]
     if outside or not wanted:
@@ -346,7 +346,7 @@ def _entries(layers: Any, count: int) -> list[int]:
 
 
 def logit_lens(
-    cache: ActivationCache,
+    cache: Captured,
     *,
     layers: Sequence[int] | None,
     incl_mid: bool,

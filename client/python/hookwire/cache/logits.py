@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
-from hookwire import errors, inputs
+from hookwire import errors
 from hookwire.cache import arrays
-from hookwire.cache.slices import Slice
-
-if TYPE_CHECKING:
-    from hookwire.cache.activation_cache import ActivationCache
+from hookwire.cache.captured import Captured
+from hookwire.facts.ids import words
 
 
-def token_ids(cache: ActivationCache, tokens: Any, what: str) -> Any:
+def token_ids(cache: Captured, tokens: Any, what: str) -> Any:
     """Token ids of a string, a number, or a list or tensor of either, as int64 of any shape."""
-    ids = inputs.words(tokens, what, cache.model._single_token, cache.cfg.d_vocab)
+    ids = words(tokens, what, cache.model._single_token, cache.cfg.d_vocab)
     if not ids.size:
         raise errors.ArgumentError(f"{what} has no tokens: give at least one")
     return ids
 
 
-def directions(cache: ActivationCache, ids: Any, like: Any) -> Any:
+def directions(cache: Captured, ids: Any, like: Any) -> Any:
     """The unembedding's columns of tokens: [..., d_model] for ids [...]."""
     # One id of any shape is one direction, as in TransformerLens.
     shape = ids.shape if ids.size > 1 else ()
@@ -31,16 +30,23 @@ def directions(cache: ActivationCache, ids: Any, like: Any) -> Any:
 
 
 def attribute(
-    cache: ActivationCache,
+    cache: Captured,
     residual_stack: Any,
     tokens: Any,
     incorrect_tokens: Any,
-    pos_slice: Slice,
-    batch_slice: Slice,
-    has_batch_dim: bool,
+    scale: Callable[[Any], Any],
+    has_rows: bool,
 ) -> Any:
-    """See `ActivationCache.logit_attrs`."""
-    cache._check_stack(residual_stack)
+    """See `ActivationCache.logit_attrs`.
+
+    Args:
+        cache: gives the unembedding.
+        residual_stack: as there.
+        tokens: as there.
+        incorrect_tokens: as there.
+        scale: puts the parts through the final norm.
+        has_rows: whether they then have an axis of rows.
+    """
     ids = token_ids(cache, tokens, "tokens")
     towards = directions(cache, ids, residual_stack)
     if incorrect_tokens is not None:
@@ -51,20 +57,8 @@ def attribute(
                 f"{list(ids.shape)} and {list(other.shape)}"
             )
         towards = towards - directions(cache, other, residual_stack)
-    scaled = cache.apply_ln_to_stack(
-        residual_stack,
-        layer=-1,
-        pos_slice=pos_slice,
-        batch_slice=batch_slice,
-        has_batch_dim=has_batch_dim,
-    )
-    if (
-        has_batch_dim
-        and batch_slice.mode != "int"
-        and scaled.ndim == 4
-        and towards.ndim == 2
-        and towards.shape[0] == scaled.shape[1]
-    ):
+    scaled = scale(residual_stack)
+    if has_rows and scaled.ndim == 4 and towards.ndim == 2 and towards.shape[0] == scaled.shape[1]:
         # One direction for each row of the batch, at all its positions.
         towards = towards[:, None]
     try:

@@ -7,16 +7,14 @@ it is linear, so what it makes of a sum is the sum of what it makes of the parts
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from hookwire import errors
 from hookwire.cache import arrays
+from hookwire.cache.captured import Captured
 from hookwire.cache.slices import Slice
-
-if TYPE_CHECKING:
-    from hookwire.cache.activation_cache import ActivationCache
 
 # Other places at which the input of a norm stands.
 _INPUTS = {
@@ -78,7 +76,7 @@ class Linear:
         return Linear(self.divisor * other.divisor, gain)
 
 
-def scale(cache: ActivationCache, norm: str) -> Any:
+def scale(cache: Captured, norm: str) -> Any:
     """The divisor of a norm, [batch, pos, 1]: as captured, or from the norm's captured input.
 
     Args:
@@ -113,7 +111,7 @@ def scale(cache: ActivationCache, norm: str) -> Any:
 
 
 def linear(
-    cache: ActivationCache, norm: str, pos_slice: Slice, batch_slice: Slice | None = None
+    cache: Captured, norm: str, pos_slice: Slice, batch_slice: Slice | None = None
 ) -> Linear:
     """A norm with the scale that it had in this run."""
     divisor = pos_slice.apply(scale(cache, norm), dim=-2)
@@ -122,7 +120,7 @@ def linear(
     return Linear(divisor, cache.weights.shared(f"{norm}.weight"))
 
 
-def target_norm(cache: ActivationCache, layer: int, mlp_input: bool) -> str:
+def target_norm(cache: Captured, layer: int, mlp_input: bool) -> str:
     """The norm that reads the residual stream at a layer's input.
 
     Raises:
@@ -138,7 +136,7 @@ def target_norm(cache: ActivationCache, layer: int, mlp_input: bool) -> str:
     return f"blocks.{layer}.{'ln2' if mlp_input else 'ln1'}"
 
 
-def apply_final_norm(cache: ActivationCache, x: Any) -> Any:
+def apply_final_norm(cache: Captured, x: Any) -> Any:
     """The final norm, with a scale computed from x itself, [..., d_model]."""
     divisor = (arrays.mean_square(x) + cache.cfg.eps) ** 0.5
     return Linear(divisor, cache.weights.shared("ln_final.weight"))(x)

@@ -13,14 +13,13 @@ reaches the input of layer L multiplied by the scalars of the layers l … L - 1
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-from hookwire import errors, selection
+from hookwire import errors
 from hookwire.cache import arrays
+from hookwire.cache.captured import Captured
 from hookwire.cache.slices import Slice
-
-if TYPE_CHECKING:
-    from hookwire.cache.activation_cache import ActivationCache
+from hookwire.facts import selection
 
 Mode = Literal["all", "mlp", "attn"]
 
@@ -31,7 +30,7 @@ Mode = Literal["all", "mlp", "attn"]
 _ROUNDING = 4.0
 
 
-def layer_number(cache: ActivationCache, layer: int | None) -> int:
+def layer_number(cache: Captured, layer: int | None) -> int:
     """A layer in [0, n_layers], where None and -1 mean n_layers: what enters the final norm.
 
     Raises:
@@ -50,7 +49,7 @@ def layer_number(cache: ActivationCache, layer: int | None) -> int:
     return layer
 
 
-def own_layer(cache: ActivationCache, layer: int) -> int:
+def own_layer(cache: Captured, layer: int) -> int:
     """A layer that the model has; negative counts from the last.
 
     Raises:
@@ -66,12 +65,12 @@ def own_layer(cache: ActivationCache, layer: int) -> int:
     return number % n_layers
 
 
-def factor(cache: ActivationCache, since: int, layer: int) -> float:
+def factor(cache: Captured, since: int, layer: int) -> float:
     """What is left at the input of `layer` of something that layer `since` added: a factor."""
     return math.prod(cache.cfg.layer_scalars[since:layer])
 
 
-def stream_name(cache: ActivationCache, layer: int, mlp_input: bool) -> str:
+def stream_name(cache: Captured, layer: int, mlp_input: bool) -> str:
     """The hook point of the stream at the input of a layer, or of its MLP."""
     if mlp_input:
         return f"blocks.{layer}.hook_resid_mid"
@@ -86,7 +85,7 @@ def stream_key(layer: int) -> tuple[str, int]:
 
 
 def accumulated(
-    cache: ActivationCache, layer: int, incl_mid: bool, mlp_input: bool, pos_slice: Slice
+    cache: Captured, layer: int, incl_mid: bool, mlp_input: bool, pos_slice: Slice
 ) -> tuple[Any, list[str]]:
     """The stream at the input of each layer up to `layer`, [part, batch, pos, d_model]."""
     n_layers = cache.cfg.n_layers
@@ -101,7 +100,7 @@ def accumulated(
 
 
 def decompose(
-    cache: ActivationCache,
+    cache: Captured,
     layer: int,
     mlp_input: bool,
     mode: Mode,
@@ -142,7 +141,7 @@ def decompose(
     return stack, labels
 
 
-def nothing(cache: ActivationCache, pos_slice: Slice, width: int | None = None) -> Any:
+def nothing(cache: Captured, pos_slice: Slice, width: int | None = None) -> Any:
     """A stack without parts, [0, batch, pos, d_model] (or another width)."""
     names = ("hook_embed", *(stream_name(cache, at, False) for at in range(cache.cfg.n_layers + 1)))
     like = next((x for x in map(cache.find, names) if x is not None), None)
@@ -152,9 +151,7 @@ def nothing(cache: ActivationCache, pos_slice: Slice, width: int | None = None) 
     return arrays.empty((0, *like.shape[:-1], width or like.shape[-1]), like)
 
 
-def check_sum(
-    cache: ActivationCache, stack: Any, layer: int, mlp_input: bool, pos_slice: Slice
-) -> None:
+def check_sum(cache: Captured, stack: Any, layer: int, mlp_input: bool, pos_slice: Slice) -> None:
     """Holds the sum of a complete stack against the stream, where that was captured.
 
     Raises:

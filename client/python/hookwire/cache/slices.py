@@ -7,7 +7,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from hookwire import arguments, dtypes, errors, wording
+from hookwire import errors
+from hookwire.errors import arguments, wording
+from hookwire.facts import dtypes
 
 Mode = Literal["identity", "int", "slice", "array"]
 
@@ -54,7 +56,7 @@ class Slice:
     def _no_slice(self, given: Any) -> errors.ArgumentError:
         return errors.ArgumentError(
             f"{self._what} is an int, a range as (start, stop) or a slice, or a list or an array "
-            f"of indices, and {dtypes.shown(given)} is no slice"
+            f"of indices, and {errors.shown(given)} is no slice"
         )
 
     def _range(self, chosen: slice, given: Any) -> slice:
@@ -127,7 +129,7 @@ class Slice:
         if self.mode == "array" and self.slice.dtype == bool:
             said = f" has {len(chosen)} booleans for {things}"
         else:
-            said = f"={dtypes.shown(chosen)} is outside the {things}"
+            said = f"={errors.shown(chosen)} is outside the {things}"
         return errors.SliceOutOfRangeError(f"{self._what}{said}")
 
     def __repr__(self) -> str:

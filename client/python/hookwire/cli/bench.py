@@ -16,7 +16,7 @@ import hookwire
 from hookwire.cli import failure
 from hookwire.cli.settings import Settings, subcommand
 from hookwire.cli.show import progress
-from hookwire.connection import Connection
+from hookwire.wire.blocking import Connection
 
 _WARM_UP = 2
 

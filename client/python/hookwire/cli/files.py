@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
 from hookwire.cli import failure
-from hookwire.dtypes import Array
+from hookwire.facts.dtypes import Array
 
 F = TypeVar("F", bound=Callable[..., Any])
 PICTURES = (".png", ".svg", ".pdf", ".html")

@@ -9,10 +9,10 @@ import click
 from rich.text import Text
 from rich.tree import Tree
 
-from hookwire.catalogue import HookPoint
 from hookwire.cli import points
 from hookwire.cli.completion import complete_hooks
 from hookwire.cli.settings import Settings, subcommand
+from hookwire.facts.catalogue import HookPoint
 
 _EXAMPLES = """
 hookwire hooks                         everything

@@ -10,10 +10,10 @@ import click
 
 import hookwire
 from hookwire.cli import files, places, prompts, show
-from hookwire.cli.logit_lens import LogitLens, logit_lens
 from hookwire.cli.places import Parts
 from hookwire.cli.prompts import Prompt
 from hookwire.cli.settings import Settings, subcommand
+from hookwire.recipes.lens import LogitLens, logit_lens
 
 _EXAMPLES = """
 hookwire lens "When Mary and John went to the store , John gave a drink to"
@@ -53,6 +53,7 @@ def command(
             tokens.ids,
             places.resolve(layers, model.cfg.n_layers, "layer"),
             places.resolve(pos, len(tokens), "position"),
+            show.progress,
         )
         words = _words(model, found)
         receipt = model.last_receipt

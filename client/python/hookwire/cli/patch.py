@@ -10,13 +10,13 @@ import click
 import numpy as np
 
 import hookwire
-from hookwire.catalogue import HookPoint
 from hookwire.cli import failure, files, places, points, prompts, show
 from hookwire.cli.completion import complete_hooks
 from hookwire.cli.patching import METRICS, Result, patch
 from hookwire.cli.places import Parts
 from hookwire.cli.settings import Settings, subcommand
 from hookwire.cli.show import Output
+from hookwire.facts.catalogue import HookPoint
 from hookwire.plot import scale
 
 _EXAMPLES = """

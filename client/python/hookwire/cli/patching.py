@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 import hookwire
-from hookwire.catalogue import HookPoint
 from hookwire.cli import failure, places, prompts, show
 from hookwire.cli.places import Parts
 from hookwire.cli.prompts import Prompt
-from hookwire.cli.sweep import Pair, metric, sweep
-from hookwire.dtypes import Array
+from hookwire.facts.catalogue import HookPoint
+from hookwire.facts.dtypes import Array
+from hookwire.recipes.sweep import Pair, metric, sweep
 
 METRICS = ("logit-diff", "recovered", "log-prob", "prob")
 
@@ -98,7 +98,7 @@ def patch(
     baseline = pair.baseline(model)
     measured = metric(measure, baseline)
     clean, corrupted = map(float, measured(baseline))
-    values = sweep(model, pair, list(hooks), by, chosen, measured)
+    values = sweep(model, pair, list(hooks), by, chosen, measured, show.progress)
     texts = prompts.word(model, words[0]), prompts.word(model, words[1])
     return Result(
         hooks=list(hooks),

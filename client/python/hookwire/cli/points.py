@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 import hookwire
-from hookwire.catalogue import HookPoint, is_glob
+from hookwire.facts.catalogue import HookPoint, is_glob
 
 
 def not_empty(context: click.Context, parameter: click.Parameter, value: Any) -> Any:

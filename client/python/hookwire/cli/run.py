@@ -11,11 +11,11 @@ import click
 import numpy as np
 
 import hookwire
+from hookwire.answer.plan import size
 from hookwire.cli import captures, files, prompts
 from hookwire.cli.settings import Settings, subcommand
 from hookwire.cli.show import Output, word
-from hookwire.dtypes import Array
-from hookwire.plan import size
+from hookwire.facts.dtypes import Array
 from hookwire.plot.words import top
 
 _WORDS = 5

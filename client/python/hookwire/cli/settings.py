@@ -10,9 +10,10 @@ from typing import Any, TypeVar
 import click
 
 import hookwire
-from hookwire import errors, rpc
+from hookwire import errors
 from hookwire.cli import failure
 from hookwire.cli.show import Output
+from hookwire.wire import rpc
 
 F = TypeVar("F", bound=Callable[..., Any])
 SERVER = "HOOKWIRE_SERVER"

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hookwire import arguments, errors
-from hookwire.dtypes import Array
+from hookwire import errors
+from hookwire.errors import arguments
+from hookwire.facts.dtypes import Array
 from hookwire.plot import extras
 from hookwire.plot.scale import Scale
 
@@ -138,7 +139,7 @@ class Figure:
         """
         from hookwire.plot import interactive
 
-        return interactive.draw(self)
+        return interactive.draw(self, WIDTH)
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
         """What a notebook shows: the interactive figure if it can be made, or else the PNG.

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from hookwire.plot.figure import Figure
 from hookwire.plot.labels import shortened
+
+if TYPE_CHECKING:
+    from hookwire.plot.figure import Figure
 
 _PANELS_A_ROW = 4
 # What is beside the panels: the name of the axis, a label's character, the colour bar.

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import html
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hookwire.plot import extras, grid
-from hookwire.plot.figure import WIDTH, Figure, Panel
 from hookwire.plot.labels import Format, shortened, wrapped
 from hookwire.plot.scale import NOT_FINITE, Colour
+
+if TYPE_CHECKING:
+    from hookwire.plot.figure import Figure, Panel
 
 # Pixels.
 _INCH, _SMALLEST, _AROUND, _CHARACTER = 89, 130, 170, 7.5
 _LONGEST_BAR = 320
 
 
-def draw(figure: Figure) -> Any:
+def draw(figure: Figure, width: float) -> Any:
     """The figure as a `plotly.graph_objects.Figure`.
+
+    Args:
+        figure: what to draw.
+        width: inches that it may be wide.
 
     Raises:
         MissingExtraError: plotly is not installed.
@@ -24,7 +30,7 @@ def draw(figure: Figure) -> Any:
     objects = extras.load("plotly.graph_objects")
     subplots = extras.load("plotly.subplots")
     count = len(figure.panels)
-    arranged = grid.arrange(figure, WIDTH)
+    arranged = grid.arrange(figure, width)
     across, down = arranged.across, arranged.down
     tall = max(_SMALLEST, _INCH * arranged.row * len(figure.panels[0].rows))
     drawn = subplots.make_subplots(

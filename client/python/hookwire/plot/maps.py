@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from hookwire import arguments, dtypes, errors, selection, wording
-from hookwire.dtypes import Array
+from hookwire import errors
+from hookwire.errors import arguments, wording
+from hookwire.facts import dtypes, selection
+from hookwire.facts.dtypes import Array
 from hookwire.plot import extras, scale
 from hookwire.plot.figure import Figure, Panel
 from hookwire.plot.labels import Format, label
@@ -223,7 +225,7 @@ def _array(values: Any) -> Array:
         return array.astype(np.float64)
     except (TypeError, ValueError):
         raise errors.ArgumentTypeError(
-            f"a picture is made of real numbers, not {dtypes.shown(values)}"
+            f"a picture is made of real numbers, not {errors.shown(values)}"
         ) from None
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from hookwire import errors
-from hookwire.dtypes import Array
+from hookwire.facts.dtypes import Array
 from hookwire.plot.labels import Format
 
 Colour = tuple[float, float, float]

@@ -8,14 +8,16 @@ some of them are shown, numbers are left out of the cells.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hookwire.plot import extras, grid
-from hookwire.plot.figure import Figure, Panel
 from hookwire.plot.labels import shortened, wrapped
 from hookwire.plot.scale import NOT_FINITE, ink
+
+if TYPE_CHECKING:
+    from hookwire.plot.figure import Figure, Panel
 
 # Points.
 _LABEL, _TITLE, _BAR, _SMALLEST = 9.0, 11.0, 8.0, 6.5

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from hookwire import arguments, dtypes
-from hookwire.dtypes import Array
+from hookwire.errors import arguments
+from hookwire.facts import dtypes
+from hookwire.facts.dtypes import Array
 
 
 @arguments.checked("plot.top_words")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from hookwire import errors
-from hookwire.nearest import nearest
+from hookwire.errors.nearest import nearest
 
 FIXED = "the vocabulary is the checkpoint's, which the server computes with, and does not change"
 _FILES = "there are no files here: the server has them"

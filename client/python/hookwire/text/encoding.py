@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from hookwire import dtypes, errors, selection
+from hookwire import errors
+from hookwire.facts import dtypes, selection
 
 _PADDING = ("longest", "max_length", "do_not_pad")
 _TRUNCATION = (None, "longest_first", "only_first", "do_not_truncate")

@@ -14,8 +14,11 @@ from typing import Any
 
 import tokenizers
 
-from hookwire import arguments, dtypes, errors, inputs, selection
-from hookwire.text import characters, chat
+from hookwire import errors
+from hookwire.errors import arguments
+from hookwire.facts import characters, dtypes, selection
+from hookwire.facts.ids import check_padding_side
+from hookwire.text import chat
 from hookwire.text.encoding import BatchEncoding, Lengths, tensor
 from hookwire.text.vocabulary import Vocabulary
 
@@ -35,7 +38,7 @@ _CLEAN_UP = (" .", " ?", " !", " ,", " ' ", " n't", " 'm", " 's", " 've", " 're"
 
 @arguments.checked_methods("tokenizer")
 class HuggingFaceTokenizer(Vocabulary):
-    """See `hookwire.tokens.Tokenizer`."""
+    """See `hookwire.Tokenizer`."""
 
     # Text to ids.
     def _encodings(
@@ -137,7 +140,7 @@ class HuggingFaceTokenizer(Vocabulary):
         del verbose
         _refuse("tokenizer", self.__call__, {"text_pair": text_pair or None, **others})
         selection.one_of(return_tensors, (None, "pt", "np"), "return_tensors")
-        inputs.check_padding_side(padding_side)
+        check_padding_side(padding_side)
         if pad_to_multiple_of is not None:
             selection.integer(pad_to_multiple_of, "pad_to_multiple_of", "a number of tokens")
         texts = as_texts(text, "text")
@@ -206,7 +209,7 @@ class HuggingFaceTokenizer(Vocabulary):
     ) -> list[str]:
         """The words of the vocabulary that a text consists of."""
         if not isinstance(text, str):
-            raise errors.ArgumentTypeError(f"text must be a string, not {dtypes.shown(text)}")
+            raise errors.ArgumentTypeError(f"text must be a string, not {errors.shown(text)}")
         return self(text, pair, add_special_tokens=add_special_tokens, **others).tokens()
 
     # Ids to text.
@@ -413,5 +416,5 @@ def as_texts(given: Any, what: str = "input") -> list[str]:
         if all(isinstance(text, str) for text in texts):
             return [str(text) for text in texts]
     raise errors.ArgumentTypeError(
-        f"{what} must be a text or a list of texts, not {dtypes.shown(given)}"
+        f"{what} must be a text or a list of texts, not {errors.shown(given)}"
     )

@@ -6,7 +6,8 @@ import numbers
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from hookwire import dtypes, errors, selection
+from hookwire import errors
+from hookwire.facts import selection
 from hookwire.text.encoding import LARGE
 
 
@@ -32,7 +33,7 @@ def _side(name: str, value: Any) -> None:
 
 def _flag(name: str, value: Any) -> None:
     if not isinstance(value, bool):
-        raise errors.ArgumentTypeError(f"{name} must be True or False, not {dtypes.shown(value)}")
+        raise errors.ArgumentTypeError(f"{name} must be True or False, not {errors.shown(value)}")
 
 
 def _length(name: str, value: Any) -> None:
@@ -40,7 +41,7 @@ def _length(name: str, value: Any) -> None:
     is_no_limit = isinstance(value, float) and value >= LARGE
     if isinstance(value, bool) or not (isinstance(value, numbers.Integral) or is_no_limit):
         raise errors.ArgumentTypeError(
-            f"{name} must be a number of tokens, not {dtypes.shown(value)}"
+            f"{name} must be a number of tokens, not {errors.shown(value)}"
         )
     if value < 0:
         raise errors.ArgumentError(f"{name} must not be negative, not {value!r}")
@@ -55,7 +56,7 @@ def _template(name: str, value: Any) -> None:
     if value is not None and not isinstance(value, (str, Mapping)):
         raise errors.ArgumentTypeError(
             f"{name} must be a Jinja template, templates by name, or None, not "
-            f"{dtypes.shown(value)}"
+            f"{errors.shown(value)}"
         )
 
 

@@ -9,8 +9,11 @@ from typing import Any
 
 import tokenizers
 
-from hookwire import arguments, dtypes, errors, forks, inputs, selection
-from hookwire.text import absent, characters, chat, loading, settings
+from hookwire import errors, forks
+from hookwire.errors import arguments
+from hookwire.facts import characters, dtypes, selection
+from hookwire.facts.ids import token_ids
+from hookwire.text import absent, chat, loading, settings
 from hookwire.text.encoding import NO_LIMIT
 from hookwire.text.unknown import UnknownWords, listed
 
@@ -253,7 +256,7 @@ class Vocabulary:
         if not isinstance(tokens, str) and not dtypes.is_iterable(tokens):
             raise errors.ArgumentTypeError(
                 "tokens must be a word of the vocabulary, or a list of words, not "
-                f"{dtypes.shown(tokens)}"
+                f"{errors.shown(tokens)}"
             )
         if not isinstance(tokens, str):
             return [self.convert_tokens_to_ids(token) for token in tokens]
@@ -281,7 +284,7 @@ class Vocabulary:
         Raises:
             TokenOutOfRangeError: one that the vocabulary lacks.
         """
-        ids = inputs.token_ids([ids] if isinstance(ids, numbers.Integral) else ids, what)
+        ids = token_ids([ids] if isinstance(ids, numbers.Integral) else ids, what)
         found = [int(token) for token in ids.reshape(-1)]
         for token in found:
             if self._backend.id_to_token(token) is None:

@@ -13,11 +13,13 @@ from transformer_lens.factories.architecture_adapter_factory import Architecture
 from transformer_lens.model_bridge.sources._bridge_builder import configure_tokenizer
 from transformers import AutoTokenizer
 
-from hookwire import arguments, errors, rpc
-from hookwire.config import Config
-from hookwire.model import RemoteModel, connect
+from hookwire import errors
+from hookwire.api.blocking import RemoteModel, connect
+from hookwire.errors import arguments
+from hookwire.facts.config import Config
 from hookwire.transformer_lens.bridge import HookwireBridge
 from hookwire.transformer_lens.driver import HookwireDriver
+from hookwire.wire import rpc
 
 
 @arguments.checked("hookwire.transformer_lens.boot")

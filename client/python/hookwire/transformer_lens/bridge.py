@@ -11,11 +11,14 @@ from transformer_lens.model_bridge.bridge_core import BridgeCore
 from transformer_lens.model_bridge.remote_bridge import RemoteBridge
 from transformer_lens.utilities.slice import Slice
 
-from hookwire import arguments, errors, hooks, not_here, reach
-from hookwire.catalogue import HookDict
-from hookwire.filters import NamesFilter
-from hookwire.model import RemoteModel
-from hookwire.standing import NO_GRADIENTS
+from hookwire import errors
+from hookwire.api.blocking import RemoteModel
+from hookwire.api.standing import NO_GRADIENTS
+from hookwire.ask import hooks, reach
+from hookwire.ask.filters import NamesFilter
+from hookwire.errors import arguments
+from hookwire.facts import not_here
+from hookwire.facts.catalogue import HookDict
 from hookwire.transformer_lens.driver import HookwireDriver
 from hookwire.transformer_lens.specs import Hooks, changes
 

@@ -11,9 +11,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from hookwire import dtypes, errors, ops
-from hookwire.catalogue import HookPoint
-from hookwire.model import RemoteModel
+from hookwire import errors, ops
+from hookwire.api.blocking import RemoteModel
+from hookwire.facts import dtypes
+from hookwire.facts.catalogue import HookPoint
 
 Hooks = list[tuple[str, Any]]
 _NEEDS: dict[str, str | None] = {
@@ -37,7 +38,7 @@ def changes(remote: RemoteModel, intervene: Mapping[str, Any] | None) -> Hooks:
     if intervene is not None and not isinstance(intervene, Mapping):
         raise errors.ArgumentTypeError(
             "intervene must be a dict of names and what is done there, such as "
-            f"{{'blocks.2.hook_out': {{'op': 'suppress'}}}}, not {dtypes.shown(intervene)}"
+            f"{{'blocks.2.hook_out': {{'op': 'suppress'}}}}, not {errors.shown(intervene)}"
         )
     return [(name, change(remote, name, given)) for name, given in (intervene or {}).items()]
 

@@ -1,0 +1,126 @@
+"""A run checked against the model: what it will send, exactly."""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import dataclass
+
+from hookwire import errors
+from hookwire._proto import run_pb2
+from hookwire.answer.assembly import OUTPUTS, Assembly
+from hookwire.facts import dtypes
+
+WARN_BYTES = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class PlannedTensor:
+    """One tensor of a result.
+
+    Attributes:
+        name: canonical name of the hook point, or "logits", "log_probs", "residual".
+        names: the names under which it is returned.
+        shape: with the batch in front.
+        dtype: "float32", "bfloat16", ….
+        bytes: that travel for it: without padding.
+    """
+
+    name: str
+    names: tuple[str, ...]
+    shape: tuple[int, ...]
+    dtype: str
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run will do and send.
+
+    Attributes:
+        tensors: in the order in which they will be computed, and then what functions are to see.
+        total_bytes: of all tensors together.
+        total_tokens: of all rows together.
+        n_layers_run: layers that will run.
+        skipped: names that the model does not have, with `missing="skip"`.
+        intervened_hooks: hook points that ops will change, in the order of the pass.
+    """
+
+    tensors: tuple[PlannedTensor, ...]
+    total_bytes: int
+    total_tokens: int
+    n_layers_run: int
+    skipped: tuple[str, ...]
+    intervened_hooks: tuple[str, ...]
+
+    def __str__(self) -> str:
+        lines = [
+            f"{size(self.total_bytes)} in {len(self.tensors)} tensors, {self.total_tokens} tokens, "
+            f"{self.n_layers_run} layers"
+        ]
+        for tensor in self.tensors:
+            shape = "×".join(map(str, tensor.shape))
+            lines.append(f"  {tensor.name:<44} {shape:>20} {tensor.dtype:<9} {size(tensor.bytes)}")
+        lines += [f"  changed: {name}" for name in self.intervened_hooks]
+        lines += [f"  skipped: {name}" for name in self.skipped]
+        return "\n".join(lines)
+
+
+def summarize(assembly: Assembly) -> Plan:
+    """The plan that an assembly has begun with."""
+    message = assembly.plan
+    assert message is not None
+    tensors = tuple(
+        PlannedTensor(
+            entry.name,
+            tuple(entry.names),
+            entry.sizes,
+            dtypes.NAMES[entry.dtype],
+            entry.sent_bytes,
+        )
+        for entry in assembly.entries
+    )
+    return Plan(
+        tensors,
+        message.total_bytes,
+        message.total_tokens,
+        message.n_layers_run,
+        tuple(message.skipped),
+        tuple(message.intervened_hooks),
+    )
+
+
+def warn_of_size(assembly: Assembly, threshold: int) -> None:
+    """Warns of a large result, before it starts, with what makes it large."""
+    message = assembly.plan
+    if message is None or message.total_bytes <= threshold:
+        return
+    sent = assembly.sent_bytes()
+    largest = heapq.nlargest(3, sent.items(), key=lambda item: item[1])
+    what = ", ".join(
+        f"{OUTPUTS.get(source) or hook} ({size(count)})" for (source, hook, _), count in largest
+    )
+    more = "" if len(sent) <= 3 else f" and {len(sent) - 3} more"
+    errors.warn(
+        f"the result has {size(message.total_bytes)}: {what}{more}. names_filter, pos_slice, "
+        "logits_pos or return_type=None make it smaller",
+        errors.ResultSizeWarning,
+    )
+
+
+def warn_of_skipped(message: run_pb2.Plan) -> None:
+    """Warns of names that were left out with `missing="skip"`."""
+    if message.skipped:
+        errors.warn(
+            f'missing="skip" left out {", ".join(message.skipped)}',
+            errors.SkippedWarning,
+        )
+
+
+def size(count: int) -> str:
+    """Bytes, readable."""
+    value, unit = float(count), "B"
+    for larger in ("KiB", "MiB", "GiB", "TiB"):
+        if value < 1024:
+            break
+        value, unit = value / 1024, larger
+    return f"{count} B" if unit == "B" else f"{value:.1f} {unit}"

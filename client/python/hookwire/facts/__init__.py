@@ -1,0 +1,6 @@
+"""What names and numbers mean: hook points, layers, element types, indices, token ids.
+
+`config` is what a server says of its model and of itself, `catalogue` its hook points, `names`
+TransformerLens's short ones; `dtypes`, `selection`, `ids` and `characters` read what users write;
+`not_here` is what TransformerLens has and Hookwire has not, with the reasons.
+"""

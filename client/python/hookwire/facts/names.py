@@ -1,0 +1,69 @@
+"""Short names of activations, as TransformerLens has them.
+
+`("pattern", 5)` is `blocks.5.attn.hook_pattern`; `("scale", 4, "ln1")`, and `"scale4ln1"`, are
+`blocks.4.ln1.hook_scale`; `"embed"` is `hook_embed`.
+"""
+
+from __future__ import annotations
+
+import re
+
+from hookwire import errors
+from hookwire.errors import arguments
+
+_SYNONYMS = {
+    "attn": "pattern",
+    "attn_logits": "attn_scores",
+    "query": "q",
+    "key": "k",
+    "value": "v",
+    "mlp_pre": "pre",
+    "mlp_mid": "mid",
+    "mlp_post": "post",
+}
+# Which component of a block has the activation, where its name alone says so.
+_COMPONENT = {
+    **dict.fromkeys(
+        ["q", "k", "v", "z", "rot_q", "rot_k", "result", "pattern", "attn_scores"], "attn"
+    ),
+    **dict.fromkeys(["pre", "post", "mid", "pre_linear"], "mlp"),
+}
+_COMPONENT_SYNONYMS = {
+    "a": "attn",
+    "attention": "attn",
+    "m": "mlp",
+    "b": "",
+    "block": "",
+    "blocks": "",
+}
+_OF_NORMS = ("scale", "normalized")
+
+
+@arguments.checked("hookwire.get_act_name")
+def get_act_name(name: str, layer: int | str | None = None, layer_type: str | None = None) -> str:
+    """The full name of an activation.
+
+    Args:
+        name: a short name, with or without the layer and its component in it ("k6", "scale4ln1");
+            a full name is returned as it is.
+        layer: the layer.
+        layer_type: the component, where the name is one that several have: "ln1", "attn", ….
+    """
+    if not isinstance(name, str):
+        raise errors.ArgumentTypeError(
+            'name must be the short name of an activation, such as "resid_post", not '
+            f"{errors.shown(name)}"
+        )
+    if layer is None and layer_type is None and ("." in name or name.startswith("hook_")):
+        return name
+    # The first number in a name is the layer; what follows it is the component.
+    parts = re.match(r"([a-z]+)(\d+)(.*)", name)
+    if parts is not None:
+        name, layer, layer_type = parts.groups()
+    name = _SYNONYMS.get(name, name)
+    component = _COMPONENT.get(name)
+    if component is None:
+        component = _COMPONENT_SYNONYMS.get(layer_type or "", layer_type or "")
+    block = "" if layer is None else f"blocks.{layer}."
+    full = f"{block}{component + '.' if component else ''}hook_{name}"
+    return f"ln_final.{full}" if layer is None and name in _OF_NORMS else full

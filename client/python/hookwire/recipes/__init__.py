@@ -1,0 +1,1 @@
+"""Experiments of several runs, which users and the command share."""

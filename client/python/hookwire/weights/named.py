@@ -1,0 +1,163 @@
+"""The weights under TransformerLens's names: `model.W_Q[3]`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from hookwire.errors import arguments
+from hookwire.facts import dtypes
+from hookwire.facts.config import Config
+from hookwire.facts.ids import words
+from hookwire.weights.layers import LayerWeights
+from hookwire.weights.parameters import Weights
+
+
+@arguments.checked_methods("model")
+class NamedWeights:
+    """What gives a model its `W_…` and `b_…`."""
+
+    cfg: Config
+
+    @property
+    def weights(self) -> Weights:
+        """The parameters by their full names."""
+        raise NotImplementedError
+
+    def _layers(self, name: str, get: Callable[[int], Any]) -> LayerWeights:
+        return LayerWeights(name, get, self.cfg.n_layers)
+
+    def _transposed(self, name: str, component: str) -> LayerWeights:
+        return self._layers(name, lambda at: self.weights[f"blocks.{at}.{component}.weight"].T)
+
+    def _projection(self, name: str, component: str) -> LayerWeights:
+        def get(at: int) -> Any:
+            weight = self.weights[f"blocks.{at}.attn.{component}.weight"]
+            heads = weight.reshape(-1, self.cfg.layers[at].d_head, weight.shape[-1])
+            return heads.swapaxes(-1, -2)
+
+        return self._layers(name, get)
+
+    def _biases(self, name: str, component: str, heads: bool = False) -> LayerWeights:
+        def get(at: int) -> Any:
+            bias = self.weights[f"blocks.{at}.{component}.bias"]
+            return bias.reshape(-1, self.cfg.layers[at].d_head) if heads else bias
+
+        return self._layers(name, get)
+
+    @property
+    def W_Q(self) -> LayerWeights:  # noqa: N802 - TransformerLens's names, as all below
+        """Query weights, [head, d_model, d_head] a layer."""
+        return self._projection("W_Q", "q")
+
+    @property
+    def W_K(self) -> LayerWeights:  # noqa: N802
+        """Key weights, [key_value_head, d_model, d_head] a layer.
+
+        A layer that reuses another's keys and values has none, and says which layer's it uses.
+        """
+        return self._projection("W_K", "k")
+
+    @property
+    def W_V(self) -> LayerWeights:  # noqa: N802
+        """Value weights, [key_value_head, d_model, d_head] a layer.
+
+        As `W_K`; a layer whose values are its keys' projection (K==V) has none either.
+        """
+        return self._projection("W_V", "v")
+
+    @property
+    def W_O(self) -> LayerWeights:  # noqa: N802
+        """Output weights of attention, [head, d_head, d_model] a layer."""
+
+        def get(at: int) -> Any:
+            weight = self.weights[f"blocks.{at}.attn.o.weight"].T
+            return weight.reshape(-1, self.cfg.layers[at].d_head, weight.shape[-1])
+
+        return self._layers("W_O", get)
+
+    @property
+    def W_in(self) -> LayerWeights:  # noqa: N802
+        """Input weights of the MLP, [d_model, d_mlp] a layer."""
+        return self._transposed("W_in", "mlp.in")
+
+    @property
+    def W_gate(self) -> LayerWeights:  # noqa: N802
+        """Gate weights of the MLP, [d_model, d_mlp] a layer."""
+        return self._transposed("W_gate", "mlp.gate")
+
+    @property
+    def W_out(self) -> LayerWeights:  # noqa: N802
+        """Output weights of the MLP, [d_mlp, d_model] a layer."""
+        return self._transposed("W_out", "mlp.out")
+
+    @property
+    def W_E(self) -> Any:  # noqa: N802
+        """The embedding, [d_vocab, d_model]; the model multiplies it by √d_model."""
+        return self.weights["embed.weight"]
+
+    @property
+    def W_U(self) -> Any:  # noqa: N802
+        """The unembedding, [d_model, d_vocab]."""
+        return self.weights["unembed.weight"].T
+
+    @property
+    def b_Q(self) -> LayerWeights:  # noqa: N802
+        """Query biases, [head, d_head] a layer; a published Gemma 4 has none, and says so."""
+        return self._biases("b_Q", "attn.q", heads=True)
+
+    @property
+    def b_K(self) -> LayerWeights:  # noqa: N802
+        """Key biases, [key_value_head, d_head] a layer. As `b_Q`."""
+        return self._biases("b_K", "attn.k", heads=True)
+
+    @property
+    def b_V(self) -> LayerWeights:  # noqa: N802
+        """Value biases, [key_value_head, d_head] a layer. As `b_Q`."""
+        return self._biases("b_V", "attn.v", heads=True)
+
+    @property
+    def b_O(self) -> LayerWeights:  # noqa: N802
+        """Output biases of attention, [d_model] a layer. As `b_Q`."""
+        return self._biases("b_O", "attn.o")
+
+    @property
+    def b_in(self) -> LayerWeights:
+        """Input biases of the MLP: a Gemma 4 has none, and says so."""
+        return self._biases("b_in", "mlp.in")
+
+    @property
+    def b_out(self) -> LayerWeights:
+        """Output biases of the MLP: a Gemma 4 has none, and says so."""
+        return self._biases("b_out", "mlp.out")
+
+    @property
+    def b_U(self) -> Any:  # noqa: N802
+        """Zeros [d_vocab]: Gemma 4's unembedding has no bias."""
+        row = self.weights.rows("unembed.weight", [0])
+        if dtypes.is_torch(row):
+            return row.new_zeros(self.cfg.d_vocab)
+        return np.zeros(self.cfg.d_vocab, row.dtype)
+
+    def tokens_to_residual_directions(self, tokens: Any) -> Any:
+        """The unembedding's columns of tokens: [d_model] for one, [..., d_model] for many.
+
+        Only these columns are fetched.
+
+        Args:
+            tokens: a string that is one token, an id, or ids of any shape.
+
+        Raises:
+            NotASingleTokenError: the string is none.
+            TokenOutOfRangeError: an id that the vocabulary does not have.
+            ArgumentTypeError: neither.
+        """
+        ids = words(tokens, "tokens", self._single_token, self.cfg.d_vocab)
+        rows = self.weights.rows("unembed.weight", ids.reshape(-1))
+        shape = ids.shape if ids.size > 1 else ()
+        return rows.reshape(*shape, rows.shape[-1])
+
+    def _single_token(self, text: str) -> int:
+        raise NotImplementedError
