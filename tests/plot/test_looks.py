@@ -266,6 +266,17 @@ def test_labels_can_be_read_on_a_page(name: str) -> None:
 
 
 @every_figure
+def test_rows_of_the_interactive_figure_can_be_read(name: str) -> None:
+    layout = FIGURES[name].plotly().layout
+    axis = layout.yaxis
+    rows = len(FIGURES[name].panels[0].rows)
+    share = axis.domain[1] - axis.domain[0]
+    pitch = (layout.height - 180) * share / rows * (axis.tickvals[1] if rows > 1 else 1)
+    assert axis.tickfont.size >= READABLE
+    assert axis.tickfont.size <= 1.05 * pitch
+
+
+@every_figure
 def test_nothing_is_cut_off(name: str) -> None:
     picture = known(name)
     for axes in picture.axes:

@@ -11,6 +11,9 @@ from hookwire.plot.labels import shortened
 if TYPE_CHECKING:
     from hookwire.plot.figure import Figure
 
+POINT = 1 / 72
+"""In inches."""
+LABEL, _SMALLEST_LABEL = 9.0, 6.5  # points
 _PANELS_A_ROW = 4
 # What is beside the panels: the name of the axis, a label's character, the colour bar.
 _SIDES, _CHARACTER, _BAR, _MARKED_BAR = 0.4, 0.065, 1.2, 1.6
@@ -64,3 +67,13 @@ def arrange(figure: Figure, width: float) -> Grid:
 def is_bar_above(figure: Figure) -> bool:
     """Whether the colour bar lies above the panels, where several need the room beside them."""
     return len(figure.panels) > 1 and not figure.scale.marks
+
+
+def readable(pitch: float) -> tuple[float, int]:
+    """How labels that are `pitch` inches apart can be read.
+
+    Returns:
+        Their font's size in points; and n, where only each nth label is shown.
+    """
+    size = min(max(0.85 * pitch / POINT, _SMALLEST_LABEL), LABEL)
+    return size, max(1, math.ceil(size * POINT / pitch - 0.01)) if pitch else 1

@@ -6,6 +6,7 @@ import html
 from typing import TYPE_CHECKING, Any
 
 from hookwire.plot import extras, grid
+from hookwire.plot.grid import POINT
 from hookwire.plot.labels import Format, shortened, wrapped
 from hookwire.plot.scale import NOT_FINITE, Colour
 
@@ -13,7 +14,8 @@ if TYPE_CHECKING:
     from hookwire.plot.figure import Figure, Panel
 
 # Pixels.
-_INCH, _SMALLEST, _AROUND, _CHARACTER = 89, 130, 170, 7.5
+_INCH, _SMALLEST, _CHARACTER = 89, 130, 7.5
+_AROUND, _BETWEEN = 180, 40  # of plotly's margins, and with a panel's title
 _LONGEST_BAR = 320
 
 
@@ -33,6 +35,8 @@ def draw(figure: Figure, width: float) -> Any:
     arranged = grid.arrange(figure, width)
     across, down = arranged.across, arranged.down
     tall = max(_SMALLEST, _INCH * arranged.row * len(figure.panels[0].rows))
+    height = down * tall + (down - 1) * _BETWEEN
+    row = tall / _INCH / len(figure.panels[0].rows)
     drawn = subplots.make_subplots(
         rows=down,
         cols=across,
@@ -40,15 +44,15 @@ def draw(figure: Figure, width: float) -> Any:
         shared_xaxes="all" if count > 1 else False,
         shared_yaxes="all" if count > 1 else False,
         horizontal_spacing=0.03,
-        vertical_spacing=min(40 / (down * tall), 0.9 / down),
+        vertical_spacing=_BETWEEN / height,
     )
     for number, panel in enumerate(figure.panels):
         place = {"row": number // across + 1, "col": number % across + 1}
         is_written = _fits(panel, _INCH * arranged.column)
         drawn.add_trace(objects.Heatmap(_trace(figure, panel, is_written)), **place)
         # Numbers with labels, for a category axis would put equal tokens in one place.
-        drawn.update_xaxes(_axis(panel.columns), **place)
-        drawn.update_yaxes(_axis(panel.rows), autorange="reversed", **place)
+        drawn.update_xaxes(_axis(panel.columns, arranged.column), **place)
+        drawn.update_yaxes(_axis(panel.rows, row), autorange="reversed", **place)
         if number % across == 0:
             drawn.update_yaxes(title_text=figure.row_axis, **place)
         if number >= count - across:
@@ -59,11 +63,11 @@ def draw(figure: Figure, width: float) -> Any:
             "colorscale": [[at, _rgb(colour)] for at, colour in figure.scale.stops()],
             "cmin": figure.low,
             "cmax": figure.high,
-            "colorbar": _bar(figure, down * tall),
+            "colorbar": _bar(figure, height),
         },
         # Seen where a cell has no colour: the value is NaN or infinite.
         plot_bgcolor=_rgb(NOT_FINITE),
-        height=_AROUND + down * tall,
+        height=_AROUND + height,
     )
     return drawn
 
@@ -119,11 +123,14 @@ def _trace(figure: Figure, panel: Panel, is_written: bool) -> dict[str, Any]:
     return trace
 
 
-def _axis(labels: tuple[str, ...]) -> dict[str, Any]:
+def _axis(labels: tuple[str, ...], pitch: float) -> dict[str, Any]:
+    """An axis whose labels are `pitch` inches apart."""
+    size, step = grid.readable(pitch)
     return {
         "tickmode": "array",
-        "tickvals": list(range(len(labels))),
-        "ticktext": [_escaped(shortened(one)) for one in labels],
+        "tickvals": list(range(0, len(labels), step)),
+        "ticktext": [_escaped(shortened(one)) for one in labels[::step]],
+        "tickfont": {"size": size * POINT * _INCH},
         "autotickangles": [0, 45, 90],
         "showgrid": False,
         "zeroline": False,

@@ -7,12 +7,12 @@ some of them are shown, numbers are left out of the cells.
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hookwire.plot import extras, grid
+from hookwire.plot.grid import LABEL, POINT
 from hookwire.plot.labels import shortened, wrapped
 from hookwire.plot.scale import NOT_FINITE, ink
 
@@ -20,10 +20,9 @@ if TYPE_CHECKING:
     from hookwire.plot.figure import Figure, Panel
 
 # Points.
-_LABEL, _TITLE, _BAR, _SMALLEST = 9.0, 11.0, 8.0, 6.5
+_TITLE, _BAR = 11.0, 8.0
 _CELL = (8.0, 7.0, 6.5)
 # Inches.
-_POINT = 1 / 72
 _LONGEST_BAR, _LOWEST_BAR = 3.6, 1.9
 _MOST_HEIGHT = 30.0
 _AROUND = 1.2
@@ -77,7 +76,7 @@ def _draw_panel(axes: Any, figure: Figure, panel: Panel) -> Any:
     colours = extras.load("matplotlib.colors").LinearSegmentedColormap.from_list(
         "hookwire", figure.scale.stops(), N=1023
     )
-    axes.set_title(panel.title, fontsize=_LABEL + 1, parse_math=False)
+    axes.set_title(panel.title, fontsize=LABEL + 1, parse_math=False)
     return axes.imshow(
         np.ma.masked_invalid(panel.values),
         cmap=colours.with_extremes(bad=NOT_FINITE),
@@ -107,7 +106,7 @@ def _draw_bar(drawn: Any, figure: Figure, image: Any, places: Any, tall: float) 
         aspect=22 * long / _LONGEST_BAR,
     )
     legend = "\n".join(wrapped(figure.legend, round(long / 0.075), 2))
-    bar.set_label(legend, fontsize=_LABEL, parse_math=False)
+    bar.set_label(legend, fontsize=LABEL, parse_math=False)
     if not figure.scale.marks:
         bar.ax.tick_params(labelsize=_BAR)
         return
@@ -156,7 +155,7 @@ def _size(drawn: Any, axes: Any) -> tuple[float, float]:
 
 def _label_rows(axes: Any, panel: Panel, pitch: float) -> None:
     """Labels of the rows, as many as can be read; a row is `pitch` inches high."""
-    size, step = _readable(pitch)
+    size, step = grid.readable(pitch)
     labels = [shortened(one) for one in panel.rows]
     axes.set_yticks(range(0, len(labels), step), labels[::step], fontsize=size)
     _as_they_are(axes.get_yticklabels())
@@ -165,23 +164,17 @@ def _label_rows(axes: Any, panel: Panel, pitch: float) -> None:
 def _label_columns(axes: Any, panel: Panel, pitch: float) -> None:
     """Labels of the columns, turned as far as they must be; a column is `pitch` inches wide."""
     labels = [shortened(one) for one in panel.columns]
-    size, step = _readable(pitch)
-    if max(_inches(one, _LABEL) for one in labels) < 0.9 * pitch:
-        options: dict[str, Any] = {"rotation": 0, "ha": "center", "fontsize": _LABEL}
-    elif pitch > 1.45 * _LABEL * _POINT:
-        options = {"rotation": 45, "ha": "right", "fontsize": _LABEL}
+    size, step = grid.readable(pitch)
+    if max(_inches(one, LABEL) for one in labels) < 0.9 * pitch:
+        options: dict[str, Any] = {"rotation": 0, "ha": "center", "fontsize": LABEL}
+    elif pitch > 1.45 * LABEL * POINT:
+        options = {"rotation": 45, "ha": "right", "fontsize": LABEL}
     else:
         options = {"rotation": 90, "ha": "center", "fontsize": size}
     axes.set_xticks(range(0, len(labels), step), labels[::step], **options)
     for tick in axes.get_xticklabels():
         tick.set_rotation_mode("anchor" if options["rotation"] == 45 else "default")
     _as_they_are(axes.get_xticklabels())
-
-
-def _readable(pitch: float) -> tuple[float, int]:
-    """The font's size for labels that are `pitch` inches apart; and each how many-th is shown."""
-    size = min(max(0.85 * pitch / _POINT, _SMALLEST), _LABEL)
-    return size, max(1, math.ceil(size * _POINT / pitch - 0.01)) if pitch else 1
 
 
 def _as_they_are(texts: Any) -> None:
@@ -213,7 +206,7 @@ def _fitting(panel: Panel, wide: float, high: float) -> tuple[list[list[str]], f
     if panel.text is None:
         return [], 0.0
     every = {text for row in panel.text for text in row}
-    sizes = [size for size in _CELL if size * _LINE * _POINT < high]
+    sizes = [size for size in _CELL if size * _LINE * POINT < high]
     longest = max(_inches(text, 1.0) for text in every)
     for size in sizes:
         if size * longest < wide:
@@ -240,4 +233,4 @@ def _inches(text: str, size: float) -> float:
     font = extras.load("matplotlib.font_manager").FontProperties(size=size)
     path = extras.load("matplotlib.textpath").text_to_path
     wide, _, _ = path.get_text_width_height_descent(text, font, ismath=False)
-    return float(wide) * _POINT
+    return float(wide) * POINT
