@@ -3,7 +3,7 @@
 FROM debian:12
 WORKDIR /hookwire
 COPY . .
-RUN ./run build
+RUN ./run daemon
 EXPOSE 7431
 ENTRYPOINT ["build/release/bin/hookwired", "--listen", "0.0.0.0:7431"]
 CMD ["--model", "/checkpoint"]

@@ -24,7 +24,7 @@ set(_hookwire_torch_version_file "${HOOKWIRE_TORCH_ROOT}/version.py")
 if(NOT EXISTS "${_hookwire_torch_version_file}")
   message(
     FATAL_ERROR
-    "No torch wheel at HOOKWIRE_TORCH_ROOT='${HOOKWIRE_TORCH_ROOT}'. `./run setup` installs one into .venv; "
+    "No torch wheel at HOOKWIRE_TORCH_ROOT='${HOOKWIRE_TORCH_ROOT}'. `./run daemon` installs one into .venv; "
     "or pass -DHOOKWIRE_TORCH_ROOT=<site-packages>/torch."
   )
 endif()

@@ -24,7 +24,7 @@ def daemon(checkpoint: Path, *options: str) -> Iterator[str]:
         The address to connect to.
     """
     if not BINARY.exists():
-        sys.exit(f"There is no {BINARY}: ./run build makes it.")
+        sys.exit(f"There is no {BINARY}: ./run daemon makes it.")
     command = [BINARY, "--model", checkpoint, "--listen", "127.0.0.1:0", *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:

@@ -41,7 +41,8 @@ def show_model(model: hookwire.RemoteModel) -> None:
     """What the daemon has loaded."""
     cfg, names = model.cfg, model.hook_names()
     print(
-        f"  {cfg.n_layers} layers of width {cfg.d_model}, {cfg.n_heads} heads, {cfg.d_vocab} words"
+        f"  toy: Gemma 4 {cfg.variant}-type, {cfg.n_layers} layers, "
+        f"{cfg.n_params / 1000:.0f} k parameters (width {cfg.d_model}, {cfg.n_heads} heads, {cfg.d_vocab} words)"
     )
     print(f"  attention: {', '.join(kind.removesuffix('_attention') for kind in cfg.layer_types)}")
     print(f"  {len(names)} hook points, such as {', '.join(names[20:23])}")
