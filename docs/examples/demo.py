@@ -42,7 +42,8 @@ def show_model(model: hookwire.RemoteModel) -> None:
     cfg, names = model.cfg, model.hook_names()
     print(
         f"  toy: Gemma 4 {cfg.variant}-type, {cfg.n_layers} layers, "
-        f"{cfg.n_params / 1000:.0f} k parameters (width {cfg.d_model}, {cfg.n_heads} heads, {cfg.d_vocab} words)"
+        f"{cfg.n_params / 1000:.0f} k parameters "
+        f"(width {cfg.d_model}, {cfg.n_heads} heads, {cfg.d_vocab} words)"
     )
     print(f"  attention: {', '.join(kind.removesuffix('_attention') for kind in cfg.layer_types)}")
     print(f"  {len(names)} hook points, such as {', '.join(names[20:23])}")

@@ -7,7 +7,7 @@
 
 Each function returns a `Figure`. A notebook shows it with plotly, interactive, where that is
 installed, and as a PNG otherwise; `figure.save("picture.png")` writes it with matplotlib. Both come
-with the extra: `pip install hookwire[plot]`. Values may be NumPy arrays, torch tensors or lists.
+with the extra: `pip install 'hookwire[plot]'`. Values may be NumPy arrays, torch tensors or lists.
 """
 
 from hookwire.errors import MissingExtraError
