@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING
 
 from hookwire import errors, ops
 from hookwire.answer.plan import Plan, PlannedTensor
-from hookwire.api.blocking import RemoteModel, ResultStream, connect
-from hookwire.api.session import Activation
+from hookwire.answer.run import Activation
+from hookwire.api.blocking.model import RemoteModel, connect
+from hookwire.api.blocking.streams import ResultStream
 from hookwire.ask.hooks import Hook, read_only
 from hookwire.cache import ActivationCache
 from hookwire.errors import *  # noqa: F403 - every error and warning, by its __all__

@@ -6,7 +6,7 @@ import heapq
 from dataclasses import dataclass
 
 from hookwire import errors
-from hookwire._proto import run_pb2
+from hookwire._proto import run_pb2, service_pb2
 from hookwire.answer.assembly import OUTPUTS, Assembly
 from hookwire.facts import dtypes
 
@@ -63,6 +63,17 @@ class Plan:
         lines += [f"  changed: {name}" for name in self.intervened_hooks]
         lines += [f"  skipped: {name}" for name in self.skipped]
         return "\n".join(lines)
+
+
+def made(assembly: Assembly, answer: service_pb2.PlanResponse) -> Plan:
+    """The plan out of the answer to a dry run.
+
+    Raises:
+        IncompleteResultError: it contradicts itself or the request.
+    """
+    assembly.begin(answer.plan)
+    assembly.check()
+    return summarize(assembly)
 
 
 def summarize(assembly: Assembly) -> Plan:

@@ -6,19 +6,16 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hookwire import errors
-from hookwire.ask import hooks
+from hookwire.ask import hooks, interventions, reach
 from hookwire.errors import arguments
-from hookwire.facts import selection
+from hookwire.facts import not_here, selection
 from hookwire.facts.catalogue import Catalogue, full_name, is_glob, is_place, is_short, missing_hook
 
-NO_GRADIENTS = (
-    "gradients are not computed on the server; compare two runs instead: change an activation with "
-    "run_with_hooks, and see how far the logits move"
-)
-
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 HooksInForce = tuple[tuple[Any, hooks.Change], ...]
 
@@ -75,7 +72,7 @@ class StandingHooks:
             HookNotFoundError, AbsentHookError, GlobNoMatchError: no such hook point.
         """
         if selection.one_of(dir, ("fwd", "bwd"), "dir") == "bwd":
-            raise errors.UnsupportedError(f"dir={dir!r} is not supported: {NO_GRADIENTS}")
+            raise errors.UnsupportedError(f"dir={dir!r} is not supported: {not_here.NO_GRADIENTS}")
         what = hooks.change(hook_fn)
         self._check_now(name, "name")
         self._add([_Standing(name, what, is_permanent)])
@@ -214,3 +211,58 @@ class StandingHooks:
     def _add(self, more: Iterable[_Standing]) -> None:
         with self._standing_lock:
             self._standing = (*self._standing, *more)
+
+    @contextmanager
+    def hooks(
+        self,
+        fwd_hooks: Sequence[tuple[Any, Any]] = (),
+        bwd_hooks: Sequence[Any] = (),
+        reset_hooks_end: bool = True,
+        clear_contexts: bool = False,
+    ) -> Iterator[Self]:
+        """Applies hooks to the model's runs until a `with` block ends, before those of the run.
+
+        They belong to the model, as those of `add_hook` do: runs that other threads, pools and
+        asynchronous tasks make meanwhile have them too, and two blocks at a time see each other's.
+        For hooks of one run alone pass `fwd_hooks` to `run_with_hooks` or `run_with_cache`.
+
+        Args:
+            fwd_hooks: as in `run_with_hooks`.
+            bwd_hooks: not supported.
+            reset_hooks_end: False lets the hooks stay after the block, as if by `add_hook`.
+            clear_contexts: empty `hook.ctx` of these hooks' places at the end of the block.
+
+        Raises:
+            HookNotFoundError, AbsentHookError, GlobNoMatchError: no such hook point; the block is
+                not entered.
+        """
+        not_here.refuse(bwd_hooks=bwd_hooks)
+        added = hooks.pairs(fwd_hooks)
+        for number, (where, _) in enumerate(added):
+            self._check_now(where, f"the place of fwd_hooks[{number}]")
+        try:
+            with self._block(added, stay=not reset_hooks_end):
+                yield self
+        finally:
+            if clear_contexts:
+                self._clear_contexts_after(added)
+
+    def _after_hooks(
+        self,
+        fwd_hooks: Sequence[tuple[Any, Any]],
+        reset_hooks_end: bool,
+        clear_contexts: bool,
+    ) -> None:
+        """What becomes of hooks, and of what functions kept, after a run."""
+        if not reset_hooks_end:
+            self._keep(hooks.pairs(fwd_hooks))
+        if clear_contexts:
+            self._clear_contexts_after(fwd_hooks)
+
+    def _clear_contexts_after(self, fwd_hooks: Sequence[tuple[Any, Any]]) -> None:
+        """Empties the `hook.ctx` of the places of these hooks."""
+        anywhere = reach.Reach(self.catalogue)
+        points = self.catalogue().by_name()
+        for where, _ in fwd_hooks:
+            names = interventions.names_of(where, anywhere, expand=True)
+            self._clear_contexts_of(points[name].name for name in names if name in points)

@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 
 import grpc
 
+from hookwire.errors.values import is_set as is_set
 from hookwire.errors.values import shown as shown
 
 

@@ -12,6 +12,7 @@ import functools
 import inspect
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from hookwire import errors
@@ -31,12 +32,16 @@ def checked(name: str) -> Callable[[F], F]:
     return lambda function: _checked(function, name, is_method=False)
 
 
-def checked_methods(noun: str, *more: str) -> Callable[[C], C]:
+def checked_methods(
+    noun: str, *more: str, refused: Mapping[str, str] | None = None
+) -> Callable[[C], C]:
     """A decorator for classes whose objects users have: it checks the calls of all public methods.
 
     Args:
         noun: what the documentation calls an object of the class, such as "model".
         *more: names of special methods to check; `__call__` always is.
+        refused: keywords that these methods do not have, and why not: what stands for "not given",
+            such as None, is passed over, and any other value an UnsupportedError.
     """
 
     def decorate(cls: C) -> C:
@@ -45,13 +50,15 @@ def checked_methods(noun: str, *more: str) -> Callable[[C], C]:
             if not is_public or not isinstance(member, types.FunctionType):
                 continue
             shown = {"__call__": noun, "__init__": cls.__name__}.get(name, f"{noun}.{name}")
-            setattr(cls, name, _checked(member, shown, is_method=True))
+            setattr(cls, name, _checked(member, shown, is_method=True, refused=refused or {}))
         return cls
 
     return decorate
 
 
-def _checked(function: F, name: str, is_method: bool) -> F:
+def _checked(
+    function: F, name: str, is_method: bool, refused: Mapping[str, str] = MappingProxyType({})
+) -> F:
     signature = inspect.signature(function)
     if is_method:
         own = list(signature.parameters.values())[1:]
@@ -69,6 +76,12 @@ def _checked(function: F, name: str, is_method: bool) -> F:
                 continue
             if type(value) is not bool and not (or_none and value is None):
                 _check_flag(name, flag, value, or_none, by_position=flag not in kwargs)
+
+    def without_refused(kwargs: dict[str, Any]) -> dict[str, Any]:
+        for keyword in refused.keys() & kwargs.keys():
+            if errors.is_set(kwargs[keyword]):
+                raise errors.UnsupportedError(f"{keyword} is not supported: {refused[keyword]}")
+        return {keyword: value for keyword, value in kwargs.items() if keyword not in refused}
 
     def why(
         error: TypeError, args: tuple[Any, ...], kwargs: Mapping[str, Any]
@@ -96,6 +109,8 @@ def _checked(function: F, name: str, is_method: bool) -> F:
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
+        if refused:
+            kwargs = without_refused(kwargs)
         refuse_others(args[skipped:], kwargs)
         try:
             return function(*args, **kwargs)
@@ -206,8 +221,18 @@ def _why_not(
     parameters = signature.parameters
     by_position = [key for key, one in parameters.items() if one.kind in _BY_POSITION]
     takes_any = any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters.values())
+    missing = [
+        repr(key)
+        for number, (key, one) in enumerate(parameters.items())
+        if one.default is inspect.Parameter.empty
+        and one.kind in (*_BY_POSITION, inspect.Parameter.KEYWORD_ONLY)
+        and key not in kwargs
+        and (number >= len(args) or key not in by_position)
+    ]
     for keyword in kwargs:
-        if keyword not in parameters and not takes_any:
+        is_known = keyword in parameters or takes_any
+        # A word that is like no argument stands for the one that is missing.
+        if not is_known and (not missing or nearest(keyword, _keywords(signature), 1)):
             return unexpected(name, keyword, _keywords(signature))
     if len(args) > len(by_position):
         takes = f"{len(by_position)} ({', '.join(by_position)})" if by_position else "none"
@@ -222,14 +247,6 @@ def _why_not(
             return errors.ArgumentTypeError(
                 f"{name}() got {keyword!r} twice: by its position and by its keyword"
             )
-    missing = [
-        repr(key)
-        for number, (key, one) in enumerate(parameters.items())
-        if one.default is inspect.Parameter.empty
-        and one.kind in (*_BY_POSITION, inspect.Parameter.KEYWORD_ONLY)
-        and key not in kwargs
-        and (number >= len(args) or key not in by_position)
-    ]
     others = [repr(keyword) for keyword in kwargs if keyword not in parameters]
     instead = f"; {', '.join(others)} is none of its arguments" if others else ""
     return errors.ArgumentTypeError(

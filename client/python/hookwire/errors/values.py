@@ -13,3 +13,12 @@ def shown(value: object) -> str:
     """A value as messages show it: short, and of an array or a tensor what it holds."""
     dtype = getattr(value, "dtype", None)
     return _SHORT.repr(value) if dtype is None else f"{type(value).__name__} of {dtype}"
+
+
+def is_set(value: object) -> bool:
+    """Whether an argument that nothing can serve was given a value: more than None, False or []."""
+    return (
+        value is not None
+        and value is not False
+        and not (isinstance(value, (tuple, list)) and not value)
+    )

@@ -6,12 +6,43 @@ docs/generate_comparison.py makes a page of them. A test holds them against Tran
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from hookwire import errors
 from hookwire.errors.nearest import nearest
+
+NO_GRADIENTS = (
+    "gradients are not computed on the server; compare two runs instead: change an activation with "
+    "run_with_hooks, and see how far the logits move"
+)
+
+ARGUMENTS: Mapping[str, str] = {
+    "past_key_values": "each run computes its whole sequences",
+    "past_kv_cache": "each run computes its whole sequences",
+    "past_left_attention_mask": "each run computes its whole sequences",
+    "shortformer_pos_embed": "Gemma 4's positions are rotary",
+    "pixel_values": "the server runs the text path",
+    "input_values": "the server runs the text path",
+}
+"""Arguments of TransformerLens's forward pass that are none here, and why not."""
+_REFUSED = {
+    "bwd_hooks": NO_GRADIENTS,
+    "incl_bwd": NO_GRADIENTS,
+    "labels": "loss is that of the next tokens; use log_probs(targets=…) for others",
+}
+
+
+def refuse(**arguments: Any) -> None:
+    """Refuses arguments of TransformerLens that a remote model takes and cannot serve.
+
+    Raises:
+        UnsupportedError: one of them is set.
+    """
+    for name, value in arguments.items():
+        if errors.is_set(value):
+            raise errors.UnsupportedError(f"{name} is not supported: {_REFUSED[name]}")
 
 
 @dataclass(frozen=True)

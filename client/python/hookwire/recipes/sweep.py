@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hookwire import errors, ops
-from hookwire.api.blocking import RemoteModel
+from hookwire.api.blocking.model import RemoteModel
 from hookwire.facts.dtypes import Array
 from hookwire.recipes.steps import Steps, taken
 

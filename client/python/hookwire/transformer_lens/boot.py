@@ -14,7 +14,7 @@ from transformer_lens.model_bridge.sources._bridge_builder import configure_toke
 from transformers import AutoTokenizer
 
 from hookwire import errors
-from hookwire.api.blocking import RemoteModel, connect
+from hookwire.api.blocking.model import RemoteModel, connect
 from hookwire.errors import arguments
 from hookwire.facts.config import Config
 from hookwire.transformer_lens.bridge import HookwireBridge

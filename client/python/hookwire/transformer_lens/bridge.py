@@ -12,13 +12,13 @@ from transformer_lens.model_bridge.remote_bridge import RemoteBridge
 from transformer_lens.utilities.slice import Slice
 
 from hookwire import errors
-from hookwire.api.blocking import RemoteModel
-from hookwire.api.standing import NO_GRADIENTS
+from hookwire.api.blocking.model import RemoteModel
 from hookwire.ask import hooks, reach
 from hookwire.ask.filters import NamesFilter
 from hookwire.errors import arguments
 from hookwire.facts import not_here
 from hookwire.facts.catalogue import HookDict
+from hookwire.facts.not_here import NO_GRADIENTS
 from hookwire.transformer_lens.driver import HookwireDriver
 from hookwire.transformer_lens.specs import Hooks, changes
 

@@ -13,7 +13,7 @@ from transformer_lens.model_bridge.driver_protocol import (
 from transformer_lens.model_bridge.sources._driver_base import DriverBase
 
 from hookwire import errors
-from hookwire.api.blocking import RemoteModel
+from hookwire.api.blocking.model import RemoteModel
 from hookwire.transformer_lens.specs import changes
 
 

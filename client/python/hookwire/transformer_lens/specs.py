@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hookwire import errors, ops
-from hookwire.api.blocking import RemoteModel
+from hookwire.api.blocking.model import RemoteModel
 from hookwire.facts import dtypes
 from hookwire.facts.catalogue import HookPoint
 

@@ -14,6 +14,7 @@ from hookwire import errors, forks
 from hookwire._proto import service_pb2
 from hookwire.ask.request import Request
 from hookwire.wire import rpc
+from hookwire.wire.blocking import Connection
 from hookwire.wire.decode import Event
 from hookwire.wire.peer import Call, Peer
 from hookwire.wire.shared_memory import Segment, SharedMemory
@@ -46,8 +47,12 @@ class AsyncConnection:
     asynchronous client does not survive a fork; in the child, calls raise a ForkedError.
     """
 
+    # What users ask for without `await` is asked for when the model connects.
+    hooks_at_once = True
+
     def __init__(self, address: str) -> None:
         self.address = rpc.check_address(address)
+        self._blocking: Connection | None = None
         self.peer = Peer(address)
         self.shared_memory = SharedMemory()
         self._calls: rpc.Calls | None = None
@@ -76,9 +81,17 @@ class AsyncConnection:
             _channels.open += 1
         return self._calls
 
+    def blocking(self) -> Connection:
+        """A blocking connection to the same server, for what cannot be awaited."""
+        self.peer.check_open()
+        if self._blocking is None:
+            self._blocking = Connection(self.address)
+            self._blocking.peer = self.peer
+        return self._blocking
+
     def reopen(self) -> None:
         """Takes a new channel for what comes now, after `close` too. Runs under way go on."""
-        self._calls = None
+        self._calls = self._blocking = None
         self.peer.closed = False
 
     async def get_model(
@@ -195,6 +208,8 @@ class AsyncConnection:
             await calls.channel.close()
             _channels.open -= 1
         self.shared_memory.close()
+        if self._blocking is not None:
+            self._blocking.close()
 
 
 def _is_being_cancelled() -> bool:

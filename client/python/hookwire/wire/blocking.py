@@ -32,6 +32,9 @@ class Connection:
         shared_memory: what the server shares with this client.
     """
 
+    # The hook points are asked for when they are needed.
+    hooks_at_once = False
+
     def __init__(self, address: str) -> None:
         self.address = rpc.check_address(address)
         self.peer = Peer(address)
@@ -59,6 +62,10 @@ class Connection:
                     grpc.insecure_channel(self.address, options=rpc.CHANNEL_OPTIONS)
                 )
             return self._calls
+
+    def blocking(self) -> Connection:
+        """Itself."""
+        return self
 
     def reopen(self) -> None:
         """Takes a new channel for what comes now, after `close` too. Runs under way go on."""
@@ -124,7 +131,7 @@ class Connection:
         request: service_pb2.RunRequest,
         timeout: float | None,
         stage: Callable[[], str] | None = None,
-    ) -> Iterator[Event]:
+    ) -> Generator[Event, None, None]:
         """The events of a run. Closing the iterator cancels it.
 
         Args:
@@ -217,7 +224,7 @@ class Interaction:
         """Sends one message; does not wait."""
         self._outgoing.put(message)
 
-    def events(self) -> Iterator[Event]:
+    def events(self) -> Generator[Event, None, None]:
         """The events. Closing the iterator cancels the run."""
         try:
             yield from self._events

@@ -1,0 +1,324 @@
+"""A model on another machine, used as TransformerLens's model is used."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Coroutine, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from hookwire import errors
+from hookwire._proto import service_pb2
+from hookwire.answer import plan as plans
+from hookwire.answer.plan import Plan
+from hookwire.answer.run import Run
+from hookwire.api.asynchronous.calls import AsyncCalls
+from hookwire.api.asynchronous.streams import AsyncResultStream, results
+from hookwire.api.blocking.model import RemoteModel  # asynchronous only
+from hookwire.api.calls import Call
+from hookwire.api.preparing import prepare
+from hookwire.api.session import Session
+from hookwire.api.standing import HooksInForce
+from hookwire.api.wishes import Wishes
+from hookwire.errors import arguments
+from hookwire.facts import config, dtypes
+from hookwire.facts.catalogue import Catalogue
+from hookwire.text.tokenizer import Tokenizer
+from hookwire.weights import disk_cache
+from hookwire.wire import peer, rpc
+from hookwire.wire.asynchronous import AsyncConnection
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+@arguments.checked("hookwire.aio.connect")
+async def connect(
+    address: str = rpc.DEFAULT_ADDRESS,
+    *,
+    tensors: dtypes.Tensors = "auto",
+    timeout: float = 5.0,
+    quiet: bool = False,
+    cache_weights: bool | str | os.PathLike[str] = True,
+    shared_memory: bool = True,
+) -> AsyncRemoteModel:
+    """Connects to a server.
+
+    Args:
+        address: "host:port", or a gRPC URI such as "unix:/run/hookwired.sock".
+        tensors: what results are: "torch", "numpy" (with `ml_dtypes` for bfloat16), or "auto":
+            torch where it is installed.
+        timeout: seconds to wait for the server's first answer.
+        quiet: do not say on stderr what this is connected to; otherwise it is said once in a
+            process for a server's load.
+        cache_weights: keep fetched weights on disk, by their digest: in the user's cache directory
+            (see `hookwire.weights`), in this one, or, with False, not.
+        shared_memory: let large results come through memory that the server shares, where it is on
+            this host and belongs to this user. They are the same as without.
+
+    Raises:
+        UnavailableError: nothing answers at the address.
+        DeadlineError: nothing has answered in time.
+    """
+    peer.seconds(timeout)
+    connection = AsyncConnection(address)
+    wishes = Wishes(tensors, quiet, disk_cache(cache_weights), shared_memory)
+    try:
+        answer, every = await _meet(connection, timeout, connection.hooks_at_once)
+        model = AsyncRemoteModel(connection, answer, wishes, every)
+    except BaseException:
+        await connection.close()
+        raise
+    model._say_hello()
+    return model
+
+
+async def _meet(
+    connection: AsyncConnection, timeout: float, wants_hooks: bool
+) -> tuple[service_pb2.GetModelResponse, Catalogue | None]:
+    """What the server holds, and its hook points where they are wanted: both of one load."""
+    for _ in range(rpc.MEETINGS):
+        answer = await connection.get_model(timeout)
+        if not wants_hooks:
+            return answer, None
+        with contextlib.suppress(errors.LoadChangedError):  # it was started again just now
+            every = await connection.list_hooks(answer.server.load_id)
+            return answer, Catalogue(every.hooks)
+    raise rpc.restless(connection.address)
+
+
+def _unpickled(cls: type[AsyncRemoteModel], state: dict[str, Any]) -> AsyncRemoteModel:
+    model = cls._described(state)
+    model._keep(state["hooks"])
+    return model
+
+
+@arguments.checked_methods("model")
+class AsyncRemoteModel(AsyncCalls, Session):
+    """A model that a server holds. Made by `hookwire.aio.connect`.
+
+    The methods have TransformerLens's names, order of arguments and defaults. Tensors come back as
+    [batch, pos, …]; positions that are padding come back as zeros.
+
+    A blocking model is safe to use from several threads, and connects again by itself in a process
+    that was forked; an asynchronous one belongs to one event loop at a time, and does not survive a
+    fork. A pickled model is its address, its options, its hooks and what the server said of itself,
+    and connects when it is first used. All go on with the load that they had: where the server has
+    been started again with another model or other settings, what needs the server raises
+    LoadChangedError, until `reconnect`.
+    """
+
+    _connection: AsyncConnection
+
+    def __init__(
+        self,
+        connection: AsyncConnection,
+        answer: service_pb2.GetModelResponse,
+        wishes: Wishes,
+        every: Catalogue | None = None,
+    ) -> None:
+        super().__init__(connection, answer, wishes)
+        self._catalogue = every
+
+    @classmethod
+    def _described(cls, state: dict[str, Any]) -> Self:
+        """The model of a `_description`. It connects when it is first used."""
+        answer = service_pb2.GetModelResponse.FromString(state["answer"])
+        return cls(AsyncConnection(state["address"]), answer, state["wishes"])
+
+    async def reconnect(self, timeout: float = 5.0) -> bool:
+        """Takes what the server holds now: for after a LoadChangedError, or after `close`.
+
+        Configuration, hook points, tokenizer and weights are then those of the load that the server
+        has now, and runs that begin later run on it. The address, the options of `connect` and the
+        hooks that `add_hook` has added stay, and so do the tokenizer's `default_prepend_bos` and
+        sides, and the caches that earlier runs have made.
+
+        Args:
+            timeout: seconds to wait for the server's first answer.
+
+        Returns:
+            Whether the server holds another load than before.
+
+        Raises:
+            HookNotFoundError: hooks that were added have no place in the model that the server
+                holds now; the message names them. Nothing has changed then.
+            UnsupportedError: the model belongs to a bridge of TransformerLens's (`boot`), which
+                cannot follow.
+            UnavailableError, DeadlineError: as in `connect`.
+        """
+        self._check_may_reconnect()
+        self._connection.reopen()
+        wants_hooks = self._connection.hooks_at_once or bool(self._hooks_in_force())
+        answer, every = await _meet(self._connection, timeout, wants_hooks)
+        return self._take(answer, every)
+
+    def _again(self) -> tuple[Callable[[dict[str, Any]], RemoteModel], dict[str, Any]]:
+        return RemoteModel._described, self._description()
+
+    def __reduce__(self) -> Any:
+        return _unpickled, (type(self), self._pickled())
+
+    async def close(self) -> None:
+        """Ends the connection.
+
+        Runs that are under way end with a CancelledError, later calls with a ClosedError.
+        """
+        await self._connection.close()
+
+    async def __aenter__(self) -> Self:
+        """The model, which is closed at the end of the block.
+
+        Raises:
+            ClosedError: it is closed already.
+        """
+        self._connection.peer.check_open()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    def __enter__(self) -> NoReturn:  # asynchronous only
+        """An asynchronous model is not entered like this.
+
+        Raises:
+            ArgumentTypeError: always; it says how it is.
+        """
+        raise errors.ArgumentTypeError(
+            "an asynchronous model is entered with async with: "
+            "async with await hookwire.aio.connect(address) as model"
+        )
+
+    def __exit__(self, *_: object) -> None:  # asynchronous only
+        """As `__enter__`."""
+
+    async def server_load(self) -> config.ServerLoad:
+        """What the server does and holds now: how long the queue is, what waits to be read."""
+        return config.server_load((await self._connection.get_model(None)).load)
+
+    # blocking: @property
+    async def tokenizer(self) -> Tokenizer:
+        """The checkpoint's tokenizer, asked for once.
+
+        Raises:
+            NoTokenizerError: the checkpoint has none.
+        """
+        return await self._load_tokenizer()
+
+    async def _load_tokenizer(self) -> Tokenizer:
+        await self._fetch_tokenizer()  # asynchronous only
+        return self._get_tokenizer()
+
+    async def _fetch_tokenizer(self) -> None:  # asynchronous only
+        """Gets the tokenizer without blocking; what needs one that is not there says so itself."""
+        if self._tokenizer is not None or self._no_tokenizer is not None:
+            return
+        load_id = self._load_id
+        try:
+            files = await self._connection.get_tokenizer(load_id)
+        except errors.NoTokenizerError as error:
+            self._no_tokenizer = error
+            return
+        if load_id != self._load_id:  # `reconnect` was faster
+            await self._fetch_tokenizer()
+        elif self._tokenizer is None:
+            self._keep_tokenizer(files)
+
+    async def _fetch_hooks(self) -> None:  # asynchronous only
+        """Gets the hook points without blocking."""
+        if self._catalogue is None:
+            load_id = self._load_id
+            every = await self._connection.list_hooks(load_id)
+            if load_id == self._load_id:  # else `reconnect` was faster
+                self._catalogue = Catalogue(every.hooks)
+
+    async def to_tokens(
+        self,
+        input: str | Sequence[str],  # noqa: A002 - TransformerLens's name
+        prepend_bos: bool | None = None,
+        padding_side: str | None = None,
+        move_to_device: bool = True,
+        truncate: bool | None = None,
+    ) -> Any:
+        """Text to token ids [batch, pos]. See `Tokenizer.to_tokens`."""
+        tokenizer = await self._load_tokenizer()
+        return tokenizer.to_tokens(input, prepend_bos, padding_side, move_to_device, truncate)
+
+    async def to_string(self, tokens: Any) -> str | list[str]:
+        """Token ids to text. See `Tokenizer.to_string`."""
+        tokenizer = await self._load_tokenizer()
+        return tokenizer.to_string(tokens)
+
+    async def to_str_tokens(
+        self,
+        input: Any,  # noqa: A002 - TransformerLens's name
+        prepend_bos: bool | None = None,
+        padding_side: str | None = None,
+    ) -> Any:
+        """Text or token ids to the text of each token. See `Tokenizer.to_str_tokens`."""
+        tokenizer = await self._load_tokenizer()
+        return tokenizer.to_str_tokens(input, prepend_bos, padding_side)
+
+    async def to_single_token(self, string: str) -> int:
+        """The id of a string that is one token. See `Tokenizer.to_single_token`."""
+        tokenizer = await self._load_tokenizer()
+        return tokenizer.to_single_token(string)
+
+    async def to_single_str_token(self, int_token: int) -> str:
+        """The text of one id. See `Tokenizer.to_single_str_token`."""
+        tokenizer = await self._load_tokenizer()
+        return tokenizer.to_single_str_token(int_token)
+
+    async def get_token_position(
+        self,
+        single_token: str | int,
+        input: Any,  # noqa: A002 - TransformerLens's name
+        mode: str = "first",
+        prepend_bos: bool | None = None,
+        padding_side: str | None = None,
+    ) -> int:
+        """Where a token stands. See `Tokenizer.get_token_position`."""
+        tokenizer = await self._load_tokenizer()
+        return tokenizer.get_token_position(single_token, input, mode, prepend_bos, padding_side)
+
+    # How the calls are carried out. A run has the standing hooks of the moment of its call, not of
+    # when it is awaited: what follows up to the first `await` is done at once.
+
+    def _call(self, call: Call) -> Coroutine[Any, Any, Any]:
+        call.check(self)
+        return self._result_of(call, self._hooks_in_force())
+
+    async def _result_of(self, call: Call, standing: HooksInForce) -> Any:
+        run = await self._prepare(call, standing)
+        try:
+            entries = results(self._connection, run)
+            try:
+                async for _ in entries:
+                    pass
+            finally:
+                await entries.aclose()
+        finally:
+            call.after(self, run)
+        return call.result(self, run)
+
+    def _plan(self, call: Call) -> Coroutine[Any, Any, Plan]:
+        call.check(self)
+        return self._plan_of(call, self._hooks_in_force())
+
+    async def _plan_of(self, call: Call, standing: HooksInForce) -> Plan:
+        run = await self._prepare(call, standing)
+        with run.request.blaming():
+            message = run.request.plan_message()
+            return plans.made(run.assembly, await self._connection.plan(message, run.timeout))
+
+    def _stream(self, call: Call) -> AsyncResultStream:
+        call.check(self)
+        preparing = self._prepare(call, self._hooks_in_force())
+        return AsyncResultStream(self._connection, preparing)
+
+    async def _prepare(self, call: Call, standing: HooksInForce) -> Run:
+        """The run of a call, ready to be sent."""
+        await self._fetch_hooks()  # asynchronous only
+        if call.needs_tokenizer():  # asynchronous only
+            await self._fetch_tokenizer()
+        return prepare(self, call, standing)

@@ -1,0 +1,137 @@
+"""The results of a run, each as soon as it is whole."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from hookwire import errors
+from hookwire.answer.entries import Entry
+from hookwire.answer.run import Activation, Run
+from hookwire.wire.asynchronous import AsyncConnection
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+async def results(connection: AsyncConnection, run: Run) -> AsyncGenerator[Entry, None]:
+    """The results of a run, each as soon as it is whole. Calls functions as their turn comes."""
+    made, interaction = run.request, None
+    if made.interacts:
+        interaction = connection.interact(made, run.timeout, run.stage)
+    events = (
+        interaction.events()
+        if interaction
+        else connection.run(made.message, run.timeout, run.stage)
+    )
+    try:
+        with made.blaming():
+            async for event in events:
+                for entry in run.feed(event):
+                    if entry.callback is None:
+                        yield entry
+                        continue
+                    assert interaction is not None
+                    visit = run.visit(entry)
+                    for message in visit.answer(await visit.call_and_wait()):
+                        await interaction.send(message)
+        run.finish()
+    finally:
+        await events.aclose()
+        run.close()
+
+
+class _Begun:
+    """The run of a stream, which an asynchronous one prepares when it is first read."""
+
+    def __init__(self, preparing: Coroutine[Any, Any, Run]) -> None:
+        self.preparing = preparing
+        self.run: Run | None = None  # asynchronous only
+        # blocking: self.run: Run | None = preparing
+
+
+async def _activations(
+    connection: AsyncConnection, begun: _Begun
+) -> AsyncGenerator[Activation, None]:
+    run = begun.run = await begun.preparing
+    entries = results(connection, run)
+    try:
+        async for entry in entries:
+            yield run.activation(entry)
+            # It belongs to the user now.
+            entry.array = None
+    finally:
+        await entries.aclose()
+
+
+class AsyncResultStream:
+    """The tensors of a run, each as soon as it is complete: before the run ends.
+
+    An iterator of `Activation`, which unpacks to `name, tensor`. Ending it early, with `aclose()`,
+    at the end of its `async with` block, or by forgetting it, cancels the run. Only after the last
+    tensor has been taken without an error is the run known to be whole.
+    """
+
+    def __init__(self, connection: AsyncConnection, preparing: Coroutine[Any, Any, Run]) -> None:
+        self._begun = _Begun(preparing)
+        self._process = os.getpid()
+        # No method of this object: a stream that is forgotten must not be kept by its generator.
+        self._iterator = _activations(connection, self._begun)
+
+    def __aiter__(self) -> AsyncIterator[Activation]:
+        return self
+
+    def __iter__(self) -> NoReturn:  # asynchronous only
+        """An asynchronous stream is not iterated over like this.
+
+        Raises:
+            ArgumentTypeError: always; it says how it is.
+        """
+        self._begun.preparing.close()
+        raise errors.ArgumentTypeError(
+            "the stream of an asynchronous model is read with async for: "
+            "async for name, tensor in model.stream(…)"
+        )
+
+    async def __anext__(self) -> Activation:
+        if os.getpid() != self._process:
+            raise errors.ForkedError(
+                "this stream was begun in the parent process, which alone can go on with it: begin "
+                "one here with model.stream(…)"
+            )
+        return await self._iterator.__anext__()
+
+    def __reduce__(self) -> Any:
+        raise errors.ArgumentTypeError(
+            "a stream is a run on the server's way to this process, and cannot be pickled or "
+            "copied: pickle the tensors that it gives"
+        )
+
+    @property
+    def _run(self) -> Run:
+        assert self._begun.run is not None
+        return self._begun.run
+
+    @property
+    def receipt(self) -> Any:
+        """What ran, where, on which weights; None until the run has ended."""
+        run = self._begun.run
+        return None if run is None else run.assembly.receipt
+
+    @property
+    def run_id(self) -> str:
+        """The server's name for the run; empty until it is accepted."""
+        run = self._begun.run
+        return "" if run is None else run.assembly.run_id
+
+    async def aclose(self) -> None:
+        """Cancels what is left of the run."""
+        await self._iterator.aclose()
+        self._begun.preparing.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()

@@ -1,0 +1,1 @@
+"""The blocking model, generated from the room `asynchronous`."""

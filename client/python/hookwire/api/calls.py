@@ -1,0 +1,416 @@
+"""The calls of a model, each written once: its arguments, the run that they ask for, its result.
+
+A call is a frozen dataclass. `client/python/generate_models.py` makes the methods of both models of
+these classes: the arguments of a method are the fields of its class and of the bases, with their
+defaults and what the docstrings say of them; those in `by_position` come first, in the order that
+TransformerLens has. So a new argument is a field here and, if it belongs to the request, a field of
+the same name in `hookwire.ask.asked.Ask`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar
+
+from hookwire import errors
+from hookwire.answer.run import Run
+from hookwire.api.session import Session
+from hookwire.ask import inputs
+from hookwire.ask.asked import Ask
+from hookwire.ask.filters import NamesFilter
+from hookwire.cache import ActivationCache
+from hookwire.facts import dtypes
+from hookwire.facts.not_here import refuse
+from hookwire.wire.peer import seconds
+
+Hooks = Sequence[tuple[Any, Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    """What every call takes.
+
+    Attributes:
+        input: a text, a list of texts, token ids as a flat list, as lists of possibly different
+            lengths, or as a NumPy or torch array [pos] or [batch, pos]. With `start_at_layer`, the
+            residual stream that enters it.
+        prepend_bos: for text: whether a beginning-of-sequence token comes first. Default: yes.
+        padding_side: for lists: "left" or "right". Default: the tokenizer's.
+        attention_mask: [batch, pos] of 0 and 1, for token ids with padding.
+        missing: "error", or "skip" to leave out, with a warning, names that other layers or models
+            have and this one does not. A name that no Gemma 4 has, and a layer behind the last,
+            stay errors.
+        allow_non_finite: accept NaN and infinity in values of ops.
+        max_result_bytes: refuse the run if its result would be larger. Default: the server's limit.
+        priority: "low", "normal" or "high": which of this client's runs go first, and how large its
+            share is while others' runs wait too.
+        dtype: of captured tensors, such as "float32". Default: each hook point's own.
+        moment: capture "after" or "before" the ops at the same hook point.
+        progress: show a progress bar. Default: for large results, on a terminal or in a notebook.
+        timeout: seconds for the whole run. Default: no limit.
+    """
+
+    method: ClassVar[str]
+    """The name of the method."""
+    returns: ClassVar[str] = "Any"
+    """The type of what the method returns."""
+    does: ClassVar[str] = "_call"
+    """The method of the model that carries the call out."""
+    by_position: ClassVar[str]
+    """The arguments that can be given by position, in their order."""
+
+    input: Any
+    prepend_bos: bool | None = None
+    padding_side: str | None = None
+    attention_mask: Any = None
+    missing: str = "error"
+    allow_non_finite: bool = False
+    max_result_bytes: int | None = None
+    priority: str = "normal"
+    dtype: Any = None
+    moment: str = "after"
+    progress: bool | None = None
+    timeout: float | None = None
+
+    def check(self, model: Session) -> None:
+        """Checks what can be checked before anything is asked of the server."""
+        del model
+        seconds(self.timeout)
+
+    @property
+    def hooks(self) -> Hooks:
+        """The changes that this run makes, besides those that stay from run to run."""
+        hooks: Hooks = getattr(self, "fwd_hooks", ())
+        return hooks
+
+    @property
+    def start(self) -> Any:
+        """The layer to start at, as it was given; None: the run starts with its tokens."""
+        return getattr(self, "start_at_layer", None)
+
+    def needs_tokenizer(self) -> bool:
+        """Whether the run cannot be prepared without the tokenizer."""
+        text = self.input if self.start is None else getattr(self, "tokens", None)
+        return inputs.needs_tokenizer(text, self.padding_side)
+
+    def ask(self, **more: Any) -> Ask:
+        """What the run is asked for: the fields that an `Ask` has too, and these."""
+        names = [one.name for one in fields(Ask) if hasattr(self, one.name)]
+        return Ask(**{name: getattr(self, name) for name in names if name != "hooks"} | more)
+
+    def ready(self, run: Run) -> None:
+        """Looks at the run before it is sent."""
+
+    def after(self, model: Session, run: Run) -> None:
+        """What is to be done when the run has ended, also where it has failed."""
+
+    def result(self, model: Session, run: Run) -> Any:
+        """What the call returns."""
+        del model
+        return run.output()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pass(Call):
+    """A pass, or a part of one.
+
+    Attributes:
+        return_type: "logits" [batch, pos, d_vocab]; "loss", the cross entropy of the next tokens,
+            computed on the server in float32; "both", a pair; or None. With `stop_at_layer`,
+            "logits" and None return the residual stream instead.
+        loss_per_token: loss [batch, pos - 1] instead of its mean over real tokens. Rows of a single
+            token have none: see NothingToPredictError.
+        logits_pos: return logits of these positions only: an int, a list or a slice. Counted in
+            each row's own tokens, so that -1 is every row's last token, wherever its padding is.
+            The axis stays.
+        start_at_layer: start at this layer: the input is then the residual stream that enters it,
+            [batch, pos, d_model]; negative counts from the last. Names before it are errors, and
+            are left out of globs, functions and None.
+        stop_at_layer: end the pass before this layer, and return the residual stream that enters
+            it, [batch, pos, d_model]; negative counts from the last. `n_layers` returns what enters
+            the final norm. Names behind it are errors, and are left out of globs, functions and
+            None.
+        tokens: with `start_at_layer`: the tokens of the residual stream, in any form of an input.
+            Needed where later layers use more than the stream: per-layer embeddings, keys and
+            values of layers before the start (those of the tokens' own pass), and the loss.
+    """
+
+    return_type: str | None = "logits"
+    loss_per_token: bool = False
+    logits_pos: Any = None
+    start_at_layer: int | None = None
+    stop_at_layer: int | None = None
+    tokens: Any = None
+
+    def ask(self, **more: Any) -> Ask:
+        """What the run is asked for."""
+        returned = self.return_type
+        if (
+            self.stop_at_layer is not None
+        ):  # then None returns the stream too, as in TransformerLens
+            returned = returned or "logits"
+        return super().ask(**{"return_type": returned, **more})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forward(Pass):
+    """Runs the model.
+
+    Attributes:
+        labels: not supported; see `log_probs`.
+
+    Returns:
+        What `return_type` says.
+
+    Raises:
+        HookwireError: see `hookwire.errors`.
+    """
+
+    method = "__call__"
+    by_position = (
+        "input return_type loss_per_token prepend_bos padding_side attention_mask labels "
+        "start_at_layer stop_at_layer"
+    )
+
+    labels: Any = None
+
+    def check(self, model: Session) -> None:
+        """Checks what can be checked before anything is asked of the server."""
+        super().check(model)
+        refuse(labels=self.labels)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hooked(Pass):
+    """A pass with changes.
+
+    Attributes:
+        fwd_hooks: pairs of where and what: a name, an alias, a glob, a short name with its layer,
+            such as ("resid_post", 3), a list of these, or a function of a name; and a function
+            `(tensor, hook)`, which runs here (see `hookwire.Hook`), or an op of `hookwire.ops`,
+            which runs on the server. They apply in this order where several meet at one hook point.
+        reset_hooks_end: False lets the hooks stay after the run, as if by `add_hook`.
+        clear_contexts: empty `hook.ctx` of these hooks' places after the run, and of the hook
+            points that it captures.
+        remove_batch_dim: of an input of a single row: take the batch off the captured tensors, and
+            off what functions get.
+    """
+
+    fwd_hooks: Hooks = ()
+    reset_hooks_end: bool = True
+    clear_contexts: bool = False
+    remove_batch_dim: bool = False
+
+    def ready(self, run: Run) -> None:
+        """Says before the run, rather than after it, that there is more than one row."""
+        rows = len(run.request.batch)
+        if self.remove_batch_dim and rows != 1:
+            raise errors.ArgumentError(
+                f"remove_batch_dim=True needs a single row; the input has {rows}"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunWithHooks(Hooked):
+    """Runs the model with changes.
+
+    Attributes:
+        bwd_hooks: not supported.
+
+    Returns:
+        What `return_type` says.
+
+    Raises:
+        Exception: what a function raises ends the run, and comes out as it is.
+        HookwireError: see `hookwire.errors`.
+    """
+
+    method = "run_with_hooks"
+    by_position = (
+        "input fwd_hooks bwd_hooks reset_hooks_end clear_contexts return_type stop_at_layer "
+        "start_at_layer remove_batch_dim"
+    )
+
+    bwd_hooks: Sequence[Any] = ()
+
+    def check(self, model: Session) -> None:
+        """Checks what can be checked before anything is asked of the server."""
+        super().check(model)
+        refuse(bwd_hooks=self.bwd_hooks)
+
+    def ready(self, run: Run) -> None:
+        """Looks at the run before it is sent."""
+        super().ready(run)
+        run.functions_see_no_batch = self.remove_batch_dim
+
+    def after(self, model: Session, run: Run) -> None:
+        """What becomes of hooks, and of what functions kept."""
+        del run
+        model._after_hooks(self.fwd_hooks, self.reset_hooks_end, self.clear_contexts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunWithCache(Hooked):
+    """Runs the model and returns what its hook points saw.
+
+    Attributes:
+        return_cache_object: return an `ActivationCache`; False: a plain dict.
+        names_filter: which hook points: None for all; a name, an alias or a glob (`*` stays between
+            dots, `**` crosses them); a short name, as a cache takes it: ("q", 3), or "q" for every
+            layer that has it; a list of these; or a function of a name, applied to every name and
+            alias. An alias asked for by name is returned under the canonical name too; a glob or a
+            function returns just the names that it matched. Tensors are captured after the changes
+            of `fwd_hooks`.
+        pos_slice: keep these positions of every hook point (of scores and pattern: query
+            positions): an int, which keeps the axis, a list, a slice, or a tuple that is read as
+            one. They are positions of the padded rows.
+        incl_bwd: not supported.
+        device: where the cache's tensors go (torch). Default: the CPU.
+
+    Returns:
+        What `return_type` says, and the cache. `cache.mask` tells which positions are real.
+
+    Raises:
+        HookwireError: see `hookwire.errors`.
+
+    Warns:
+        ResultSizeWarning: the result has over 64 MiB, before it starts.
+        NonFiniteWarning: NaN or infinity in what is returned.
+        SkippedWarning: names that `missing="skip"` has left out.
+        PaddingWarning: token ids that look padded, without a mask.
+    """
+
+    method = "run_with_cache"
+    returns = "tuple[Any, Any]"
+    by_position = (
+        "input return_cache_object remove_batch_dim names_filter stop_at_layer start_at_layer "
+        "pos_slice incl_bwd reset_hooks_end clear_contexts"
+    )
+
+    return_cache_object: bool = True
+    names_filter: NamesFilter = None
+    pos_slice: Any = None
+    incl_bwd: bool = False
+    device: Any = None
+
+    def check(self, model: Session) -> None:
+        """Checks what can be checked before anything is asked of the server."""
+        super().check(model)
+        refuse(incl_bwd=self.incl_bwd)
+        if self.device is not None:
+            dtypes.check_device(self.device, model._use_torch)
+
+    def after(self, model: Session, run: Run) -> None:
+        """What becomes of hooks, and of what functions kept."""
+        model._after_hooks(self.fwd_hooks, self.reset_hooks_end, self.clear_contexts)
+        if self.clear_contexts:
+            model._clear_contexts_of(run.captured_hooks())
+
+    def result(self, model: Session, run: Run) -> tuple[Any, Any]:
+        """What the call returns."""
+        cache = ActivationCache(
+            run.captured(),
+            model=model,
+            mask=run.mask,
+            receipt=run.receipt,
+            batch=len(run.request.batch),
+        )
+        if self.remove_batch_dim:
+            cache = cache.remove_batch_dim()
+        if self.device is not None:
+            cache = cache.to(self.device)
+        return run.output(), cache if self.return_cache_object else cache.cache_dict
+
+
+@dataclass(frozen=True, kw_only=True)
+class DryRun(RunWithCache):
+    """What `run_with_cache` with the same arguments would send, without running it.
+
+    Those that say what becomes of the result (return_cache_object, reset_hooks_end, clear_contexts,
+    device) change nothing.
+
+    Returns:
+        Names, shapes, dtypes and exact bytes. Printing it shows a table.
+    """
+
+    method = "plan"
+    returns = "Plan"
+    does = "_plan"
+    by_position = "input names_filter"
+
+    def check(self, model: Session) -> None:
+        """Checks what can be checked before anything is asked of the server."""
+        Call.check(self, model)  # no tensor goes anywhere
+        refuse(incl_bwd=self.incl_bwd)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stream(Call):
+    """Runs the model and yields each tensor as soon as it is complete.
+
+        async for name, tensor in model.stream(prompt, "blocks.*.hook_resid_post"):
+            ...
+
+    A tensor is complete when all rows have come. A run of more tokens than the server takes in one
+    pass (`--max-batch-tokens`: by default 1024 on cpu, else 8192) goes in several, a group of rows
+    each, and its tensors are complete in the last: ask for fewer rows at a time.
+
+    Attributes:
+        names_filter: as in `run_with_cache`.
+        fwd_hooks: changes, as in `run_with_hooks`.
+        pos_slice: as in `run_with_cache`.
+        stop_at_layer: as in `run_with_cache`.
+        return_type: as in `run_with_cache`; the outputs come as "logits", "log_probs" (for a loss)
+            and "residual" (with `stop_at_layer`). None: no outputs.
+        logits_pos: as in `run_with_cache`.
+
+    Returns:
+        An iterator that can be closed, which cancels the run.
+    """
+
+    method = "stream"
+    returns = "AsyncResultStream"
+    does = "_stream"
+    by_position = "input names_filter"
+
+    names_filter: NamesFilter = None
+    fwd_hooks: Hooks = ()
+    pos_slice: Any = None
+    stop_at_layer: int | None = None
+    return_type: str | None = None
+    logits_pos: Any = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogProbs(Call):
+    """Natural-log probabilities of target tokens, computed on the server in float32.
+
+    Attributes:
+        targets: tokens (ids, or strings that are one token): one, a list of them for every row, or
+            a list of as long lists, one a row. None: the next token of each position.
+        pos: the position at which they are predicted, or one for each target; counted in each row's
+            own tokens, so that -1 is every row's last.
+        fwd_hooks: changes, as in `run_with_hooks`.
+
+    Returns:
+        [batch, targets], or without targets [batch, pos - 1], with zeros at padding.
+    """
+
+    method = "log_probs"
+    by_position = "input targets pos"
+
+    wants_log_probs: ClassVar[bool] = True
+
+    targets: Any = None
+    pos: Any = -1
+    fwd_hooks: Hooks = ()
+
+    def needs_tokenizer(self) -> bool:
+        """Whether the run cannot be prepared without the tokenizer."""
+        return self.targets is not None or super().needs_tokenizer()
+
+    def result(self, model: Session, run: Run) -> Any:
+        """What the call returns."""
+        del model
+        return run.log_probs()
