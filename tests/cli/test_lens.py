@@ -8,8 +8,8 @@ import hookwire
 import numpy as np
 import pytest
 import torch
+from hookwire.api import lens
 from hookwire.plot import extras
-from hookwire.recipes import lens as logit_lens
 from transformers import Gemma4ForConditionalGeneration
 
 from tests.cli.conftest import TOY, Command, invoke, is_png
@@ -60,7 +60,7 @@ def test_the_way_through_the_final_norm_has_the_models_own_bits(
     logits, cache = model.run_with_cache(CLEAN, names_filter="blocks.5.hook_resid_post")
     tokens = model.to_tokens(CLEAN)[0].tolist()
     stream = cache["blocks.5.hook_resid_post"]
-    again = logit_lens._unembed(model, np.concatenate([stream, stream]), tokens)
+    again = model.run_with_hooks(**lens.unembedding(np.concatenate([stream, stream]), tokens))
     assert again[0].tobytes() == again[1].tobytes() == logits[0].tobytes()
 
 
@@ -77,7 +77,7 @@ def test_a_lens_that_is_too_large_for_one_run_is_divided(
     command: Command, monkeypatch: pytest.MonkeyPatch, cells: int
 ) -> None:
     whole = command("--json", "lens", CLEAN).json
-    monkeypatch.setattr(logit_lens, "_LOGITS_BYTES", cells * 59 * 4)
+    monkeypatch.setattr(lens, "_LOGITS_BYTES", cells * 59 * 4)
     divided = command("--json", "lens", CLEAN).json
     assert divided["ids"] == whole["ids"]
     np.testing.assert_allclose(divided["probabilities"], whole["probabilities"], rtol=1e-4)

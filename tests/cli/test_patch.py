@@ -8,7 +8,7 @@ import hookwire
 import numpy as np
 import pytest
 from hookwire import ops
-from hookwire.recipes import sweep
+from hookwire.recipes import patching
 
 from tests.cli.conftest import Command, is_png
 from tests.cli.sentences import CLEAN, CORRUPTED, GIVER
@@ -97,7 +97,7 @@ def test_a_sweep_that_is_too_long_for_one_run_is_divided(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = command("--json", "patch", CLEAN, CORRUPTED).json["values"]
-    monkeypatch.setattr(sweep, "_rows_a_run", lambda *_: 4)
+    monkeypatch.setattr(patching, "_rows_a_run", lambda *_: 4)
     divided = command("--json", "patch", CLEAN, CORRUPTED).json["values"]
     np.testing.assert_allclose(divided, whole, atol=1e-5)
 
@@ -111,7 +111,7 @@ def test_hooks_are_found_by_short_name_glob_or_name(command: Command) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ((CLEAN, "Tom gave a drink to"), "CLEAN has 15 tokens and CORRUPT 6"),
+        ((CLEAN, "Tom gave a drink to"), "clean has 15 tokens and corrupted 6"),
         ((CLEAN, CLEAN), "both words are 'Mary'"),
         ((CLEAN, CORRUPTED, "--hook", "blocks.5.attn.hook_k"), "keys are blocks.2.attn.hook_k"),
         ((CLEAN, CORRUPTED, "--hook", "resid_prae"), "resid_prae"),

@@ -116,7 +116,7 @@ WRONG: dict[str, tuple[Callable[[Model], Any], type[Exception], str]] = {
     "a number as truth": (
         lambda m: m(IDS, allow_non_finite=1),
         TypeError,
-        "allow_non_finite of model() must be True or False, not 1",
+        r"allow_non_finite of model\(\) must be True or False, not 1",
     ),
     "text as seconds": (
         lambda m: m(IDS, timeout="a"),
@@ -204,7 +204,7 @@ WRONG: dict[str, tuple[Callable[[Model], Any], type[Exception], str]] = {
     "text as progress": (
         lambda m: m(IDS, progress="yes"),
         TypeError,
-        "progress of model() must be True, False or None, not 'yes'",
+        r"progress of model\(\) must be True, False or None, not 'yes'",
     ),
     "a single id": (lambda m: m(3), TypeError, r"not a single id: \[\[3\]\]"),
     "no loss to show by token": (

@@ -9,8 +9,9 @@
     patched = model.run_with_hooks(prompt, fwd_hooks=[("blocks.3.hook_resid_pre", ops.zero(pos=9))])
 
 `hookwire.connect` gives a `RemoteModel`; `hookwire.ops` are the changes; `hookwire.aio` is the
-asynchronous twin; `hookwire.plot` draws; `hookwire.transformer_lens.boot` gives a `RemoteBridge` of
-TransformerLens's; every error is a `HookwireError`.
+asynchronous twin; `hookwire.patching` sweeps; `hookwire.plot` draws;
+`hookwire.transformer_lens.boot` gives a `RemoteBridge` of TransformerLens's; every error is a
+`HookwireError`.
 """
 
 from typing import TYPE_CHECKING
@@ -29,7 +30,7 @@ from hookwire.facts.names import get_act_name
 from hookwire.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
-    from hookwire import aio, plot, transformer_lens  # noqa: F401 - the last is optional
+    from hookwire import aio, patching, plot, transformer_lens  # noqa: F401 - the last is optional
 
 __version__ = "0.1.0"
 
@@ -53,6 +54,7 @@ __all__ = [
     "errors",
     "get_act_name",
     "ops",
+    "patching",
     "plot",
     "read_only",
     *errors.__all__,
@@ -60,8 +62,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    """Imports `hookwire.aio`, `.plot` and `.transformer_lens` when they are first used."""
-    if name in ("aio", "plot", "transformer_lens"):
+    """Imports `hookwire.aio`, `.patching`, `.plot`, `.transformer_lens` at their first use."""
+    if name in ("aio", "patching", "plot", "transformer_lens"):
         import importlib
 
         return importlib.import_module(f"hookwire.{name}")

@@ -90,6 +90,7 @@ _OPTIONS = {
     r"\bstop_at_layer=": "--stop-at-layer ",
     r"\bstop_at_layer\b": "--stop-at-layer",
     r"\bnames_filter\b": "-c",
+    r"\b(answer|against)=": r"--\1",
 }
 
 

@@ -13,6 +13,7 @@ from hookwire.cli import points
 from hookwire.cli.completion import complete_hooks
 from hookwire.cli.settings import Settings, subcommand
 from hookwire.facts.catalogue import HookPoint
+from hookwire.recipes.points import find
 
 _EXAMPLES = """
 hookwire hooks                         everything
@@ -40,7 +41,7 @@ def command(settings: Settings, filter_: str, each: bool) -> None:
     """
     output = settings.output()
     with settings.connect() as model:
-        found = list(points.find(model, filter_, parts=True).values())
+        found = list(find(model, filter_, parts=True).values())
         name = model.cfg.model_name
     if output.json:
         output.document({"hooks": [_described(point) for point in found]})

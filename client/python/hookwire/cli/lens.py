@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import asdict
 from pathlib import Path
 
 import click
 
 import hookwire
+from hookwire import errors
+from hookwire.api.lens import LayerAnswers
 from hookwire.cli import files, places, prompts, show
 from hookwire.cli.places import Parts
 from hookwire.cli.prompts import Prompt
 from hookwire.cli.settings import Settings, subcommand
-from hookwire.recipes.lens import LogitLens, logit_lens
+from hookwire.recipes.words import word
 
 _EXAMPLES = """
 hookwire lens "When Mary and John went to the store , John gave a drink to"
@@ -48,13 +51,15 @@ def command(
         files.check_picture(path)
     with settings.connect() as model:
         tokens = prompts.read(model, prompt, ids, bos)
-        found = logit_lens(
-            model,
-            tokens.ids,
-            places.resolve(layers, model.cfg.n_layers, "layer"),
-            places.resolve(pos, len(tokens), "position"),
-            show.progress,
-        )
+        with warnings.catch_warnings():
+            # The stream of all layers may be large, and is what the command is for.
+            warnings.simplefilter("ignore", errors.ResultSizeWarning)
+            found = model.logit_lens(
+                tokens.ids,
+                places.resolve(layers, model.cfg.n_layers, "layer"),
+                places.resolve(pos, len(tokens), "position"),
+                steps=show.progress,
+            )
         words = _words(model, found)
         receipt = model.last_receipt
     assert receipt is not None
@@ -85,18 +90,18 @@ def command(
         output.line(str(path))
 
 
-def _words(model: hookwire.RemoteModel, found: LogitLens) -> list[list[str]]:
+def _words(model: hookwire.RemoteModel, found: LayerAnswers) -> list[list[str]]:
     """The words, [layer][pos]; "NaN" where the logits are."""
     return [
         [
-            "NaN" if math.isnan(share) else prompts.word(model, int(token))
+            "NaN" if math.isnan(share) else word(model, int(token))
             for token, share in zip(row, shares, strict=True)
         ]
         for row, shares in zip(found.ids, found.probabilities, strict=True)
     ]
 
 
-def _draw(path: Path, found: LogitLens, words: list[list[str]], tokens: Prompt) -> None:
+def _draw(path: Path, found: LayerAnswers, words: list[list[str]], tokens: Prompt) -> None:
     from hookwire import plot
 
     plot.lens(

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
-import numpy as np
 
-import hookwire
 from hookwire.cli import failure, files, places, points, prompts, show
 from hookwire.cli.completion import complete_hooks
-from hookwire.cli.patching import METRICS, Result, patch
 from hookwire.cli.places import Parts
 from hookwire.cli.settings import Settings, subcommand
 from hookwire.cli.show import Output
-from hookwire.facts.catalogue import HookPoint
 from hookwire.plot import scale
+from hookwire.recipes.patching import METRICS, Sweep, heads_of, sweep
+from hookwire.recipes.points import find
 
 _EXAMPLES = """
 hookwire patch "When Mary and John went to the store , John gave a drink to" \\
@@ -97,26 +95,38 @@ def command(
             prompts.read(model, clean, ids, bos),
             prompts.read(model, corrupt, ids, bos),
         )
-        words = _words(model, pair, answer, against, ids)
-        chosen = _in_layers(model, points.find(model, hook), layers)
-        result = patch(model, *pair, words, chosen, by, at, measure)
+        chosen = find(model, hook)
+        size = len(pair[0]) if by == "pos" else heads_of(chosen)
+        result = sweep(
+            model,
+            pair[0].ids,
+            pair[1].ids,
+            chosen,
+            by=by,
+            layers=layers and places.resolve(layers, model.cfg.n_layers, "layer"),
+            at=places.resolve(at, size, "position" if by == "pos" else "head"),
+            answer=None if answer is None else prompts.token_id(model, answer, ids),
+            against=None if against is None else prompts.token_id(model, against, ids),
+            metric=measure,
+            steps=show.progress,
+        )
         receipt = model.last_receipt
     assert receipt is not None
     if path is not None:
-        _draw(path, result, hook)
+        result.plot(hook=hook, save=path, shown=show.word)
     if output.json:
         output.document(
             {
                 "clean": {**pair[0].described(), "value": result.clean},
                 "corrupted": {**pair[1].described(), "value": result.corrupted},
                 "metric": measure,
-                "answer": {"word": result.words[0], "id": words[0]},
-                "against": {"word": result.words[1], "id": words[1]},
-                "hooks": list(chosen),
-                "layers": [point.layer for point in chosen.values()],
+                "answer": {"word": result.words[0], "id": result.answer},
+                "against": {"word": result.words[1], "id": result.against},
+                "hooks": result.hooks,
+                "layers": result.layers,
                 "heads" if by == "head" else "positions": result.places,
                 "values": result.values,
-                "largest": result.described_largest(),
+                "largest": _largest(result),
                 "receipt": asdict(receipt),
                 "file": None if path is None else str(path),
             }
@@ -125,61 +135,23 @@ def command(
     _show(output, result, path)
 
 
-def _words(
-    model: hookwire.RemoteModel,
-    pair: Sequence[prompts.Prompt],
-    answer: str | None,
-    against: str | None,
-    ids: bool,
-) -> tuple[int, int]:
-    """The ids of the two words: those that a user names, or what the model says itself.
-
-    Raises:
-        Failure: prompts of different lengths, logits that are NaN, or the same word twice.
-        NotASingleTokenError: a word that is none, or several, or that the tokenizer does not know.
-    """
-    lengths = [len(prompt) for prompt in pair]
-    if lengths[0] != lengths[1]:
-        failure.refuse(
-            f"CLEAN has {lengths[0]} tokens and CORRUPT {lengths[1]}: both must have as many"
-        )
-    logits = model([prompt.ids for prompt in pair], logits_pos=-1)  # [2, 1, d_vocab]
-    if np.isnan(logits).any():
-        failure.refuse("the model's logits are NaN, so there is no next word to compare")
-    chosen = [
-        prompts.token_id(model, given, ids) if given is not None else int(row[0].argmax())
-        for given, row in zip((answer, against), logits, strict=True)
-    ]
-    if chosen[0] == chosen[1]:
-        same = prompts.word(model, chosen[0])
-        failure.refuse(f"both words are {same!r}: name two with --answer and --against")
-    return chosen[0], chosen[1]
+def _largest(result: Sweep) -> dict[str, Any]:
+    """Where the metric is farthest from that of the corrupted prompt, for JSON."""
+    row, column = result.largest
+    return {
+        "hook": result.hooks[row],
+        result.by: result.places[column],
+        "value": float(result.values[row, column]),
+    }
 
 
-def _in_layers(
-    model: hookwire.RemoteModel, found: dict[str, HookPoint], layers: Parts | None
-) -> dict[str, HookPoint]:
-    """Those of the hook points that are in the layers.
-
-    Raises:
-        Failure: none of them is.
-    """
-    if layers is None:
-        return found
-    wanted = places.resolve(layers, model.cfg.n_layers, "layer")
-    chosen = {name: point for name, point in found.items() if point.layer in wanted}
-    if not chosen:
-        failure.refuse(f"{next(iter(found))} and the like are in none of these layers")
-    return chosen
-
-
-def _show(output: Output, result: Result, path: Path | None) -> None:
+def _show(output: Output, result: Sweep, path: Path | None) -> None:
     clean, corrupted = show.signed(result.clean), show.signed(result.corrupted)
-    output.line(f"{result.measures}: clean {clean}, corrupted {corrupted}")
+    output.line(f"{result.measures(show.word)}: clean {clean}, corrupted {corrupted}")
     output.line()
     output.grid(
         [show.word(text) for text in result.labels],
-        result.layers,
+        result.rows,
         [[show.signed(value) for value in column] for column in result.values.T],
         show.diverging(
             result.values.T, scale.patching(result.values, result.clean, result.corrupted)
@@ -196,19 +168,3 @@ def _show(output: Output, result: Result, path: Path | None) -> None:
     )
     if path is not None:
         output.line(str(path))
-
-
-def _draw(path: Path, result: Result, hook: str) -> None:
-    from hookwire import plot
-
-    plot.patching(
-        result.values,
-        tokens=[show.word(text) for text in result.labels],
-        clean=result.clean,
-        corrupted=result.corrupted,
-        layers=result.layers,
-        metric=result.measures,
-        hook=hook,
-        column_axis="head" if result.by == "head" else "",
-        save=path,
-    )

@@ -6,9 +6,6 @@ from typing import Any
 
 import click
 
-import hookwire
-from hookwire.facts.catalogue import HookPoint, is_glob
-
 
 def not_empty(context: click.Context, parameter: click.Parameter, value: Any) -> Any:
     """Refuses an empty filter, or one of several that is empty.
@@ -24,32 +21,3 @@ def not_empty(context: click.Context, parameter: click.Parameter, value: Any) ->
                 param=parameter,
             )
     return value
-
-
-def find(model: hookwire.RemoteModel, wanted: str, *, parts: bool = False) -> dict[str, HookPoint]:
-    """The hook points that are meant, by the names that match, in the order of the pass.
-
-    Args:
-        model: whose.
-        wanted: a name, an alias, a glob, or TransformerLens's short name for one a layer, such as
-            "resid_pre" or "z".
-        parts: a part of names will do, if it is none of these.
-
-    Raises:
-        HookwireError: there is none; the server says why, and what is nearest.
-    """
-    every = model.catalogue()
-    if is_glob(wanted) or wanted in every:
-        names = every.match(wanted)
-    else:
-        names = every.match(hookwire.get_act_name(wanted, "*"))
-        if parts and not names:
-            names = [name for name in every if wanted in name]
-    if not names:
-        # With a mask, for the token may be the one that pads.
-        model.plan([0], wanted, attention_mask=[1], return_type=None)
-    known = every.by_name()
-    found: dict[HookPoint, str] = {}
-    for name in names:
-        found.setdefault(known[name], name)
-    return {name: point for point, name in found.items()}

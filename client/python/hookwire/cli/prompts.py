@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 import click
 
 import hookwire
-from hookwire import errors
 from hookwire.cli import failure
+from hookwire.recipes.words import word
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -105,14 +105,6 @@ def _ids(text: str) -> list[int]:
     if any(token < 0 for token in tokens):
         failure.refuse(f"{text!r:.60} is no list of token ids such as 2,17,4")
     return tokens
-
-
-def word(model: hookwire.RemoteModel, token: int) -> str:
-    """The text of a token id, or the id where there is no tokenizer, or it has no such word."""
-    try:
-        return model.to_single_str_token(token)
-    except (errors.NoTokenizerError, errors.TokenOutOfRangeError):
-        return str(token)
 
 
 def token_id(model: hookwire.RemoteModel, text: str, ids: bool) -> int:

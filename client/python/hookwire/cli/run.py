@@ -16,7 +16,8 @@ from hookwire.cli import captures, files, prompts
 from hookwire.cli.settings import Settings, subcommand
 from hookwire.cli.show import Output, word
 from hookwire.facts.dtypes import Array
-from hookwire.plot.words import top
+from hookwire.facts.logits import top
+from hookwire.recipes import words
 
 _WORDS = 5
 
@@ -74,7 +75,7 @@ def command(
         asked = captures.arguments(len(tokens), **wanted)
         result = _run(model, tokens, asked, keep_logits, output)
         answer = [
-            {"word": prompts.word(model, token), "id": token, "probability": share}
+            {"word": words.word(model, token), "id": token, "probability": share}
             for token, share in result.answer
         ]
     if path is not None:

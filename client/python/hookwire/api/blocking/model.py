@@ -16,13 +16,16 @@ from hookwire.answer.run import Run
 from hookwire.api.blocking.calls import Calls
 from hookwire.api.blocking.streams import ResultStream, results
 from hookwire.api.calls import Call
+from hookwire.api.lens import LayerAnswers, Lens, one_prompt
 from hookwire.api.preparing import prepare
 from hookwire.api.session import Session
 from hookwire.api.standing import HooksInForce
+from hookwire.api.steps import Steps, taken
 from hookwire.api.wishes import Wishes
 from hookwire.errors import arguments
 from hookwire.facts import config, dtypes
 from hookwire.facts.catalogue import Catalogue
+from hookwire.facts.ids import token_ids
 from hookwire.text.tokenizer import Tokenizer
 from hookwire.weights import disk_cache
 from hookwire.wire import peer, rpc
@@ -242,6 +245,46 @@ class RemoteModel(Calls, Session):
         """Where a token stands. See `Tokenizer.get_token_position`."""
         tokenizer = self._load_tokenizer()
         return tokenizer.get_token_position(single_token, input, mode, prepend_bos, padding_side)
+
+    def logit_lens(
+        self,
+        input: Any,  # noqa: A002 - TransformerLens's name
+        layers: Any = None,
+        pos: Any = None,
+        *,
+        prepend_bos: bool | None = None,
+        steps: Steps = taken,
+    ) -> LayerAnswers:
+        """What the model would answer if it ended after each layer, computed on the server.
+
+        The residual stream after each layer goes through the model's own final norm, unembedding
+        and softcap. `cache.logit_lens` computes more of it here, and fetches the unembedding.
+
+        Args:
+            input: one prompt: text, or token ids [pos] or [1, pos].
+            layers: which layers: an int, a list or a slice. Default: all.
+            pos: which positions, likewise. Default: all.
+            prepend_bos: for text: whether a beginning-of-sequence token comes first. Default: yes.
+            steps: goes over the runs, and may show a bar: such as `tqdm.tqdm`.
+
+        Returns:
+            The most likely token after each layer at each position, [layer, pos], and how likely it
+            is.
+
+        Raises:
+            ArgumentError: more than one prompt.
+            PositionOutOfRangeError: no such layer or position.
+        """
+        if isinstance(input, str):
+            # One that is too long is refused by the server, not cut.
+            ids = self.to_tokens(input, prepend_bos=prepend_bos, truncate=False)
+        else:
+            ids = token_ids(input, "input", "text or token ids")
+        lens = Lens(self, one_prompt(dtypes.to_numpy(ids)), layers, pos)
+        logits, cache = self.run_with_cache(**lens.first())
+        for piece in steps(lens.begin(logits, cache), "logit lens"):
+            lens.take(piece, self.run_with_hooks(**lens.run(piece)))
+        return lens.result()
 
     # How the calls are carried out. A run has the standing hooks of the moment of its call, not of
     # when it is awaited: what follows up to the first `await` is done at once.

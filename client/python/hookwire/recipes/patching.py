@@ -1,0 +1,325 @@
+"""Activation patching over layers × positions, or layers × heads.
+
+    from hookwire import patching
+
+    found = patching.sweep(model, clean, corrupted, answer="Mary", against="John")
+    found.values  # [hook, position]: the metric after each patch
+    found.plot(save="patching.png")
+
+What a hook point has at one place in the run of the clean prompt is put into the run of the
+corrupted one, and the next word is looked at. A hook point is one run: row 0 is the clean prompt,
+and each other row is the corrupted one, patched at a place of its own with `ops.copy`. Nothing but
+two log-probabilities a row comes back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from hookwire import errors, ops
+from hookwire.api.blocking.model import RemoteModel
+from hookwire.api.steps import Steps, taken
+from hookwire.errors import arguments
+from hookwire.facts import dtypes, selection
+from hookwire.facts.catalogue import HookPoint
+from hookwire.facts.dtypes import Array
+from hookwire.facts.ids import token_ids
+from hookwire.recipes import points
+from hookwire.recipes.words import word
+
+METRICS = ("logit-diff", "recovered", "log-prob", "prob")
+_Metric = Callable[[Array], Array]
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What patching did.
+
+    Attributes:
+        values: the metric of the corrupted prompt after each patch, [hook, place].
+        hooks: the hook points' names, one a row.
+        layers: their layers; None for one in no layer.
+        by: "pos" or "head".
+        places: the positions or heads, one a column.
+        labels: the tokens there, or the heads' numbers.
+        metric: one of `METRICS`.
+        answer: the id of the answer.
+        against: the id of the word that it is held against.
+        words: the texts of both.
+        clean: the metric of the clean prompt.
+        corrupted: that of the corrupted one, before any patch.
+    """
+
+    values: Array
+    hooks: list[str]
+    layers: list[int | None]
+    by: str
+    places: list[int]
+    labels: list[str]
+    metric: str
+    answer: int
+    against: int
+    words: tuple[str, str]
+    clean: float
+    corrupted: float
+
+    @property
+    def largest(self) -> tuple[int, int]:
+        """The row and the column where the metric is farthest from that of the corrupted prompt."""
+        distance = np.nan_to_num(np.abs(self.values - self.corrupted), nan=-1.0)
+        row, column = divmod(int(distance.argmax()), len(self.places))
+        return row, column
+
+    @property
+    def rows(self) -> list[str]:
+        """A label for each row: the layer, or the hook point's name."""
+        pairs = zip(self.hooks, self.layers, strict=True)
+        return [name if layer is None else str(layer) for name, layer in pairs]
+
+    def measures(self, shown: Callable[[str], str] = str) -> str:
+        """What the values are, in words.
+
+        Args:
+            shown: how a word is shown.
+        """
+        answer, against = map(shown, self.words)
+        difference = f"logit({answer}) − logit({against})"
+        return {
+            "logit-diff": difference,
+            "recovered": f"{difference}, recovered",
+            "log-prob": f"log p({answer})",
+            "prob": f"p({answer})",
+        }[self.metric]
+
+    def plot(self, *, hook: str = "", save: Any = None, shown: Callable[[str], str] = str) -> Any:
+        """A picture: see `hookwire.plot.patching`.
+
+        Args:
+            hook: what was copied, for the title. Default: the first hook point's name.
+            save: a path to write it to.
+            shown: how a word is shown.
+        """
+        from hookwire import plot
+
+        return plot.patching(
+            self.values,
+            tokens=[shown(text) for text in self.labels],
+            clean=self.clean,
+            corrupted=self.corrupted,
+            layers=self.rows,
+            metric=self.measures(shown),
+            hook=hook or self.hooks[0],
+            column_axis="head" if self.by == "head" else "",
+            save=save,
+        )
+
+
+@arguments.checked("patching.sweep")
+def sweep(
+    model: RemoteModel,
+    clean: Any,
+    corrupted: Any,
+    hooks: str | Mapping[str, HookPoint] = "resid_pre",
+    *,
+    by: str = "pos",
+    layers: Any = None,
+    at: Any = None,
+    answer: str | int | None = None,
+    against: str | int | None = None,
+    metric: str = "logit-diff",
+    prepend_bos: bool | None = None,
+    steps: Steps = taken,
+) -> Sweep:
+    """Patches one prompt with activations of another, one place at a time.
+
+    Args:
+        model: a blocking model.
+        clean: the prompt that is copied from: text, or token ids [pos].
+        corrupted: the prompt that is patched, of as many tokens.
+        hooks: where: a name, an alias, a glob, or TransformerLens's short name for one a layer,
+            such as "resid_pre", "attn_out" or "z"; or hook points by the names to show.
+        by: copy one "pos" at a time (of all heads), or one "head" (at all positions).
+        layers: which of their layers: an int, a list or a slice. Default: all.
+        at: which positions, or heads. Default: all.
+        answer: a word that is one token, or its id. Default: the clean prompt's next word.
+        against: the word that it is held against. Default: the corrupted prompt's next word.
+        metric: "logit-diff": the logit of the answer less that of the other word; "recovered": the
+            same on a scale from 0, as in the corrupted run, to 1, as in the clean one; "log-prob"
+            and "prob": those of the answer alone.
+        prepend_bos: for text: whether a beginning-of-sequence token comes first. Default: yes.
+        steps: goes over the runs, and may show a bar: such as `tqdm.tqdm`.
+
+    Raises:
+        ArgumentError: prompts of different lengths, the same word twice, nothing to recover, or no
+            hook point in these layers.
+        HookNotFoundError, AbsentHookError, GlobNoMatchError: no such hook point.
+        NotASingleTokenError: a word that is none.
+    """
+    if not isinstance(model, RemoteModel):
+        raise errors.ArgumentTypeError(
+            f"sweep takes the model of hookwire.connect, not {errors.shown(model)}"
+        )
+    selection.one_of(by, ("pos", "head"), "by")
+    selection.one_of(metric, METRICS, "metric")
+    pair = [
+        _prompt(model, prompt, what, prepend_bos)
+        for prompt, what in ((clean, "clean"), (corrupted, "corrupted"))
+    ]
+    words = _words(model, pair, answer, against)
+    found = points.find(model, hooks) if isinstance(hooks, str) else dict(hooks)
+    found = _in_layers(model, found, layers)
+    size = len(pair[0]) if by == "pos" else heads_of(found)
+    chosen = selection.clipped(at, size, "at")
+    places = list(range(size)) if chosen is None else chosen
+    baseline = dtypes.to_numpy(model.log_probs(pair, list(words)))
+    measured = _metric(metric, baseline)
+    clean_value, corrupted_value = map(float, measured(baseline))
+    values = _sweep(model, pair, words, list(found), by, places, measured, steps)
+    return Sweep(
+        values=values,
+        hooks=list(found),
+        layers=[point.layer for point in found.values()],
+        by=by,
+        places=places,
+        labels=[word(model, pair[1][at]) if by == "pos" else str(at) for at in places],
+        metric=metric,
+        answer=words[0],
+        against=words[1],
+        words=(word(model, words[0]), word(model, words[1])),
+        clean=clean_value,
+        corrupted=corrupted_value,
+    )
+
+
+def heads_of(hooks: Mapping[str, HookPoint]) -> int:
+    """The heads that all of the hook points have.
+
+    Raises:
+        ArgumentError: one has none.
+    """
+    sizes = []
+    for name, point in hooks.items():
+        heads = [axis.size for axis in point.axes if axis.name == "head"]
+        if not heads:
+            raise errors.ArgumentError(f'{name} has no heads; "z" has')
+        sizes.append(heads[0])
+    return min(sizes)
+
+
+def _prompt(model: RemoteModel, prompt: Any, what: str, prepend_bos: bool | None) -> list[int]:
+    if isinstance(prompt, str):
+        # One that is too long is refused by the server, not cut.
+        ids = model.to_tokens(prompt, prepend_bos=prepend_bos is not False, truncate=False)[0]
+    else:
+        ids = token_ids(prompt, what, "text or token ids")
+        ids = ids[0] if ids.ndim == 2 and len(ids) == 1 else ids
+        if ids.ndim != 1 or not ids.size:
+            raise errors.ArgumentError(f"{what} must be one prompt, not {list(ids.shape)}")
+    found: list[int] = ids.tolist()
+    return found
+
+
+def _words(
+    model: RemoteModel, pair: Sequence[list[int]], answer: Any, against: Any
+) -> tuple[int, int]:
+    """The ids of the two words: those that a user names, or what the model says itself."""
+    clean, corrupted = map(len, pair)
+    if clean != corrupted:
+        raise errors.ArgumentError(
+            f"clean has {clean} tokens and corrupted {corrupted}: both must have as many"
+        )
+    logits = dtypes.to_numpy(model(list(pair), logits_pos=-1))  # [2, 1, d_vocab]
+    if np.isnan(logits).any():
+        raise errors.ArgumentError(
+            "the model's logits are NaN, so there is no next word to compare"
+        )
+    chosen = []
+    for given, row, what in zip((answer, against), logits, ("answer", "against"), strict=True):
+        if isinstance(given, str):
+            chosen.append(model.to_single_token(given))
+        elif given is None:
+            chosen.append(int(row[0].argmax()))
+        else:
+            chosen.append(selection.integer(given, what, "a word or a token id"))
+    if chosen[0] == chosen[1]:
+        raise errors.ArgumentError(
+            f"both words are {word(model, chosen[0])!r}: name two with answer= and against="
+        )
+    return chosen[0], chosen[1]
+
+
+def _in_layers(
+    model: RemoteModel, found: dict[str, HookPoint], layers: Any
+) -> dict[str, HookPoint]:
+    """Those of the hook points that are in the layers."""
+    wanted = selection.clipped(layers, model.cfg.n_layers, "layers")
+    if wanted is None:
+        return found
+    chosen = {name: point for name, point in found.items() if point.layer in wanted}
+    if not chosen:
+        raise errors.ArgumentError(f"{next(iter(found))} and the like are in none of these layers")
+    return chosen
+
+
+def _metric(name: str, baseline: Array) -> _Metric:
+    """From the log-probabilities of two words, [row, 2], to [row].
+
+    Args:
+        name: one of `METRICS`.
+        baseline: the log-probabilities without a patch, [clean and corrupted, 2].
+    """
+    if name == "log-prob":
+        return lambda found: found[:, 0]
+    if name == "prob":
+        return lambda found: np.exp(found[:, 0])
+    if name == "logit-diff":
+        return _difference
+    clean, corrupted = map(float, _difference(baseline))
+    if clean == corrupted:
+        raise errors.ArgumentError(
+            "nothing can be recovered: both prompts have the same logit difference"
+        )
+    return lambda found: (_difference(found) - corrupted) / (clean - corrupted)
+
+
+def _difference(found: Array) -> Array:
+    # Of one softmax, so that its normaliser falls out: the difference of the logits.
+    difference: Array = found[:, 0].astype(np.float64) - found[:, 1]
+    return difference
+
+
+def _sweep(
+    model: RemoteModel,
+    pair: Sequence[list[int]],
+    words: tuple[int, int],
+    hooks: Sequence[str],
+    by: str,
+    places: Sequence[int],
+    measure: _Metric,
+    steps: Steps,
+) -> Array:
+    """The metric of the corrupted prompt after each patch, [hook, place]."""
+    clean, corrupted = pair
+    rows = _rows_a_run(model, len(clean), len(places))
+    runs = [(row, first) for row in range(len(hooks)) for first in range(0, len(places), rows)]
+    result = np.empty((len(hooks), len(places)))
+    for row, first in steps(runs, "patching"):
+        chosen = places[first : first + rows]
+        patches = [
+            (hooks[row], ops.copy(from_row=0, row=1 + number, **{by: place}))
+            for number, place in enumerate(chosen)
+        ]
+        prompts = [clean, *[corrupted] * len(chosen)]
+        found = dtypes.to_numpy(model.log_probs(prompts, list(words), fwd_hooks=patches))
+        result[row, first : first + rows] = measure(found[1:])
+    return result
+
+
+def _rows_a_run(model: RemoteModel, length: int, wanted: int) -> int:
+    """How many patches fit one run, beside the clean row."""
+    limit = model.server.max_tokens
+    return max(1, min(wanted, limit // length - 1)) if limit else wanted
