@@ -34,7 +34,7 @@ SECONDS = 15.0
 THREADS = 2
 # The first that a sample's "library function" matches.
 KINDS = (
-    ("matrix products", r"Lanes(256|512)|mkl|gemm|dnnl|xbyak|jit_"),
+    ("matrix products", r"(Lanes|Pairs)(256|512)|mkl|gemm|dnnl|xbyak|jit_"),
     ("attention", r"flash_attention|softmax|sdp"),
     ("threads that wait for each other", r"libgomp|gomp_|libiomp|kmp_"),
     ("norms, rotary, gelu, adding", r"hookwire::model|at::native|at::vec|c10::|Sleef|tanh|vml"),

@@ -8,6 +8,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <type_traits>
 #include <vector>
 
@@ -16,31 +17,41 @@
 namespace hookwire::model {
 namespace {
 
-// Rows of x in a block are a multiple of this, which is a multiple of every kernel's kRows.
+// Rows of a block are a multiple of this, which is a multiple of every kernel's strip_rows.
 constexpr int64_t kRowStep = 24;
 // Several blocks for each thread, so that no thread waits long for the last block of another.
 constexpr int64_t kBlocksPerThread = 4;
 // Multiplications for each further thread: with fewer, one thread is faster.
 constexpr int64_t kGrainProducts = int64_t{1} << 19;
+// Elements of x to pack for each further thread.
+constexpr int64_t kGrainPacked = int64_t{1} << 16;
+// Rows that are packed at a time, which bounds the memory for them.
+constexpr int64_t kPackedRows = 8 * kDotRows;
 
 constexpr int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // Null where there is no kernel for this processor.
 template <typename T>
-DotKernel<T> ChooseKernel() {
+const DotKernel<T>* ChooseKernel() {
 #if defined(__x86_64__)
+  const bool avx512 = __builtin_cpu_supports("avx512f");
+  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
   if constexpr (std::is_same_v<T, Bfloat16Bits>) {
-    if (__builtin_cpu_supports("avx512bf16")) return DotBlockAvx512Bf16;
+    // Intel's processors multiply as many floats as pairs of bfloat16 at a time, twice as often.
+    if (__builtin_cpu_supports("avx512bf16") && !__builtin_cpu_is("intel")) return &kDotAvx512Bf16;
+    if (avx512) return &kDotAvx512Bfloat16;
+    if (avx2) return &kDotAvx2Bfloat16;
+  } else {
+    if (avx512) return &kDotAvx512Float;
+    if (avx2) return &kDotAvx2Float;
   }
-  if (__builtin_cpu_supports("avx512f")) return DotBlockAvx512;
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return DotBlockAvx2;
 #endif
   return nullptr;
 }
 
 template <typename T>
-DotKernel<T> Kernel() {
-  static const DotKernel<T> kChosen = ChooseKernel<T>();
+const DotKernel<T>* Kernel() {
+  static const DotKernel<T>* const kChosen = ChooseKernel<T>();
   return kChosen;
 }
 
@@ -56,50 +67,142 @@ void WithElement(at::ScalarType dtype, F&& f) {
   f(Bfloat16Bits{});
 }
 
-int64_t ThreadsFor(int64_t products) {
-  return std::clamp<int64_t>(products / kGrainProducts, 1, at::get_num_threads());
+int64_t ThreadsFor(int64_t work, int64_t grain) {
+  return std::clamp<int64_t>(work / grain, 1, at::get_num_threads());
 }
 
-// The whole product y = x Wᵀ as one block: x [rows, in], weight [columns, in], y [rows, columns].
+// y = x Wᵀ, of any size.
 template <typename T>
-DotBlock<T> Whole(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& y) {
-  return {.x = static_cast<const T*>(x.const_data_ptr()),
-          .x_stride = x.stride(0),
-          .rows = x.size(0),
+struct Product {
+  DotRows<T> x;
+  const T* w;  // [columns, x.in]
+  int64_t w_stride;
+  int64_t columns;
+  T* y;  // [x.rows, columns]
+  int64_t y_stride;
+};
+
+// x [rows, in], weight [columns, in], y [rows, columns].
+template <typename T>
+Product<T> ProductOf(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& y) {
+  return {.x = {.x = static_cast<const T*>(x.const_data_ptr()),
+                .x_stride = x.stride(0),
+                .rows = x.size(0),
+                .in = weight.size(1)},
           .w = static_cast<const T*>(weight.const_data_ptr()),
           .w_stride = weight.stride(0),
           .columns = weight.size(0),
-          .in = weight.size(1),
           .y = static_cast<T*>(y.mutable_data_ptr()),
           .y_stride = y.stride(0)};
 }
 
-// Cuts a product into blocks: by columns, and also by rows where columns alone give too few.
 template <typename T>
-void AddBlocks(const DotBlock<T>& product, int64_t threads, std::vector<DotBlock<T>>& blocks) {
-  const int64_t across = CeilDiv(product.columns, kDotColumns);
-  const int64_t down = threads == 1 ? 1 : CeilDiv(kBlocksPerThread * threads, across);
-  const int64_t rows_each = CeilDiv(CeilDiv(product.rows, down), kRowStep) * kRowStep;
-  for (int64_t column = 0; column < product.columns; column += kDotColumns) {
-    for (int64_t row = 0; row < product.rows; row += rows_each) {
-      DotBlock<T> block = product;
-      block.x += row * product.x_stride;
-      block.rows = std::min(rows_each, product.rows - row);
-      block.w += column * product.w_stride;
-      block.columns = std::min(kDotColumns, product.columns - column);
-      block.y += row * product.y_stride + column;
-      blocks.push_back(block);
-    }
-  }
+DotRows<T> Narrow(DotRows<T> x, int64_t first, int64_t rows) {
+  x.x += first * x.x_stride;
+  x.rows = std::min(rows, x.rows - first);
+  return x;
 }
 
 template <typename T>
-void RunBlocks(const std::vector<DotBlock<T>>& blocks, int64_t threads) {
-  const DotKernel<T> kernel = Kernel<T>();
-  std::atomic<size_t> next = 0;
-  at::parallel_for(0, threads, 1, [&](int64_t /*begin*/, int64_t /*end*/) {
-    for (size_t i = next++; i < blocks.size(); i = next++) kernel(blocks[i]);
-  });
+Product<T> Narrow(Product<T> product, int64_t first, int64_t rows) {
+  product.x = Narrow(product.x, first, rows);
+  product.y += first * product.y_stride;
+  return product;
+}
+
+// Rows of x to pack, and where to.
+template <typename T>
+struct Strip {
+  DotRows<T> x;
+  char* packed;
+};
+
+// Multiplies products that have the same `in`: packs the rows of all, then multiplies them.
+template <typename T>
+class Multiplication {
+ public:
+  // Of at most this many rows.
+  Multiplication(int64_t rows, int64_t in)
+      : packed_in_(CeilDiv(in, kDotStep) * kDotStep),
+        memory_(at::empty({rows * packed_in_ * kernel_.packed_size}, at::kByte)),
+        next_(static_cast<char*>(memory_.mutable_data_ptr())) {}
+
+  // `threads` is how many will multiply.
+  void Add(const Product<T>& product, int64_t threads) {
+    for (int64_t row = 0; row < product.x.rows; row += kernel_.strip_rows) {
+      strips_.push_back({.x = Narrow(product.x, row, kernel_.strip_rows), .packed = Packed(row)});
+    }
+    AddBlocks(product, threads);
+    next_ = Packed(product.x.rows);
+  }
+
+  void Run(int64_t threads) {
+    const int64_t rows = kernel_.strip_rows * static_cast<int64_t>(strips_.size());
+    ForEach(strips_, ThreadsFor(rows * packed_in_, kGrainPacked),
+            [this](const Strip<T>& strip) { kernel_.pack(strip.x, strip.packed); });
+    ForEach(blocks_, threads, kernel_.run);
+  }
+
+ private:
+  char* Packed(int64_t row) const { return next_ + row * packed_in_ * kernel_.packed_size; }
+
+  // Cuts a product into blocks: by columns, and also by rows where columns alone give too few.
+  void AddBlocks(const Product<T>& product, int64_t threads) {
+    const int64_t across = CeilDiv(product.columns, kDotColumns);
+    const int64_t wanted = threads == 1 ? 1 : CeilDiv(kBlocksPerThread * threads, across);
+    const int64_t down = std::max(wanted, CeilDiv(product.x.rows, kDotRows));
+    const int64_t rows_each = CeilDiv(CeilDiv(product.x.rows, down), kRowStep) * kRowStep;
+    for (int64_t column = 0; column < product.columns; column += kDotColumns) {
+      for (int64_t row = 0; row < product.x.rows; row += rows_each) {
+        blocks_.push_back({.packed = Packed(row),
+                           .packed_in = packed_in_,
+                           .rows = std::min(rows_each, product.x.rows - row),
+                           .w = product.w + column * product.w_stride,
+                           .w_stride = product.w_stride,
+                           .columns = std::min(kDotColumns, product.columns - column),
+                           .in = product.x.in,
+                           .y = product.y + row * product.y_stride + column,
+                           .y_stride = product.y_stride});
+      }
+    }
+  }
+
+  template <typename Part, typename F>
+  static void ForEach(const std::vector<Part>& parts, int64_t threads, const F& f) {
+    std::atomic<size_t> next = 0;
+    at::parallel_for(0, threads, 1, [&](int64_t /*begin*/, int64_t /*end*/) {
+      for (size_t i = next++; i < parts.size(); i = next++) f(parts[i]);
+    });
+  }
+
+  const DotKernel<T>& kernel_ = *Kernel<T>();
+  const int64_t packed_in_;
+  const at::Tensor memory_;
+  char* next_;  // where the next product's rows go
+  std::vector<Strip<T>> strips_;
+  std::vector<DotBlock<T>> blocks_;
+};
+
+// The products have the same `in`, and `rows` in all.
+template <typename T>
+void Multiply(const std::vector<Product<T>>& products, int64_t rows, int64_t threads) {
+  std::optional<Multiplication<T>> now;
+  int64_t left = 0;
+  for (const Product<T>& product : products) {
+    for (int64_t row = 0; row < product.x.rows;) {
+      if (left == 0) {
+        if (now) now->Run(threads);
+        left = std::min(rows, kPackedRows);
+        rows -= left;
+        now.emplace(left, product.x.in);
+      }
+      const Product<T> part = Narrow(product, row, left);
+      now->Add(part, threads);
+      row += part.x.rows;
+      left -= part.x.rows;
+    }
+  }
+  if (now) now->Run(threads);
 }
 
 // Throws where libtorch's product would.
@@ -119,17 +222,23 @@ bool HasCpuLinear(const at::Tensor& weight) {
   return weight.is_cpu() && weight.stride(-1) == 1 && HasKernel(weight.scalar_type());
 }
 
+bool IsLibtorchFaster(const at::Tensor& weight) {
+#if defined(__x86_64__)
+  return weight.scalar_type() == at::kBFloat16 && __builtin_cpu_supports("amx-bf16");
+#else
+  return false;
+#endif
+}
+
 at::Tensor CpuLinear(const at::Tensor& x, const at::Tensor& weight) {
   const int64_t in = weight.size(1);
   const int64_t out = weight.size(0);
   Check(x, weight);
   const at::Tensor rows = WithoutGaps(x.dim() == 2 ? x : x.reshape({-1, in}));
   at::Tensor y = at::empty({rows.size(0), out}, x.options());
-  const int64_t threads = ThreadsFor(rows.size(0) * in * out);
   WithElement(weight.scalar_type(), [&]<typename T>(T) {
-    std::vector<DotBlock<T>> blocks;
-    AddBlocks(Whole<T>(rows, weight, y), threads, blocks);
-    RunBlocks(blocks, threads);
+    Multiply<T>({ProductOf<T>(rows, weight, y)}, rows.size(0),
+                ThreadsFor(rows.size(0) * in * out, kGrainProducts));
   });
   if (x.dim() == 2) return y;
   std::vector<int64_t> sizes = x.sizes().vec();
@@ -144,24 +253,21 @@ at::Tensor CpuGroupedLinear(const at::Tensor& x, const at::Tensor& weights,
   Check(x, weights);
   const at::Tensor rows = WithoutGaps(x);
   at::Tensor y = at::empty({rows.size(0), out}, x.options());
-  const int64_t threads = ThreadsFor(rows.size(0) * in * out);
   const auto* const group_ends = ends.const_data_ptr<int32_t>();
   WithElement(weights.scalar_type(), [&]<typename T>(T) {
-    std::vector<DotBlock<T>> blocks;
+    std::vector<Product<T>> products;
     int64_t first = 0;
     for (int64_t group = 0; group < weights.size(0); ++group) {
       const int64_t end = group_ends[group];
       TORCH_CHECK(end >= first && end <= rows.size(0), "CpuGroupedLinear: group ", group,
                   " ends at ", end, ", of ", rows.size(0), " rows");
       if (end == first) continue;
-      const int64_t count = end - first;
-      AddBlocks(Whole<T>(rows.narrow(0, first, count), weights.select(0, group),
-                         y.narrow(0, first, count)),
-                threads, blocks);
+      products.push_back(ProductOf<T>(rows.narrow(0, first, end - first), weights.select(0, group),
+                                      y.narrow(0, first, end - first)));
       first = end;
     }
     TORCH_CHECK(first == rows.size(0), "CpuGroupedLinear: no group has the rows from ", first);
-    RunBlocks(blocks, threads);
+    Multiply<T>(products, rows.size(0), ThreadsFor(rows.size(0) * in * out, kGrainProducts));
   });
   return y;
 }

@@ -16,6 +16,10 @@ namespace hookwire::model {
 // AVX-512F, or AVX2 and FMA.
 bool HasCpuLinear(const at::Tensor& weight);
 
+// Whether libtorch's products with such a weight are faster: in bfloat16 on a processor with a
+// matrix unit (AMX), which CpuLinear does not use.
+bool IsLibtorchFaster(const at::Tensor& weight);
+
 // x [..., in], weight [out, in] -> [..., out], all of one dtype. Records no gradients. Throws
 // c10::Error where the sizes or x's dtype or device do not fit, as CpuGroupedLinear does.
 at::Tensor CpuLinear(const at::Tensor& x, const at::Tensor& weight);

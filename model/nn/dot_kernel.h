@@ -4,11 +4,11 @@
 // A dot product is computed in float32, in chunks of kDotChunk elements. Within a chunk, products
 // are added to sixteen sums, the lanes, by fused multiply-adds, rounded once: in float32, element i
 // to lane i mod 16; in bfloat16, elements i and i + 1 to lane i / 2 mod 16, i + 1 first, as
-// vdpbf16ps does. Then the lanes are summed pairwise: lane l + lane (l + 8), then l + 4, l + 2 and
-// l + 1. The sums of the chunks are added in order, and the total is rounded to y's dtype. So the
+// vdpbf16ps does. The lanes of the chunks are added in order. Then the lanes are summed pairwise:
+// lane l + lane (l + 8), then l + 4, l + 2 and l + 1, and the total is rounded to y's dtype. So the
 // bits of an element depend on one row of x and one row of W alone: not on the number of rows, on
-// threads, on alignment or on which kernel computes it. Sixteen short sums are also more exact than
-// one running sum.
+// threads, on alignment or on which kernel computes it. Short sums are also more exact than one
+// running sum.
 //
 // One exception: vdpbf16ps takes numbers below 2⁻¹²⁶ (1.2e-38), and products and sums below it, as
 // 0, and the other kernels do not. That is at most 2⁻¹²⁶ for each addition.
@@ -25,40 +25,61 @@ inline constexpr int64_t kDotLanes = 16;
 using Bfloat16Bits = uint16_t;
 
 // So that a tile's rows of x stay in the first-level cache while the rows of W pass through it.
-template <typename T>
-inline constexpr int64_t kDotChunk = 4096 / static_cast<int64_t>(sizeof(T));
+inline constexpr int64_t kDotChunk = 1024;
 
-// Columns of a block, at most: that many rows of W, a chunk of each, stay in the second-level cache
-// while the block's rows of x are read.
+// Rows and columns of a block, at most. The sums of a block stay in the second-level cache, with
+// the part of x and of W that is multiplied.
+inline constexpr int64_t kDotRows = 48;
 inline constexpr int64_t kDotColumns = 64;
 
-// One block, of T float or Bfloat16Bits. The elements of a row are contiguous; a stride is the
-// elements from one row to the next.
+// A packed row has as many elements as x's, rounded up to a multiple of this.
+inline constexpr int64_t kDotStep = 32;
+
+// Rows of x to pack, of T float or Bfloat16Bits. The elements of a row are contiguous; a stride is
+// the elements from one row to the next.
 template <typename T>
-struct DotBlock {
+struct DotRows {
   const T* x;  // [rows, in]
   int64_t x_stride;
   int64_t rows;
-  const T* w;  // [columns, in]
+  int64_t in;
+};
+
+// One block.
+template <typename T>
+struct DotBlock {
+  const void* packed;  // x [rows, packed_in], in strips; aligned to 64 bytes
+  int64_t packed_in;   // in, rounded up to a multiple of kDotStep
+  int64_t rows;        // at most kDotRows
+  const T* w;          // [columns, in]
   int64_t w_stride;
-  int64_t columns;
+  int64_t columns;  // at most kDotColumns
   int64_t in;
   T* y;  // [rows, columns]; written
   int64_t y_stride;
 };
 
 template <typename T>
-using DotKernel = void (*)(const DotBlock<T>& block);
+struct DotKernel {
+  // Bytes of a packed element: x may be packed in another dtype than its own.
+  int64_t packed_size;
+  // Rows are packed in strips of this many, the last one maybe of fewer. A block starts with a
+  // strip, and kDotRows is a multiple.
+  int64_t strip_rows;
+  // Packs one strip, into [rows, packed_in] elements that are aligned to 64 bytes.
+  void (*pack)(const DotRows<T>& strip, void* packed);
+  void (*run)(const DotBlock<T>& block);
+};
 
 #if defined(__x86_64__)
 // For processors that have AVX2 and FMA.
-void DotBlockAvx2(const DotBlock<float>& block);
-void DotBlockAvx2(const DotBlock<Bfloat16Bits>& block);
+extern const DotKernel<float> kDotAvx2Float;
+extern const DotKernel<Bfloat16Bits> kDotAvx2Bfloat16;
 // For processors that have AVX-512F.
-void DotBlockAvx512(const DotBlock<float>& block);
-void DotBlockAvx512(const DotBlock<Bfloat16Bits>& block);
+extern const DotKernel<float> kDotAvx512Float;
+extern const DotKernel<Bfloat16Bits> kDotAvx512Bfloat16;
 // For processors that have AVX512_BF16.
-void DotBlockAvx512Bf16(const DotBlock<Bfloat16Bits>& block);
+extern const DotKernel<Bfloat16Bits> kDotAvx512Bf16;
 #endif
 
 }  // namespace hookwire::model

@@ -16,7 +16,10 @@ struct Sums512 {
 
   using Sum = __m512;
 
+  static Sum LoadSum(const float* p) { return _mm512_load_ps(p); }
+  static void StoreSum(float* p, Sum v) { _mm512_store_ps(p, v); }
   static Sum Zero() { return _mm512_setzero_ps(); }
+  static Sum Add(Sum a, Sum b) { return _mm512_add_ps(a, b); }
   static __m256 Halves(Sum v) {
     const __m256 upper = _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(v), 1));
     return _mm256_add_ps(_mm512_castps512_ps256(v), upper);

@@ -10,16 +10,26 @@ namespace {
 struct Pairs512 : Sums512<Pairs512> {
   static constexpr int kRows = 6;
   static constexpr int kColumns = 4;
+  static constexpr int kParts = 1;
   using Element = Bfloat16Bits;
+  using Packed = Bfloat16Bits;
   using Operand = __m512bh;
 
-  static Operand Load(const Element* p) { return reinterpret_cast<Operand>(_mm512_loadu_si512(p)); }
+  static Operand Load(const Element* p, int /*part*/) {
+    return reinterpret_cast<Operand>(_mm512_loadu_si512(p));
+  }
+  static Operand LoadPacked(const Packed* p) {
+    return reinterpret_cast<Operand>(_mm512_load_si512(p));
+  }
+  static void StorePacked(Packed* p, Operand v) {
+    _mm512_store_si512(p, reinterpret_cast<__m512i>(v));
+  }
   static Sum MultiplyAdd(Operand a, Operand b, Sum sum) { return _mm512_dpbf16_ps(sum, a, b); }
 };
 
 }  // namespace
 
-void DotBlockAvx512Bf16(const DotBlock<Bfloat16Bits>& block) { RunDotBlock<Pairs512>(block); }
+constinit const DotKernel<Bfloat16Bits> kDotAvx512Bf16 = KernelOf<Pairs512>();
 
 }  // namespace hookwire::model
 #endif

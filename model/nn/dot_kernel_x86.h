@@ -17,16 +17,22 @@ namespace hookwire::model {
 
 // Lanes has
 //   kRows, kColumns      the rows of x, and of W, in a tile, whose sums all stay in registers
-//   Element              float or Bfloat16Bits
-//   Operand              what one step of a dot product takes of a row: kStepBytes
-//   Sum                  sixteen float sums, in one register or two
-//   Load(p), Zero(), MultiplyAdd(a, b, sum), Halves(sum) (lane l + lane (l + 8))
+//   Element              float or Bfloat16Bits: x, W and y
+//   Packed               float or Bfloat16Bits: x as it is packed
+//   kParts               operands that kStepBytes of a row of W make: 2 where bfloat16 becomes
+//   float Operand              what is multiplied at a time: kDotLanes floats, or as many pairs Sum
+//   kDotLanes float sums, in one register or two Load(p, part), LoadPacked(p), StorePacked(p,
+//   operand), LoadSum(p), StoreSum(p, sum), Zero(), Add(a, b), MultiplyAdd(a, b, sum), Halves(sum)
+//   (lane l + lane (l + 8))
 inline constexpr int64_t kStepBytes = 64;
 template <class Lanes>
 inline constexpr int64_t kStep = kStepBytes / static_cast<int64_t>(sizeof(typename Lanes::Element));
+// Elements of one operand.
+template <class Lanes>
+inline constexpr int64_t kOperand = kStep<Lanes> / Lanes::kParts;
 
-// Rows of x that are packed and whose sums are kept at a time. A multiple of every kRows.
-inline constexpr int64_t kGroupRows = 48;
+// Tiles side by side that take the same rows of x, one after another.
+inline constexpr int64_t kBandTiles = 8;
 
 // [a0 + a4 … a3 + a7, b0 + b4 … b3 + b7].
 template <class Lanes>
@@ -47,95 +53,154 @@ __m128 FoldToOne(__m256 a, __m256 b, __m256 c, __m256 d) {
   return _mm_unpacklo_ps(_mm256_castps256_ps128(sums), _mm256_extractf128_ps(sums, 1));
 }
 
-// One step's operand of a row that ends after `left` elements; the rest is 0.
-template <class Lanes>
-typename Lanes::Operand LoadLast(const typename Lanes::Element* p, int64_t left) {
-  typename Lanes::Element padded[kStep<Lanes>] = {};
-  __builtin_memcpy(padded, p, static_cast<size_t>(left) * sizeof(padded[0]));
-  return Lanes::Load(padded);
-}
-
-// Copies `rows` rows of x into the order in which a tile reads them: [step, rows, kStep], with
+// Copies rows of x into the order in which a tile reads them, [step, part, rows, kOperand], with
 // zeros at the end of the last step. Rows that are a multiple of 4096 bytes apart would otherwise
 // push each other out of the first-level cache.
 template <class Lanes>
-void Pack(const typename Lanes::Element* x, int64_t x_stride, int64_t rows, int64_t in,
-          typename Lanes::Element* packed) {
-  for (int64_t i = 0; i < in; i += kStep<Lanes>) {
-    const int64_t left = in - i;
-    for (int64_t m = 0; m < rows; ++m, packed += kStep<Lanes>) {
-      const typename Lanes::Element* const p = x + m * x_stride + i;
-      if (left >= kStep<Lanes>) {
-        __builtin_memcpy(packed, p, kStepBytes);
-      } else {
-        for (int64_t e = 0; e < kStep<Lanes>; ++e) packed[e] = e < left ? p[e] : 0;
+void Pack(const DotRows<typename Lanes::Element>& strip, void* to) {
+  using Element = typename Lanes::Element;
+  auto* packed = static_cast<typename Lanes::Packed*>(to);
+  for (int64_t i = 0; i < strip.in; i += kStep<Lanes>) {
+    const int64_t left = strip.in - i;
+    for (int64_t m = 0; m < strip.rows; ++m, packed += kOperand<Lanes>) {
+      const Element* p = strip.x + m * strip.x_stride + i;
+      Element padded[kStep<Lanes>];
+      if (left < kStep<Lanes>) {
+        for (int64_t e = 0; e < kStep<Lanes>; ++e) padded[e] = e < left ? p[e] : 0;
+        p = padded;
+      }
+      for (int part = 0; part < Lanes::kParts; ++part) {
+        Lanes::StorePacked(packed + part * strip.rows * kOperand<Lanes>, Lanes::Load(p, part));
       }
     }
+    packed += (Lanes::kParts - 1) * strip.rows * kOperand<Lanes>;
   }
+}
+
+// Rounds to the nearest number, and to the even one of two.
+template <class Lanes>
+void Store(__m128 values, int64_t n, Bfloat16Bits* y) {
+  const __m128i bits = _mm_castps_si128(values);
+  const __m128i odd = _mm_and_si128(_mm_srli_epi32(bits, 16), _mm_set1_epi32(1));
+  const __m128i rounded =
+      _mm_srli_epi32(_mm_add_epi32(bits, _mm_add_epi32(odd, _mm_set1_epi32(0x7FFF))), 16);
+  const __m128i nan = _mm_castps_si128(_mm_cmpunord_ps(values, values));
+  const __m128i chosen = _mm_blendv_epi8(rounded, _mm_set1_epi32(0x7FC0), nan);
+  const __m128i four = _mm_packus_epi32(chosen, chosen);
+  __builtin_memcpy(y, &four, static_cast<size_t>(n) * sizeof(*y));
+}
+
+template <class Lanes>
+void Store(__m128 values, int64_t n, float* y) {
+  __builtin_memcpy(y, &values, static_cast<size_t>(n) * sizeof(*y));
 }
 
 template <class Lanes>
 struct TileInput {
-  const typename Lanes::Element* packed;  // rows of x, as Pack writes them
-  const typename Lanes::Element* w;       // [columns, in], with w_stride
+  const typename Lanes::Packed* packed;  // rows of x from this chunk on, as Pack writes them
+  const typename Lanes::Element* w;      // [columns, in], with w_stride
   int64_t w_stride;
   int64_t columns;  // of W from here on; may be more or fewer than kColumns
   int64_t in;
-  const typename Lanes::Element* fetch;  // rows of W to prefetch
-  float* sums;                           // [kRows, kDotColumns]; added to
+  const typename Lanes::Element* fetch;  // rows of W to prefetch, with w_stride
+  float* sums;  // [kRows, kColumns, kDotLanes], aligned; of the chunks before, and after, this one
+  bool is_first;
+  bool is_last;
+  typename Lanes::Element* y;  // written after the last chunk
+  int64_t y_stride;
 };
 
 // One tile: kRows × kColumns dot products over `in` elements. Where W has fewer than kColumns rows
 // left, the last one is computed again in place of those that are missing. Meanwhile the kFetch
 // rows of W at `fetch` are prefetched, since the processor's own prefetching ends with a page,
 // which may be one row. To the second-level cache: the first one has no room for them. Not inlined,
-// so that all registers are free for the sums.
+// so that all registers are free for the sums. Every loop over sums is unrolled by order, as the
+// compiler keeps them in memory where it unrolls later.
 template <class Lanes, int kRows, int kFetch>
 [[gnu::noinline]] void Tile(const TileInput<Lanes>& tile) {
   using Element = typename Lanes::Element;
+  using Operand = typename Lanes::Operand;
   constexpr int kColumns = Lanes::kColumns;
   constexpr int kReadToSecondLevel = 2;
   typename Lanes::Sum lanes[kRows][kColumns];
-  for (auto& row : lanes) {
-    for (auto& sum : row) sum = Lanes::Zero();
+#pragma GCC unroll 16
+  for (int m = 0; m < kRows; ++m) {
+#pragma GCC unroll 16
+    for (int n = 0; n < kColumns; ++n) lanes[m][n] = Lanes::Zero();
   }
-  const Element* columns_of_w[kColumns];
+  const Element* rows_of_w[kColumns];
+#pragma GCC unroll 16
   for (int n = 0; n < kColumns; ++n) {
-    columns_of_w[n] = tile.w + (n < tile.columns ? n : tile.columns - 1) * tile.w_stride;
+    rows_of_w[n] = tile.w + (n < tile.columns ? n : tile.columns - 1) * tile.w_stride;
   }
-  const Element* packed = tile.packed;
-  const Element* const fetch = tile.fetch;
+  const typename Lanes::Packed* packed = tile.packed;
+  const Element* fetch = tile.fetch;
   const int64_t w_stride = tile.w_stride;
   const int64_t in = tile.in;
-  const auto step = [&](const auto& load, int64_t i) __attribute__((always_inline)) {
-    typename Lanes::Operand of_w[kColumns];
-    for (int n = 0; n < kColumns; ++n) of_w[n] = load(columns_of_w[n] + i);
-    for (int m = 0; m < kRows; ++m, packed += kStep<Lanes>) {
-      const typename Lanes::Operand of_x = Lanes::Load(packed);
-      for (int n = 0; n < kColumns; ++n) {
-        lanes[m][n] = Lanes::MultiplyAdd(of_x, of_w[n], lanes[m][n]);
+  const auto step = [&](const Element* const* w, int64_t i) __attribute__((always_inline)) {
+#pragma GCC unroll 2
+    for (int part = 0; part < Lanes::kParts; ++part) {
+      Operand of_w[kColumns];
+#pragma GCC unroll 16
+      for (int n = 0; n < kColumns; ++n) of_w[n] = Lanes::Load(w[n] + i, part);
+#pragma GCC unroll 16
+      for (int m = 0; m < kRows; ++m, packed += kOperand<Lanes>) {
+        const Operand of_x = Lanes::LoadPacked(packed);
+#pragma GCC unroll 16
+        for (int n = 0; n < kColumns; ++n) {
+          lanes[m][n] = Lanes::MultiplyAdd(of_x, of_w[n], lanes[m][n]);
+        }
       }
     }
   };
   int64_t i = 0;
-  for (; i + kStep<Lanes> <= in; i += kStep<Lanes>) {
+  for (; i + kStep<Lanes> <= in; i += kStep<Lanes>, fetch += kStep<Lanes>) {
+#pragma GCC unroll 16
     for (int n = 0; n < kFetch; ++n) {
-      __builtin_prefetch(fetch + n * w_stride + i, 0, kReadToSecondLevel);
+      __builtin_prefetch(fetch + n * w_stride, 0, kReadToSecondLevel);
     }
-    step(
-        [](const Element* p) __attribute__((always_inline)) { return Lanes::Load(p); }, i);
+    step(rows_of_w, i);
   }
   if (i < in) {
-    step([left = in - i](const Element* p) { return LoadLast<Lanes>(p, left); }, i);
+    Element padded[kColumns][kStep<Lanes>] = {};
+    const Element* ends[kColumns];
+#pragma GCC unroll 16
+    for (int n = 0; n < kColumns; ++n) {
+      __builtin_memcpy(padded[n], rows_of_w[n] + i, static_cast<size_t>(in - i) * sizeof(Element));
+      ends[n] = padded[n];
+    }
+    step(ends, 0);
   }
-  float* sums = tile.sums;
-  for (int m = 0; m < kRows; ++m, sums += kDotColumns) {
+  float* const sums = tile.sums;
+  if (!tile.is_first) {
+#pragma GCC unroll 16
+    for (int m = 0; m < kRows; ++m) {
+#pragma GCC unroll 16
+      for (int n = 0; n < kColumns; ++n) {
+        const auto before = Lanes::LoadSum(sums + (m * kColumns + n) * kDotLanes);
+        lanes[m][n] = Lanes::Add(before, lanes[m][n]);
+      }
+    }
+  }
+  if (!tile.is_last) {
+#pragma GCC unroll 16
+    for (int m = 0; m < kRows; ++m) {
+#pragma GCC unroll 16
+      for (int n = 0; n < kColumns; ++n) {
+        Lanes::StoreSum(sums + (m * kColumns + n) * kDotLanes, lanes[m][n]);
+      }
+    }
+    return;
+  }
+  const int64_t columns = tile.columns < kColumns ? tile.columns : kColumns;
+#pragma GCC unroll 16
+  for (int m = 0; m < kRows; ++m) {
     // FoldToOne takes four vectors; kColumns is 2 or 4, and two are passed twice.
     __m256 halves[4];
+#pragma GCC unroll 16
     for (int n = 0; n < 4; ++n) halves[n] = Lanes::Halves(lanes[m][n % kColumns]);
-    float values[4];
-    _mm_storeu_ps(values, FoldToOne<Lanes>(halves[0], halves[1], halves[2], halves[3]));
-    for (int n = 0; n < kColumns; ++n) sums[n] += values[n];
+    Store<Lanes>(FoldToOne<Lanes>(halves[0], halves[1], halves[2], halves[3]), columns,
+                 tile.y + m * tile.y_stride);
   }
 }
 
@@ -153,82 +218,64 @@ void RunTile(int64_t rows, int64_t fetch_rows, const TileInput<Lanes>& tile) {
   Tile<Lanes, kRows, kColumns>(tile);
 }
 
-// A tile of W stays in the caches while all rows of the group pass, and the next one is prefetched
-// during the first tiles of these: spread over as many as there are, so that reading memory and
-// computing overlap.
+// A chunk of a band's rows of W stays in the caches while all rows of x pass, and the next one is
+// prefetched during the first tiles of these: spread over as many as there are, so that reading
+// memory and computing overlap.
 template <class Lanes>
-void AddChunk(const DotBlock<typename Lanes::Element>& group, int64_t first, int64_t in,
-              typename Lanes::Element* packed, float* sums) {
+void Run(const DotBlock<typename Lanes::Element>& block) {
+  using Element = typename Lanes::Element;
   constexpr int64_t kRows = Lanes::kRows;
   constexpr int64_t kColumns = Lanes::kColumns;
-  const auto rows_at = [&](int64_t row) {
-    return group.rows - row < kRows ? group.rows - row : kRows;
-  };
-  constexpr int64_t kPackedRow = kDotChunk<typename Lanes::Element>;
-  for (int64_t row = 0; row < group.rows; row += kRows) {
-    Pack<Lanes>(group.x + row * group.x_stride + first, group.x_stride, rows_at(row), in,
-                packed + row * kPackedRow);
-  }
-  const int64_t strips = (group.rows + kRows - 1) / kRows;
+  constexpr int64_t kBand = kBandTiles * kColumns;
+  constexpr int64_t kTileSums = kRows * kColumns * kDotLanes;
+  static_assert(kDotRows % kRows == 0);
+  static_assert(kDotChunk % kDotStep == 0);
+  alignas(64) float sums[kDotRows / kRows][kBandTiles][kTileSums];
+  const auto* const packed = static_cast<const typename Lanes::Packed*>(block.packed);
+  const int64_t strips = (block.rows + kRows - 1) / kRows;
   const int64_t fetch_rows = strips >= kColumns ? 1 : strips > 1 ? kColumns / 2 : kColumns;
-  for (int64_t n = 0; n < group.columns; n += kColumns) {
-    int64_t fetched = 0;
-    const typename Lanes::Element* const w = group.w + n * group.w_stride + first;
-    for (int64_t row = 0; row < group.rows; row += kRows) {
-      const int64_t fetch_now = fetched < kColumns ? fetch_rows : 0;
-      RunTile<Lanes>(rows_at(row), fetch_now,
-                     {.packed = packed + row * kPackedRow,
-                      .w = w,
-                      .w_stride = group.w_stride,
-                      .columns = group.columns - n,
-                      .in = in,
-                      .fetch = w + (kColumns + fetched) * group.w_stride,
-                      .sums = sums + row * kDotColumns + n});
-      fetched += fetch_now;
-    }
-  }
-}
-
-template <class Lanes>
-void Store(const float* sums, int64_t n, float* y) {
-  for (int64_t i = 0; i < n; ++i) y[i] = sums[i];
-}
-
-// Rounds to the nearest number, and to the even one of two.
-template <class Lanes>
-void Store(const float* sums, int64_t n, Bfloat16Bits* y) {
-  constexpr Bfloat16Bits kNan = 0x7FC0;
-  for (int64_t i = 0; i < n; ++i) {
-    uint32_t bits;
-    __builtin_memcpy(&bits, sums + i, sizeof(bits));
-    const uint32_t rounded = (bits + 0x7FFFU + ((bits >> 16U) & 1U)) >> 16U;
-    y[i] = __builtin_isnan(sums[i]) ? kNan : static_cast<Bfloat16Bits>(rounded);
-  }
-}
-
-template <class Lanes>
-void RunDotBlock(const DotBlock<typename Lanes::Element>& block) {
-  using Element = typename Lanes::Element;
-  constexpr int64_t kChunk = kDotChunk<Element>;
-  alignas(64) Element packed[kGroupRows * kChunk];
-  alignas(64) float sums[kGroupRows * kDotColumns];
-  for (int64_t row = 0; row < block.rows; row += kGroupRows) {
-    DotBlock<Element> group = block;
-    group.x += row * block.x_stride;
-    group.y += row * block.y_stride;
-    group.rows = block.rows - row < kGroupRows ? block.rows - row : kGroupRows;
-    __builtin_memset(sums, 0, static_cast<size_t>(group.rows * kDotColumns) * sizeof(sums[0]));
+  for (int64_t band = 0; band < block.columns; band += kBand) {
+    const int64_t band_end = band + kBand < block.columns ? band + kBand : block.columns;
     int64_t first = 0;
     do {
-      const int64_t left = block.in - first;
-      const int64_t in = left < kChunk ? left : kChunk;
-      AddChunk<Lanes>(group, first, in, packed, sums);
-      first += in;
+      const int64_t end = first + kDotChunk < block.in ? first + kDotChunk : block.in;
+      const bool is_last = end == block.in;
+      // Of this band, or of the next one. The last band of W has none, and prefetching does no
+      // harm.
+      const Element* const next =
+          block.w + (is_last ? band_end * block.w_stride : band * block.w_stride + end);
+      int64_t fetched = 0;
+      for (int64_t strip = 0; strip < strips; ++strip) {
+        const int64_t row = strip * kRows;
+        const int64_t rows = block.rows - row < kRows ? block.rows - row : kRows;
+        for (int64_t n = band; n < band_end; n += kColumns) {
+          const int64_t fetch_now = fetched < kBand ? fetch_rows : 0;
+          RunTile<Lanes>(rows, fetch_now,
+                         {.packed = packed + row * block.packed_in + first * rows,
+                          .w = block.w + n * block.w_stride + first,
+                          .w_stride = block.w_stride,
+                          .columns = block.columns - n,
+                          .in = end - first,
+                          .fetch = next + fetched * block.w_stride,
+                          .sums = sums[strip][(n - band) / kColumns],
+                          .is_first = first == 0,
+                          .is_last = is_last,
+                          .y = block.y + row * block.y_stride + n,
+                          .y_stride = block.y_stride});
+          fetched += fetch_now;
+        }
+      }
+      first = end;
     } while (first < block.in);
-    for (int64_t m = 0; m < group.rows; ++m) {
-      Store<Lanes>(sums + m * kDotColumns, block.columns, group.y + m * block.y_stride);
-    }
   }
+}
+
+template <class Lanes>
+constexpr DotKernel<typename Lanes::Element> KernelOf() {
+  return {.packed_size = sizeof(typename Lanes::Packed),
+          .strip_rows = Lanes::kRows,
+          .pack = Pack<Lanes>,
+          .run = Run<Lanes>};
 }
 
 }  // namespace hookwire::model

@@ -39,8 +39,9 @@ at::Tensor Probes(const Linear& linear, int64_t rows) {
 }  // namespace
 
 bool UsesCpuLinear(const at::Tensor& weight, Numerics numerics) {
-  const bool wanted = numerics == Numerics::kInvariant ||
-                      (numerics == Numerics::kFast && !at::GradMode::is_enabled());
+  const bool wanted =
+      numerics == Numerics::kInvariant ||
+      (numerics == Numerics::kFast && !at::GradMode::is_enabled() && !IsLibtorchFaster(weight));
   return wanted && HasCpuLinear(weight);
 }
 

@@ -13,7 +13,8 @@
 namespace hookwire::model {
 
 // Whether products with this weight, [out, in] or [group, out, in], are CpuLinear's: in
-// `invariant`, and in `fast` while no gradients are recorded, if HasCpuLinear(weight).
+// `invariant`, and in `fast` while no gradients are recorded and unless IsLibtorchFaster(weight),
+// if HasCpuLinear(weight).
 bool UsesCpuLinear(const at::Tensor& weight, Numerics numerics);
 
 struct Linear {

@@ -46,14 +46,13 @@ constexpr at::ScalarType kDtype = std::is_same_v<T, float> ? at::kFloat : at::kB
 // What dot_kernel.h promises, a number at a time: x and w [in], of T and in float32.
 template <typename T>
 float DotByDefinition(const float* x, const float* w, int64_t in) {
-  float total = 0;
-  for (int64_t first = 0; first < in; first += kDotChunk<T>) {
-    std::array<float, kDotLanes> lanes{};
+  std::array<float, kDotLanes> lanes{};
+  for (int64_t first = 0; first < in; first += kDotChunk) {
+    std::array<float, kDotLanes> chunk{};
     const auto add = [&](int64_t i, size_t lane) {
-      if (i < in) lanes[lane] = std::fma(x[i], w[i], lanes[lane]);
+      if (i < in) chunk[lane] = std::fma(x[i], w[i], chunk[lane]);
     };
-    const int64_t end = std::min(in, first + kDotChunk<T>);
-    for (int64_t i = first; i < end; ++i) {
+    for (int64_t i = first; i < std::min(in, first + kDotChunk); ++i) {
       if (std::is_same_v<T, float>) {
         add(i, static_cast<size_t>(i % kDotLanes));
       } else if (i % 2 == 0) {
@@ -62,12 +61,12 @@ float DotByDefinition(const float* x, const float* w, int64_t in) {
         add(i, lane);
       }
     }
-    for (size_t half = kDotLanes / 2; half > 0; half /= 2) {
-      for (size_t lane = 0; lane < half; ++lane) lanes[lane] += lanes[lane + half];
-    }
-    total = first == 0 ? lanes[0] : total + lanes[0];
+    for (size_t lane = 0; lane < kDotLanes; ++lane) lanes[lane] += chunk[lane];
   }
-  return total;
+  for (size_t half = kDotLanes / 2; half > 0; half /= 2) {
+    for (size_t lane = 0; lane < half; ++lane) lanes[lane] += lanes[lane + half];
+  }
+  return lanes[0];
 }
 
 template <typename T>
@@ -86,28 +85,50 @@ at::Tensor ByDefinition(const at::Tensor& x_of_t, const at::Tensor& w_of_t) {
 }
 
 template <typename T>
-std::vector<std::pair<std::string, DotKernel<T>>> KernelsHere() {
-  std::vector<std::pair<std::string, DotKernel<T>>> kernels = {{"AVX2", DotBlockAvx2}};
-  if (__builtin_cpu_supports("avx512f")) kernels.push_back({"AVX-512", DotBlockAvx512});
-  if constexpr (std::is_same_v<T, Bfloat16Bits>) {
-    if (__builtin_cpu_supports("avx512bf16")) {
-      kernels.push_back({"AVX512_BF16", DotBlockAvx512Bf16});
-    }
-  }
+std::vector<std::pair<std::string, DotKernel<T>>> KernelsHere();
+
+template <>
+std::vector<std::pair<std::string, DotKernel<float>>> KernelsHere() {
+  std::vector<std::pair<std::string, DotKernel<float>>> kernels = {{"AVX2", kDotAvx2Float}};
+  if (__builtin_cpu_supports("avx512f")) kernels.push_back({"AVX-512", kDotAvx512Float});
   return kernels;
 }
 
+template <>
+std::vector<std::pair<std::string, DotKernel<Bfloat16Bits>>> KernelsHere() {
+  std::vector<std::pair<std::string, DotKernel<Bfloat16Bits>>> kernels = {
+      {"AVX2", kDotAvx2Bfloat16}};
+  if (__builtin_cpu_supports("avx512f")) kernels.push_back({"AVX-512", kDotAvx512Bfloat16});
+  if (__builtin_cpu_supports("avx512bf16")) kernels.push_back({"AVX512_BF16", kDotAvx512Bf16});
+  return kernels;
+}
+
+// y = x wᵀ as one block: x [rows, in], w [columns, in], y [rows, columns].
 template <typename T>
-DotBlock<T> BlockOf(const at::Tensor& x, const at::Tensor& w, const at::Tensor& y) {
-  return {.x = Elements<T>(x),
-          .x_stride = x.stride(0),
-          .rows = x.size(0),
-          .w = Elements<T>(w),
-          .w_stride = w.stride(0),
-          .columns = w.size(0),
-          .in = x.size(1),
-          .y = static_cast<T*>(y.mutable_data_ptr()),
-          .y_stride = y.stride(0)};
+void RunAsBlock(const DotKernel<T>& kernel, const at::Tensor& x, const at::Tensor& w,
+                const at::Tensor& y) {
+  const int64_t rows = x.size(0);
+  const int64_t in = x.size(1);
+  const int64_t packed_in = (in + kDotStep - 1) / kDotStep * kDotStep;
+  // Not a number at first: what packing leaves out must not be read.
+  const at::Tensor packed = at::full({rows * packed_in * kernel.packed_size}, 0xFF, at::kByte);
+  auto* const bytes = static_cast<char*>(packed.mutable_data_ptr());
+  for (int64_t row = 0; row < rows; row += kernel.strip_rows) {
+    kernel.pack({.x = Elements<T>(x) + row * x.stride(0),
+                 .x_stride = x.stride(0),
+                 .rows = std::min(kernel.strip_rows, rows - row),
+                 .in = in},
+                bytes + row * packed_in * kernel.packed_size);
+  }
+  kernel.run({.packed = bytes,
+              .packed_in = packed_in,
+              .rows = rows,
+              .w = Elements<T>(w),
+              .w_stride = w.stride(0),
+              .columns = w.size(0),
+              .in = in,
+              .y = static_cast<T*>(y.mutable_data_ptr()),
+              .y_stride = y.stride(0)});
 }
 
 bool All(const at::Tensor& x) { return x.all().item<bool>(); }
@@ -150,12 +171,13 @@ TYPED_TEST(DotKernelOf, EveryOneGivesTheBitsOfTheDefinition) {
                                                                                   {12, 8},
                                                                                   {13, 1},
                                                                                   {25, 5},
-                                                                                  {50, 2}}) {
+                                                                                  {47, 2},
+                                                                                  {48, 33}}) {
         // Gaps between rows, and elements that lie at no multiple of a vector.
         const at::Tensor x = RandomTensor({rows, in + 5}, 1, kDtype<TypeParam>).narrow(1, 3, in);
         const at::Tensor w = RandomTensor({columns, in + 3}, 2, kDtype<TypeParam>).narrow(1, 1, in);
         const at::Tensor y = at::full({rows, columns + 2}, 7, x.options());
-        kernel(BlockOf<TypeParam>(x, w, y));
+        RunAsBlock<TypeParam>(kernel, x, w, y);
         const std::string where = absl::StrCat(name, ": ", rows, " × ", columns, " of ", in);
         EXPECT_TRUE(at::equal(y.narrow(1, 0, columns), ByDefinition<TypeParam>(x, w))) << where;
         EXPECT_TRUE(All(y.narrow(1, columns, 2).eq(7))) << where;
@@ -172,7 +194,7 @@ TYPED_TEST(DotKernelOf, TakesTheSmallestNumbersAsThemselvesOrAsZero) {
   for (const auto& [name, kernel] : KernelsHere<TypeParam>()) {
     const at::Tensor y = at::full({1, 1}, 7, options);
     const auto product = [&, &run = kernel](double x, double w) {
-      run(BlockOf<TypeParam>(at::full({1, kIn}, x, options), at::full({1, kIn}, w, options), y));
+      RunAsBlock<TypeParam>(run, at::full({1, kIn}, x, options), at::full({1, kIn}, w, options), y);
       return y.item<double>();
     };
     EXPECT_EQ(product(kLeastNormal, 1), kIn * kLeastNormal) << name;
@@ -200,7 +222,7 @@ TYPED_TEST(DotKernelOf, CarriesWhatIsNotFinite) {
     x[3][0] = kInfinity;
     x[3][36] = -kInfinity;
     const at::Tensor y = at::zeros({5, 5}, options);
-    kernel(BlockOf<TypeParam>(x, w, y));
+    RunAsBlock<TypeParam>(kernel, x, w, y);
     EXPECT_TRUE(All(y[0].isnan())) << name;
     EXPECT_TRUE(All(y[1].eq(kInfinity))) << name;
     EXPECT_TRUE(All(y[2].eq(-kInfinity))) << name;
@@ -225,7 +247,7 @@ TEST(DotKernel, RoundsToTheNearestBfloat16AndToTheEvenOneOfTwo) {
       }
       const at::Tensor x = parts.to(at::kBFloat16);
       const at::Tensor y = at::zeros({1, 1}, x.options());
-      kernel(BlockOf<Bfloat16Bits>(x, at::ones_like(x), y));
+      RunAsBlock<Bfloat16Bits>(kernel, x, at::ones_like(x), y);
       EXPECT_TRUE(at::equal(y.view({1}), exact.to(at::kBFloat16))) << name << ": " << sum;
     }
   }
@@ -237,12 +259,12 @@ TYPED_TEST(CpuLinearOf, BitsDependOnNeitherRowsNorThreads) {
   const int threads = at::get_num_threads();
   const absl::Cleanup restore = [threads] { at::set_num_threads(threads); };
   at::set_num_threads(1);
-  const at::Tensor x = this->Random({150, 2100}, 2);
+  const at::Tensor x = this->Random({500, 2100}, 2);
   const at::Tensor expected = ByDefinition<TypeParam>(x, w);
   for (const int n_threads : {1, 2, 3, 5}) {
     at::set_num_threads(n_threads);
     EXPECT_TRUE(at::equal(CpuLinear(x, w), expected)) << n_threads << " threads";
-    for (const int64_t rows : {1, 2, 5, 6, 7, 23, 24, 25, 49, 149}) {
+    for (const int64_t rows : {1, 2, 5, 6, 7, 23, 24, 25, 49, 96, 97, 149, 385}) {
       EXPECT_TRUE(at::equal(CpuLinear(x.narrow(0, 1, rows), w), expected.narrow(0, 1, rows)))
           << rows << " rows, " << n_threads << " threads";
     }
@@ -299,10 +321,10 @@ TEST(CpuLinear, IsNotForOthers) {
 TYPED_TEST(CpuLinearOf, GroupsAreEachTheirOwnProduct) {
   const at::Tensor weights = this->Random({5, 70, 33}, 1);
   ASSERT_TRUE(HasCpuLinear(weights));
-  const at::Tensor x = this->Random({41, 33}, 2);
-  const std::vector<int32_t> ends = {3, 3, 30, 31, 41};
+  const std::vector<int32_t> ends = {3, 3, 300, 301, 1100};
+  const at::Tensor x = this->Random({1100, 33}, 2);
   const at::Tensor y = CpuGroupedLinear(x, weights, at::tensor(ends));
-  ASSERT_EQ(y.sizes(), (std::vector<int64_t>{41, 70}));
+  ASSERT_EQ(y.sizes(), (std::vector<int64_t>{1100, 70}));
   int64_t first = 0;
   for (size_t group = 0; group < ends.size(); ++group) {
     const int64_t rows = ends[group] - first;
