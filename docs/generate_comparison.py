@@ -21,11 +21,11 @@ TABLE = FOLDER / "transformer-lens-table.md"
 HEAD = """\
 # What TransformerLens has and Hookwire has not
 
-Every public attribute and method of TransformerLens 4.3.0's `TransformerBridge` that `RemoteModel`
-does not have, every one of its configuration's that `model.cfg` does not have, those of the
-`HookedTransformer` that TransformerLens had before, and some of Transformers' models and of their
-configuration. Asking for one of them raises with what stands here. Whatever else TransformerLens
-has is there, under the same name. What some of their arguments cannot be is in
+This page lists every public attribute and method that `RemoteModel` does not have, out of those of
+TransformerLens 4.3.0's `TransformerBridge`, of its configuration (here `model.cfg`), and of the
+`HookedTransformer` of earlier versions, and some of those of Transformers. If your code uses one of
+them, the error has the same text as this page. Everything else in TransformerLens works under the
+same name. For single arguments see
 [coming from TransformerLens](transformer-lens.md#arguments).
 
 <!-- Made by docs/generate_comparison.py from client/python/hookwire/facts/not_here.py. -->
