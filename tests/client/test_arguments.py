@@ -313,7 +313,7 @@ WRONG: dict[str, tuple[Callable[[Model], Any], type[Exception], str]] = {
     "text as picture": (
         lambda m: hookwire.plot.heatmap([["a"]]),
         TypeError,
-        r"a picture is made of real numbers, not \[\['a'\]\]",
+        r"values must be real numbers, not \[\['a'\]\]",
     ),
 }
 

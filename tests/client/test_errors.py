@@ -221,7 +221,7 @@ def test_errors_and_warnings_can_be_printed(model: hookwire.RemoteModel, name: s
 @pytest.mark.parametrize(
     ("address", "said"),
     [
-        ("127.0.0.1:1", r"127\.0\.0\.1:1: nothing listens there \(Connection refused\)$"),
+        ("127.0.0.1:1", r"127\.0\.0\.1:1: no server listens there \(Connection refused\)$"),
         ("unix:/no/such/socket", r"there is no such socket \(No such file or directory\)$"),
     ],
 )

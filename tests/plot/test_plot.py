@@ -165,12 +165,12 @@ def test_the_lens_shows_words_coloured_by_probability() -> None:
         (lambda: plot.heatmap(VALUES, text=[["a"]]), "shape of the values"),
         (lambda: plot.attention(np.zeros((2, 3, 4, 4)), tokens="abcd"), "of one row"),
         (lambda: plot.heatmap(VALUES).save("map.bmp"), "not '.bmp'"),
-        (lambda: plot.heatmap(VALUES, save=3), "saved under a path, not 3"),  # type: ignore[arg-type]
+        (lambda: plot.heatmap(VALUES, save=3), "path must be a path, not 3"),  # type: ignore[arg-type]
         (lambda: plot.heatmap(VALUES, tokens="abcde"), "tokens must be a list of labels, not 'ab"),
         (lambda: plot.heatmap(VALUES, tokens=3), "tokens must be a list of labels, not 3"),  # type: ignore[arg-type]
         (lambda: plot.heatmap(VALUES, low=7, high=6), "in the wrong order: low=7, high=6"),
         (lambda: plot.heatmap(VALUES, low=0, white=-1), "in the wrong order: low=0, white=-1"),
-        (lambda: plot.patching(VALUES, clean=1), "clean is given without corrupted"),
+        (lambda: plot.patching(VALUES, clean=1), "clean needs corrupted too"),
         (lambda: plot.patching(VALUES, corrupted=float("nan")), "corrupted must be a number"),
         (lambda: plot.heatmap(VALUES).png(width=3), "width must be 4 inches or more, not 3"),
         (lambda: plot.heatmap(VALUES, low="a"), "low must be a number or None, not 'a'"),  # type: ignore[arg-type]

@@ -14,12 +14,12 @@ import click
 import hookwire
 from hookwire.cli import bench, completion, failure, hooks, info, lens, patch, plan, run, settings
 
-HELP = """Look inside a language model that runs in hookwired, here or on another machine.
+HELP = """Look inside a language model that hookwired runs, on this machine or another.
 
 \b
 Examples:
   hookwire info                                   the model and the server
-  hookwire hooks 'blocks.*.attn.hook_z'           where it can be read, with shapes
+  hookwire hooks 'blocks.*.attn.hook_z'           its hook points, with shapes
   hookwire run "Mary gave a drink to" -c 'blocks.*.hook_resid_post' -o acts.safetensors
   hookwire plan "Mary gave a drink to" -c '**'    the same without running it: exact bytes
   hookwire lens "Mary gave a drink to" -o lens.png
@@ -28,17 +28,17 @@ Examples:
   hookwire --json info | jq .model.n_layers       for scripts
   eval "$(hookwire completion bash)"              completes commands, options and hook points
 
-A names filter is a hook point's name or alias, or a glob: * stays between dots, ** crosses them.
-Quote it. On a terminal the answer is set in colour, in a pipe it is plain, and with --json it is
-one JSON document on standard output and nothing else.
+A filter is a hook point's name or alias, or a glob, in which * matches any characters except dots
+and ** matches dots too. Quote it. On a terminal the answer has colours, in a pipe it is plain text.
+With --json, standard output is one JSON document and nothing else.
 
 \b
 Exit status:
-  0  it ran
-  1  a run failed on the way: a fault of the server, or its time was up
-  2  nothing ran: no server, or a request that cannot be right
-  130  it was interrupted with Ctrl-C
-One line on standard error says why.
+  0  success
+  1  a run failed after it had started: the server had a fault, or the time limit had passed
+  2  nothing ran: no server answered, or the request was wrong
+  130  you pressed Ctrl-C
+After a failure, one line on standard error says why.
 """
 
 

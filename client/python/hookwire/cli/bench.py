@@ -81,12 +81,18 @@ hookwire --server gpu.lab:7431 --json bench | jq .load.runs_per_second
 
 
 @subcommand("bench", examples=_EXAMPLES)
-@click.option("--tokens", type=_Whole(1), default=16, show_default=True, help="Of a prompt.")
 @click.option(
-    "--repeat", type=_Whole(1, 100_000), default=30, show_default=True, help="Of each call."
+    "--tokens", type=_Whole(1), default=16, show_default=True, help="Tokens of each prompt."
 )
 @click.option(
-    "--clients", type=_Whole(1, 256), default=4, show_default=True, help="That run at once."
+    "--repeat",
+    type=_Whole(1, 100_000),
+    default=30,
+    show_default=True,
+    help="How often to make each call.",
+)
+@click.option(
+    "--clients", type=_Whole(1, 256), default=4, show_default=True, help="Clients at the same time."
 )
 def command(settings: Settings, tokens: int, repeat: int, clients: int) -> None:
     """Measure this server from here.

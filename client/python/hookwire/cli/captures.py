@@ -19,7 +19,7 @@ def options(command: F) -> F:
     """Adds the prompt and what is read of its run."""
     for add in (
         prompts.options,
-        click.option("--dtype", metavar="DTYPE", help="Send captures as this, such as float32."),
+        click.option("--dtype", metavar="DTYPE", help="Convert captures to it, such as float32."),
         click.option(
             "--stop-at-layer",
             type=int,
@@ -29,7 +29,7 @@ def options(command: F) -> F:
         click.option(
             "--logits",
             type=click.Choice(["last", "all"]),
-            help="Keep the logits too: of the last position, or of all.",
+            help="Keep the logits too: those of the last position, or all.",
         ),
         places.option("--pos", "Positions to capture"),
         click.option(
@@ -39,7 +39,7 @@ def options(command: F) -> F:
             metavar="FILTER",
             callback=points.not_empty,
             shell_complete=complete_hooks,
-            help="What to read: a name, an alias or a glob. May be given several times.",
+            help="What to read: a name, an alias or a glob. You may give it several times.",
         ),
         click.argument("prompt"),
     ):

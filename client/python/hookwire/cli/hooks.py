@@ -17,7 +17,7 @@ from hookwire.recipes.points import find
 
 _EXAMPLES = """
 hookwire hooks                         everything
-hookwire hooks pattern                 whatever has "pattern" in its name
+hookwire hooks pattern                 every name with "pattern" in it
 hookwire hooks 'blocks.5.attn.*'
 hookwire hooks | grep rw               what can be written
 """
@@ -31,13 +31,13 @@ hookwire hooks | grep rw               what can be written
     callback=points.not_empty,
     shell_complete=complete_hooks,
 )
-@click.option("--each", is_flag=True, help="Show every layer, also where several are alike.")
+@click.option("--each", is_flag=True, help="Show each layer, even if several are equal.")
 def command(settings: Settings, filter_: str, each: bool) -> None:
     """Show where the model can be read and changed.
 
-    FILTER is a name, an alias, a glob, TransformerLens's short name, or a part of names. Shapes are
-    those of one prompt, without the batch. Layers that are alike are shown once; in a pipe each
-    hook point has its line.
+    FILTER is a name, an alias, a glob, TransformerLens's short name, or a part of a name. Shapes
+    are those of one prompt, without the batch. Equal layers share a branch of the tree. In a pipe,
+    each hook point has a line of its own.
     """
     output = settings.output()
     with settings.connect() as model:

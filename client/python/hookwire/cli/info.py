@@ -22,7 +22,7 @@ hookwire --json info | jq '.model.layers[5].key_value_source'
 
 
 @subcommand("info", examples=_EXAMPLES)
-@click.option("--layers", is_flag=True, help="Each layer's own sizes.")
+@click.option("--layers", is_flag=True, help="Show the sizes of each layer.")
 def command(settings: Settings, layers: bool) -> None:
     """Show the model and the server."""
     output = settings.output()

@@ -30,7 +30,7 @@ hookwire --json lens "Mary gave a drink to" | jq -r '.words[][-1]'
 @places.option("--layers", "Layers to show")
 @places.option("--pos", "Positions to show")
 @prompts.options
-@files.picture_option("Draw it there")
+@files.picture_option("Draw the lens in this file")
 def command(
     settings: Settings,
     prompt: str,
@@ -42,9 +42,9 @@ def command(
 ) -> None:
     """Show the next word after each layer.
 
-    The logit lens: the residual stream after each layer goes through the model's final norm and
-    unembedding, on the server. Rows are the prompt's tokens, columns are layers, and colour is the
-    probability of the word. The last layer is the model's own answer.
+    This is the logit lens: the server puts the residual stream after each layer through the model's
+    final norm and unembedding. Rows are the prompt's tokens, columns are layers, and the colour is
+    the probability of the word. The last layer gives the model's own answer.
     """
     output = settings.output()
     if path is not None:

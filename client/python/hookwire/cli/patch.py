@@ -45,8 +45,8 @@ hookwire patch CLEAN CORRUPT --hook 'blocks.*.mlp.hook_out' --answer Mary --agai
     show_default=True,
     help="What to measure at the last position.",
 )
-@click.option("--answer", metavar="WORD", help="Default: the clean prompt's next word.")
-@click.option("--against", metavar="WORD", help="Default: the corrupted prompt's next word.")
+@click.option("--answer", metavar="WORD", help="The right next word. Default: that of CLEAN.")
+@click.option("--against", metavar="WORD", help="The wrong next word. Default: that of CORRUPT.")
 @click.option(
     "--by",
     type=click.Choice(["pos", "head"]),
@@ -57,7 +57,7 @@ hookwire patch CLEAN CORRUPT --hook 'blocks.*.mlp.hook_out' --answer Mary --agai
 @places.option("--layers", "Layers to patch")
 @places.option("--at", "Positions, or heads, to patch")
 @prompts.options
-@files.picture_option("Draw the heat map there")
+@files.picture_option("Draw the heat map in this file")
 def command(
     settings: Settings,
     clean: str,
@@ -75,13 +75,13 @@ def command(
 ) -> None:
     """Patch one prompt with activations of another.
 
-    Both prompts must have as many tokens. For each layer and position, what a hook point has there
-    in the run of CLEAN is put into that of CORRUPT, and the next word's logits are compared with
-    those of two words. The answer is a heat map: rows are tokens, columns are layers. The map of
-    -o has them the other way round. A layer is one run.
+    Both prompts must have the same number of tokens. For each layer and position, the command
+    copies a hook point's activation from the run of CLEAN into the run of CORRUPT, and compares the
+    logits of two possible next words. The answer is a heat map with a row for each token and a
+    column for each layer. In the picture of -o, rows are layers. Each layer takes one run.
 
-    Metrics: logit-diff is logit(ANSWER) − logit(AGAINST); recovered is the same on a scale where 0
-    is as CORRUPT and 1 as CLEAN; log-prob and prob are those of ANSWER alone.
+    Metrics: logit-diff is logit(ANSWER) − logit(AGAINST); recovered is the same, scaled so
+    that CORRUPT has 0 and CLEAN has 1; log-prob and prob are those of ANSWER only.
     """
     output = settings.output()
     if against is not None and measure in ("log-prob", "prob"):

@@ -44,7 +44,7 @@ def options(command: F) -> F:
     bos = click.option(
         "--bos/--no-bos",
         default=None,
-        help="Whether text gets a beginning-of-sequence token. Default: yes.",
+        help="Put a beginning-of-sequence token before text. Default: yes.",
     )
     return ids(bos(command))
 

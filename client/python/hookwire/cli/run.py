@@ -54,7 +54,7 @@ hookwire run --ids 2,17,4 -c blocks.3.hook_out --pos -1 --stop-at-layer 4
     "--output",
     "path",
     type=files.FILE,
-    help="Write what was captured there, as safetensors with the receipt as metadata.",
+    help="Write the captures to this safetensors file, with the receipt as metadata.",
 )
 def command(
     settings: Settings, prompt: str, ids: bool, bos: bool | None, path: Path | None, **wanted: Any

@@ -74,7 +74,7 @@ def options(*, in_front: bool = False) -> Callable[[F], F]:
             show_default=in_front,
             expose_value=False,
             callback=_keep,
-            help="The server.",
+            help="The address of the server.",
         )
         as_json = click.option(
             "--json",

@@ -115,7 +115,7 @@ def about_globs(name: str) -> str:
 
 # What gRPC says where nothing answers, from the operating system or the resolver.
 _NO_ANSWER = {
-    "Connection refused": "nothing listens there",
+    "Connection refused": "no server listens there",
     "No such file or directory": "there is no such socket",
     "Permission denied": "this user may not connect there",
     "Domain name not found": "no host has that name",

@@ -14,7 +14,7 @@ from hookwire import errors
 from hookwire.errors.nearest import nearest
 
 NO_GRADIENTS = (
-    "gradients are not computed on the server; compare two runs instead: change an activation with "
+    "the server computes no gradients; compare two runs instead: change an activation with "
     "run_with_hooks, and see how far the logits move"
 )
 
@@ -73,8 +73,8 @@ MODEL = (
         "register_parameter tl_parameters tl_named_parameters get_params "
         "register_backward_hook register_full_backward_hook "
         "register_full_backward_pre_hook",
-        "The pass runs on the server, without gradients; nothing here is trained.",
-        "Differences of runs: patching, ablation, steering. Parameters to look at: "
+        "The pass runs on the server, which computes no gradients and trains nothing.",
+        "Compare runs: patching, ablation, steering. Read parameters with "
         "`model.weights[name]`, `model.W_Q[layer]` and so on.",
     ),
     _group(
@@ -89,13 +89,13 @@ MODEL = (
         "original_model mod_dict",
         "There is no module in your process: the model is on the server, and the client "
         "needs no torch.",
-        "`model.hook_dict` has the places, `model.add_hook` puts hooks there, "
+        "`model.hook_dict` has the hook points, `model.add_hook` adds hooks, "
         "`model.weights` has the parameters.",
     ),
     _group(
         "Device and dtype",
         "to cpu cuda mps ipu xpu mtia half float double bfloat16",
-        "The server's, and shared: `--device` and `--dtype` of `hookwired`.",
+        "`hookwired --device` and `--dtype` choose them for all clients.",
         "`model.cfg.device`, `model.cfg.dtype` say which; `run_with_cache(…, "
         'dtype="float32")` sends captures in another dtype.',
     ),
@@ -111,12 +111,12 @@ MODEL = (
         "process_weights enable_compatibility_mode compatibility_mode",
         "Nothing is folded or centred: the model computes what the checkpoint says, and "
         "its activations are those of Transformers.",
-        "`cache.apply_ln_to_stack` and its kin apply the norms' weights themselves.",
+        "`cache.apply_ln_to_stack` and similar methods apply the norms' weights.",
     ),
     _group(
         "Generation",
         "generate generate_stream hf_generate diffusion_generate",
-        "Not yet. A run is one forward pass.",
+        "It is not supported yet: a run is one forward pass.",
         "A loop over `model(tokens, logits_pos=-1)` generates greedily, without a cache "
         "of keys and values.",
     ),
@@ -126,24 +126,24 @@ MODEL = (
         "prepare_multimodal_inputs vision_encoder vision_projector W_pos W_E_pos "
         "hook_pos_embed blocks_with stack_params_for OV_for_attn_layers "
         "QK_for_attn_layers attn_head_labels composition_layer_indices",
-        "For encoders, for images, for models with learnt positions or with layers that "
-        "have no attention. Gemma 4's text path has none of these.",
+        "They are for encoders, for images, and for models with learnt positions or with layers "
+        "without attention. Gemma 4's text path has none of these.",
         "Positions are rotary: `rotary_emb.sliding_attention.hook_cos` and the like. "
         "Every layer has attention.",
     ),
     _group(
         "Circuits as products",
         "QK OV all_composition_scores accumulated_bias",
-        "One tensor over all layers, and layers of a Gemma 4 differ in the width of a "
-        "head and in the number of key-value heads; some have no keys or values of their "
-        "own. It has no output biases to accumulate.",
-        "A layer's own: `model.W_V[layer]`, `model.W_O[layer]`, with query head `h` on "
+        "They are one tensor over all layers, but the layers of a Gemma 4 differ in the width of "
+        "a head and in the number of key-value heads, and some have no keys or values of their "
+        "own. A Gemma 4 has no output biases to accumulate.",
+        "The tensors of one layer: `model.W_V[layer]`, `model.W_O[layer]`, with query head `h` on "
         "key-value head `h // (n_heads // n_key_value_heads)`.",
     ),
     _group(
         "Switches of hook points",
         "set_use_attn_result set_use_split_qkv_input set_use_attn_in set_use_hook_mlp_in",
-        "There is nothing to switch: a hook point is made when somebody asks for it.",
+        "There is nothing to switch on: the server computes a hook point for the runs that use it.",
         "`attn.hook_result`, `attn.hook_q_input` (and `k`, `v`), `hook_attn_in`, "
         "`hook_mlp_in`, by name.",
     ),
@@ -159,33 +159,33 @@ MODEL = (
         "get_hook_point hook_aliases block_hooks block_submodules list_hooks "
         "check_hooks_to_add clear_hook_registry context_level embed unembed ln_final "
         "rotary_emb hook_embed hook_unembed blocks",
-        "A hook point is a name. Components are not objects here, and `model.blocks` says so.",
+        "A hook point is a name, and components are not objects.",
         "`model.hook_dict[name]`, with `.aliases` and `.module`; "
         '`model.catalogue().match("blocks.0.**")`; `model.weights["embed.weight"]`.',
     ),
     _group(
         "Small things",
         "all_head_labels",
-        "A line of Python.",
+        "It is one line of Python.",
         '`[f"L{layer}H{head}" for layer in range(cfg.n_layers) for head in range(cfg.n_heads)]`.',
     ),
     _group(
         "Small things",
         "loss_fn",
-        "The loss is computed on the server, so that no logits travel.",
+        "The server computes the loss, so that it need not send logits.",
         '`model(input, return_type="loss")`, with `loss_per_token=True` for each '
         "position; `model.log_probs` for chosen tokens.",
     ),
     _group(
         "Small things",
         "input_to_embed",
-        "Text goes to the server as token ids, and is embedded there.",
-        "`model(input, stop_at_layer=0)` is what enters layer 0.",
+        "The client sends token ids, and the server embeds them.",
+        "`model(input, stop_at_layer=0)` returns what enters layer 0.",
     ),
     _group(
         "Small things",
         "n_params_total layer_types",
-        "Part of the configuration.",
+        "They are part of the configuration.",
         "`model.cfg.n_params`, `model.cfg.layer_types`.",
     ),
 )
@@ -205,12 +205,12 @@ EARLIER = (
         "refactor_factored_attn_matrices process_weights_ set_ungroup_grouped_query_attention "
         "ungroup_grouped_query_attention",
         "Nothing is folded, centred or repeated: the model computes what the checkpoint says.",
-        "`cache.apply_ln_to_stack` and its kin apply the norms' weights themselves.",
+        "`cache.apply_ln_to_stack` and similar methods apply the norms' weights.",
     ),
     _group(
         "HookedTransformer, which TransformerLens 4 does not have either",
         "lm_cross_entropy_loss",
-        "The loss is computed on the server, so that no logits travel.",
+        "The server computes the loss, so that it need not send logits.",
         '`model(input, return_type="loss")`, with `loss_per_token=True` for each position.',
     ),
     _group(
@@ -222,14 +222,14 @@ EARLIER = (
     _group(
         "HookedTransformer, which TransformerLens 4 does not have either",
         "hook_tokens is_caching get_residual",
-        "Parts of the module that ran in your process.",
-        "`embed.hook_in` are the tokens; `model(input, stop_at_layer=layer)` is the stream.",
+        "They were parts of the module that ran in your process.",
+        "`embed.hook_in` has the tokens; `model(input, stop_at_layer=layer)` returns the stream.",
     ),
     _group(
         "HookedTransformer, which TransformerLens 4 does not have either",
         "check_and_add_hook call_dump_patches",
         "They served the module that ran in your process.",
-        "`model.add_hook` checks the place and adds the hook.",
+        "`model.add_hook` checks the hook point and adds the hook.",
     ),
     _group(
         "HookedTransformer, which TransformerLens 4 does not have either",
@@ -241,16 +241,16 @@ EARLIER = (
         "HookedTransformer, which TransformerLens 4 does not have either",
         "past_kv_cache",
         "Each run computes its whole sequences; the server keeps no keys and values between runs.",
-        "Pass all tokens; `logits_pos=-1` returns the logits of the last one alone.",
+        "Pass all tokens; `logits_pos=-1` returns the logits of the last one only.",
     ),
     _group(
-        "Transformers' model, which runs nowhere here",
+        "Transformers' model",
         "config generation_config num_parameters",
         "The server has read the checkpoint's config.json.",
         "`model.cfg`; `model.cfg.n_params` is the number of parameters.",
     ),
     _group(
-        "Transformers' model, which runs nowhere here",
+        "Transformers' model",
         "model lm_head get_input_embeddings get_output_embeddings resize_token_embeddings",
         "The modules are on the server, and its weights do not change.",
         '`model.W_U` and `model.W_E`; `model.weights["unembed.weight"]`.',
@@ -259,14 +259,15 @@ EARLIER = (
         "The decoder inside Transformers' model",
         "layers embed_tokens",
         "The modules are on the server.",
-        "`model.hook_dict` has the places by name, `model.cfg.layers` each layer's sizes, "
+        "`model.hook_dict` has the hook points, `model.cfg.layers` the sizes of each layer, "
         "`model.weights` the parameters.",
     ),
     _group(
-        "Transformers' model, which runs nowhere here",
+        "Transformers' model",
         "save_pretrained push_to_hub",
-        "There is nothing here to save: the checkpoint's files are on the server.",
-        "`pickle.dumps(model)` keeps the address and the hooks; `torch.save(cache, path)` a cache.",
+        "The client has no model to save: the checkpoint's files are on the server.",
+        "`pickle.dumps(model)` keeps the address and the hooks; `torch.save(cache, path)` saves a "
+        "cache.",
     ),
 )
 """Of TransformerLens 3's `HookedTransformer` and of Transformers' models."""
@@ -295,14 +296,14 @@ CONFIG = (
         "vision_num_heads vision_num_layers post_embedding_ln split_attention_weights "
         "scale_attn_by_inverse_layer_idx scale_embedding attn_types final_rms use_hook_tokens "
         "original_architecture",
-        "Switches of architectures that are no Gemma 4, or of their implementation.",
+        "They belong to other architectures, or to their implementation.",
         "`cfg.architecture`, `cfg.variant`, `cfg.layer_types`.",
     ),
     _group(
         "Configuration: of the checkpoint's parts",
         "attention_bias default_padding_side",
-        "The parts say it themselves.",
-        "`model.b_Q[layer]` is there or says that it is not; `model.tokenizer.padding_side`.",
+        "The model and the tokenizer have them.",
+        "`model.b_Q[layer]` (an error if there is no bias); `model.tokenizer.padding_side`.",
     ),
 )
 """Of `TransformerBridgeConfig`."""
@@ -331,7 +332,7 @@ EARLIER_CONFIG = (
         _group(
             "Configuration: names of config.json",
             theirs,
-            "It is the checkpoint's name; the configuration has TransformerLens's.",
+            "It is the name in config.json; `cfg` has the name of TransformerLens.",
             f"`cfg.{ours}`.",
         )
         for theirs, ours in RENAMED.items()

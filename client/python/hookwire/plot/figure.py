@@ -92,7 +92,7 @@ class Figure:
             ArgumentError: another suffix, or a width below 4.
         """
         if not isinstance(path, (str, os.PathLike)):
-            raise errors.ArgumentTypeError(f"a picture is saved under a path, not {path!r:.60}")
+            raise errors.ArgumentTypeError(f"path must be a path, not {path!r:.60}")
         path = Path(path)
         kind = path.suffix.lower()
         if kind not in (".png", ".svg", ".pdf", ".html"):

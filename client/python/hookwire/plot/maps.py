@@ -225,7 +225,7 @@ def _array(values: Any) -> Array:
         return array.astype(np.float64)
     except (TypeError, ValueError):
         raise errors.ArgumentTypeError(
-            f"a picture is made of real numbers, not {errors.shown(values)}"
+            f"values must be real numbers, not {errors.shown(values)}"
         ) from None
 
 

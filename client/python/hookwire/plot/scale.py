@@ -152,7 +152,9 @@ def patching(values: Array, clean: Any, corrupted: Any) -> Scale:
     if clean is None:
         return spread(values, white=corrupted or 0.0)
     if corrupted is None:
-        raise errors.ArgumentError("clean is given without corrupted: white is the corrupted run")
+        raise errors.ArgumentError(
+            "clean needs corrupted too: white is the value of the corrupted run"
+        )
     effect = abs(clean - corrupted)
     finite = values[np.isfinite(values)]
     farthest = float(np.abs(finite - corrupted).max()) if finite.size else 0.0

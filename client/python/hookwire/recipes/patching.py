@@ -230,7 +230,7 @@ def _words(
     clean, corrupted = map(len, pair)
     if clean != corrupted:
         raise errors.ArgumentError(
-            f"clean has {clean} tokens and corrupted {corrupted}: both must have as many"
+            f"clean has {clean} tokens and corrupted {corrupted}: both must have the same number"
         )
     logits = dtypes.to_numpy(model(list(pair), logits_pos=-1))  # [2, 1, d_vocab]
     if np.isnan(logits).any():
@@ -261,7 +261,7 @@ def _in_layers(
         return found
     chosen = {name: point for name, point in found.items() if point.layer in wanted}
     if not chosen:
-        raise errors.ArgumentError(f"{next(iter(found))} and the like are in none of these layers")
+        raise errors.ArgumentError(f"{next(iter(found))} and the like do not exist in these layers")
     return chosen
 
 
@@ -281,7 +281,7 @@ def _metric(name: str, baseline: Array) -> _Metric:
     clean, corrupted = map(float, _difference(baseline))
     if clean == corrupted:
         raise errors.ArgumentError(
-            "nothing can be recovered: both prompts have the same logit difference"
+            "there is nothing to recover: both prompts have the same logit difference"
         )
     return lambda found: (_difference(found) - corrupted) / (clean - corrupted)
 

@@ -66,7 +66,7 @@ def _text(name: str, content: bytes) -> str:
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise errors.NoTokenizerError(f"the checkpoint's {name} is no text: {error}") from None
+        raise errors.NoTokenizerError(f"the checkpoint's {name} is not text: {error}") from None
 
 
 def choose(own: Template, given: str | None, tools: Any) -> str:

@@ -130,7 +130,7 @@ def tensor(rows: Any, kind: str, what: str) -> Any:
     """
     if len({len(row) for row in rows}) > 1:
         raise errors.ArgumentError(
-            f"{what} of different lengths make no tensor: padding=True makes them as long"
+            f"{what} of different lengths do not fit into one tensor: padding=True pads them"
         )
     array = np.asarray(rows, dtype=np.int64)
     return dtypes.to_torch(array) if kind == "pt" else array

@@ -88,7 +88,8 @@ class Segment:
         assert shared is not None
         if not self._lent or shared.stop > len(self._memory):
             raise errors.IncompleteResultError(
-                f"the server sent tensor {chunk.tensor} through memory that this run does not have"
+                f"the server sent tensor {chunk.tensor} through shared memory, which this run does "
+                "not use"
             )
         return Chunk(chunk.tensor, chunk.offset, self._memory[shared.start : shared.stop])
 
