@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from hookwire import errors, ops
 from hookwire.answer.plan import Plan, PlannedTensor
 from hookwire.answer.run import Activation
+from hookwire.api.active import ActiveHook, ActiveHooks
 from hookwire.api.blocking.model import RemoteModel, connect
 from hookwire.api.blocking.streams import ResultStream
 from hookwire.ask.hooks import Hook, read_only
@@ -37,6 +38,8 @@ __version__ = "0.1.0"
 __all__ = [
     "Activation",
     "ActivationCache",
+    "ActiveHook",
+    "ActiveHooks",
     "Config",
     "Hook",
     "HookPoint",
@@ -59,6 +62,11 @@ __all__ = [
     "read_only",
     *errors.__all__,
 ]
+
+
+def __dir__() -> list[str]:
+    """What is public, with the modules that are imported at their first use."""
+    return sorted([*__all__, "__version__", "transformer_lens"])
 
 
 def __getattr__(name: str) -> object:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from hookwire import errors
 from hookwire._proto import run_pb2, service_pb2
 from hookwire.answer.assembly import OUTPUTS, Assembly
-from hookwire.facts import dtypes
+from hookwire.facts import display, dtypes
+from hookwire.facts.display import size
 
 WARN_BYTES = 64 * 1024 * 1024
 
@@ -52,13 +53,28 @@ class Plan:
     skipped: tuple[str, ...]
     intervened_hooks: tuple[str, ...]
 
-    def __str__(self) -> str:
-        lines = [
-            f"{size(self.total_bytes)} in {len(self.tensors)} tensors, {self.total_tokens} tokens, "
-            f"{self.n_layers_run} layers"
+    def _summary(self) -> str:
+        return (
+            f"{size(self.total_bytes)} in {len(self.tensors)} tensors, "
+            f"{self.total_tokens} tokens, {self.n_layers_run} layers"
+        )
+
+    def __repr__(self) -> str:
+        return f"Plan({self._summary()})"
+
+    def _repr_html_(self) -> str:
+        """A table for notebooks."""
+        rows: list[tuple[str, ...]] = [
+            (one.name, display.shape(one.shape), one.dtype, size(one.bytes)) for one in self.tensors
         ]
+        rows += [(name, "changed by ops") for name in self.intervened_hooks]
+        rows += [(name, "skipped: this model does not have it") for name in self.skipped]
+        return display.table(f"Plan: {self._summary()}", ("name", "shape", "dtype", "size"), rows)
+
+    def __str__(self) -> str:
+        lines = [self._summary()]
         for tensor in self.tensors:
-            shape = "×".join(map(str, tensor.shape))
+            shape = display.shape(tensor.shape)
             lines.append(f"  {tensor.name:<44} {shape:>20} {tensor.dtype:<9} {size(tensor.bytes)}")
         lines += [f"  changed: {name}" for name in self.intervened_hooks]
         lines += [f"  skipped: {name}" for name in self.skipped]
@@ -125,13 +141,3 @@ def warn_of_skipped(message: run_pb2.Plan) -> None:
             f'missing="skip" left out {", ".join(message.skipped)}',
             errors.SkippedWarning,
         )
-
-
-def size(count: int) -> str:
-    """Bytes, readable."""
-    value, unit = float(count), "B"
-    for larger in ("KiB", "MiB", "GiB", "TiB"):
-        if value < 1024:
-            break
-        value, unit = value / 1024, larger
-    return f"{count} B" if unit == "B" else f"{value:.1f} {unit}"

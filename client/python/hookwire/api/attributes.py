@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from hookwire import errors
 from hookwire.errors import arguments
 from hookwire.facts import config, not_here
-from hookwire.facts.catalogue import Catalogue, HookDict
+from hookwire.facts.catalogue import Catalogue, HookDict, HookPoints
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -97,5 +97,5 @@ class Attributes:
         return self.cfg.dtype
 
     def hook_points(self) -> list[Any]:
-        """All `HookPoint`s, in the order of the pass."""
-        return list(self.catalogue().points)
+        """All `HookPoint`s, in the order of the pass. A notebook shows a table."""
+        return HookPoints(self.catalogue().points)

@@ -15,7 +15,7 @@ from hookwire.api.attributes import Attributes
 from hookwire.api.standing import StandingHooks
 from hookwire.api.wishes import Wishes
 from hookwire.errors import arguments
-from hookwire.facts import config, dtypes
+from hookwire.facts import config, display, dtypes
 from hookwire.facts.catalogue import Catalogue
 from hookwire.facts.dtypes import Array
 from hookwire.text.tokenizer import PORTABLE_SETTINGS, Tokenizer
@@ -290,6 +290,23 @@ class Session(Attributes, StandingHooks, NamedWeights):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.cfg.model_name!r} at {self.server.address})"
+
+    def _repr_html_(self) -> str:
+        """A table for notebooks."""
+        cfg, server = self.cfg, self.server
+        rows = [
+            ("variant", cfg.variant),
+            ("layers", cfg.n_layers),
+            ("d_model", cfg.d_model),
+            ("heads", f"{cfg.n_heads}, of keys and values {cfg.n_key_value_heads}"),
+            ("vocabulary", f"{cfg.d_vocab:,}"),
+            ("context", f"{cfg.n_ctx:,} tokens"),
+            ("parameters", f"{cfg.n_params:,}"),
+            ("server", f"{server.address}, {server.build}"),
+            ("computes", f"in {server.dtype} on {server.device}, numerics={server.numerics}"),
+            ("active hooks", len(self.active_hooks())),
+        ]
+        return display.table(f"{type(self).__name__} {cfg.model_name}", (), rows)
 
     def tensor(self, array: Array) -> Any:
         """What users see of an array: a torch tensor over its memory, or itself."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hookwire import errors
+from hookwire.api.active import ActiveHook, ActiveHooks
 from hookwire.ask import hooks, interventions, reach
 from hookwire.errors import arguments
 from hookwire.facts import not_here, selection
@@ -18,14 +18,6 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 HooksInForce = tuple[tuple[Any, hooks.Change], ...]
-
-
-# Two that are alike are two: they are told apart by identity.
-@dataclass(frozen=True, eq=False)
-class _Standing:
-    where: Any
-    what: hooks.Change
-    is_permanent: bool = False
 
 
 @arguments.checked_methods("model")
@@ -40,7 +32,7 @@ class StandingHooks:
 
     def __init__(self) -> None:
         # Never changed in place, so that a run may read it while another thread adds to it.
-        self._standing: tuple[_Standing, ...] = ()
+        self._standing: tuple[ActiveHook, ...] = ()
         self._standing_lock = threading.Lock()
         self._places: dict[str, hooks.Hook] = {}
 
@@ -75,7 +67,7 @@ class StandingHooks:
             raise errors.UnsupportedError(f"dir={dir!r} is not supported: {not_here.NO_GRADIENTS}")
         what = hooks.change(hook_fn)
         self._check_now(name, "name")
-        self._add([_Standing(name, what, is_permanent)])
+        self._add([ActiveHook(name, what, is_permanent)])
 
     def add_perma_hook(
         self,
@@ -185,6 +177,14 @@ class StandingHooks:
         """What functions at `name` are told; the same object from run to run."""
         return self._places.setdefault(name, hooks.Hook(name))
 
+    def active_hooks(self) -> ActiveHooks:
+        """The hooks that apply to a run that is asked for now, in their order.
+
+        These are those of `add_hook`, and of `with model.hooks(…)` blocks that have not ended.
+        Printing them shows a list, and a notebook a table.
+        """
+        return ActiveHooks(self._standing)
+
     def _hooks_in_force(self) -> HooksInForce:
         """What applies to a run that is asked for now, in the order in which it was added."""
         return tuple((one.where, one.what) for one in self._standing)
@@ -194,7 +194,7 @@ class StandingHooks:
         self, fwd_hooks: Iterable[tuple[Any, hooks.Change]], *, stay: bool
     ) -> Iterator[None]:
         """Applies hooks until the end of a block; with `stay`, to what comes after it too."""
-        added = [_Standing(*pair) for pair in fwd_hooks]
+        added = [ActiveHook(*pair) for pair in fwd_hooks]
         self._add(added)
         try:
             yield
@@ -206,9 +206,9 @@ class StandingHooks:
 
     def _keep(self, fwd_hooks: Iterable[tuple[Any, hooks.Change]]) -> None:
         """Lets a run's hooks outlive it."""
-        self._add([_Standing(*pair) for pair in fwd_hooks])
+        self._add([ActiveHook(*pair) for pair in fwd_hooks])
 
-    def _add(self, more: Iterable[_Standing]) -> None:
+    def _add(self, more: Iterable[ActiveHook]) -> None:
         with self._standing_lock:
             self._standing = (*self._standing, *more)
 

@@ -13,9 +13,9 @@ from hookwire.cache.slices import Slice
 from hookwire.cache.source import Source
 from hookwire.errors import arguments, wording
 from hookwire.errors.nearest import nearest
-from hookwire.facts import config, dtypes, selection
+from hookwire.facts import config, display, dtypes, selection
 from hookwire.facts.catalogue import missing_hook
-from hookwire.facts.names import get_act_name
+from hookwire.facts.names import get_act_name, with_short_names
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -272,7 +272,22 @@ class Captured(Mapping[str, Any]):
         return len(self.cache_dict)
 
     def __repr__(self) -> str:
-        return f"ActivationCache with keys {list(self.cache_dict)}"
+        return f"ActivationCache with keys {display.shortened([*self.cache_dict])}"
+
+    def _repr_html_(self) -> str:
+        """A table for notebooks."""
+        tensors = self.cache_dict
+        rows = [
+            (name, display.shape(x.shape), str(x.dtype).removeprefix("torch."))
+            for name, x in tensors.items()
+        ]
+        size = display.size(sum(x.nbytes for x in tensors.values()))
+        title = f"ActivationCache: {wording.counted(len(tensors), 'tensor')}, {size}"
+        return display.table(title, ("name", "shape", "dtype"), rows)
+
+    def _ipython_key_completions_(self) -> list[Any]:
+        """The names for the Tab key, and the short names with their layers."""
+        return with_short_names(self.cache_dict)
 
     def remove_batch_dim(self, batch_size: int | None = None) -> Self:
         """Takes the batch off every tensor of a run with one row, and returns the cache.

@@ -7,10 +7,10 @@ from dataclasses import asdict
 
 import click
 
-from hookwire.answer.plan import size
 from hookwire.cli.settings import Settings, subcommand
 from hookwire.cli.show import Output
 from hookwire.facts.config import Config, ServerInfo, ServerLoad, UnreadFile
+from hookwire.facts.display import size
 
 # Names of tensors, and of files; --json has more.
 _SHOWN = 10

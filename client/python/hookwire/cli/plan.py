@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from hookwire.answer.plan import size
 from hookwire.cli import captures, prompts
 from hookwire.cli.settings import Settings, subcommand
+from hookwire.facts.display import size
 
 _EXAMPLES = """
 hookwire plan "Mary gave a drink to" -c '**'

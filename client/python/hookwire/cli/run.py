@@ -11,10 +11,10 @@ import click
 import numpy as np
 
 import hookwire
-from hookwire.answer.plan import size
 from hookwire.cli import captures, files, prompts
 from hookwire.cli.settings import Settings, subcommand
 from hookwire.cli.show import Output, word
+from hookwire.facts.display import size
 from hookwire.facts.dtypes import Array
 from hookwire.facts.logits import top
 from hookwire.recipes import words

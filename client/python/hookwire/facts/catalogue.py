@@ -14,8 +14,8 @@ from hookwire._proto import model_pb2
 from hookwire._proto import tensor_pb2 as pb
 from hookwire.errors import arguments, wording
 from hookwire.errors.nearest import nearest
-from hookwire.facts import dtypes
-from hookwire.facts.names import get_act_name
+from hookwire.facts import display, dtypes
+from hookwire.facts.names import get_act_name, with_short_names
 
 POSITION = pb.Axis.KIND_POSITION
 KEY_POSITION = pb.Axis.KIND_KEY_POSITION
@@ -153,11 +153,37 @@ def name_for(point: HookPoint, asked: Iterable[Any]) -> str:
 P = TypeVar("P")
 
 
+class HookPoints(list[Any]):
+    """The `HookPoint`s of a model, in the order of the pass."""
+
+    def __repr__(self) -> str:
+        return f"{len(self)} hook points {display.shortened([one.name for one in self])}"
+
+    def _repr_html_(self) -> str:
+        """A table for notebooks."""
+        rows = [
+            (one.name, display.shape(one.shape), one.dtype, ", ".join(one.aliases)) for one in self
+        ]
+        title = f"{len(self)} hook points"
+        return display.table(title, ("name", "shape", "dtype", "aliases"), rows)
+
+
 class HookDict(dict[str, P]):
     """Hook points by name and alias, and by short name: `hook_dict["resid_post", 3]`.
 
     A name that is none of these raises with the nearest.
     """
+
+    def __repr__(self) -> str:
+        return f"HookDict of {len(self)} names {display.shortened([*self])}"
+
+    def _repr_html_(self) -> str:
+        """A table for notebooks: each hook point once, with its aliases."""
+        return HookPoints(dict.fromkeys(self.values()))._repr_html_()
+
+    def _ipython_key_completions_(self) -> list[Any]:
+        """The names for the Tab key, and the short names with their layers."""
+        return with_short_names(self)
 
     def __missing__(self, name: object) -> P:
         full = full_name(name, self) if is_short(name) else name

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 from hookwire import errors
 from hookwire._proto import model_pb2 as pb
 from hookwire._proto import run_pb2
-from hookwire.facts import dtypes, not_here
+from hookwire.facts import display, dtypes, not_here
 
 _ATTENTION = {
     pb.ATTENTION_TYPE_SLIDING: "sliding_attention",
@@ -369,6 +369,17 @@ class Receipt:
     repeats: int = 0
     non_finite: tuple[NonFinite, ...] = ()
     load_id: str = ""
+
+    def __repr__(self) -> str:
+        return (
+            f"Receipt({display.size(self.bytes)} in {self.tensors} tensors, {self.n_layers_run} "
+            f"layers in {self.compute_us / 1000:.1f} ms on {self.device}, {self.dtype}, "
+            f"numerics={self.numerics}, weights {self.weights_digest[:19]}, run {self.run_id})"
+        )
+
+    def _repr_html_(self) -> str:
+        """A table for notebooks: every value."""
+        return display.table("Receipt", (), [*vars(self).items()])
 
 
 def config(model: pb.Model, server: pb.Server, use_torch: bool) -> Config:

@@ -7,6 +7,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from typing import Any
 
 from hookwire import errors
 from hookwire.errors import arguments
@@ -67,3 +69,23 @@ def get_act_name(name: str, layer: int | str | None = None, layer_type: str | No
     block = "" if layer is None else f"blocks.{layer}."
     full = f"{block}{component + '.' if component else ''}hook_{name}"
     return f"ln_final.{full}" if layer is None and name in _OF_NORMS else full
+
+
+_IN_A_LAYER = re.compile(r"blocks\.(\d+)\.(?:(\w+)\.)?hook_(\w+)")
+
+
+def with_short_names(names: Iterable[str]) -> list[Any]:
+    """Full names, and the short names with their layers of those that have one.
+
+    `blocks.5.attn.hook_pattern` is ("pattern", 5) too, and `blocks.4.ln1.hook_scale` ("scale", 4,
+    "ln1").
+    """
+    full = list(names)
+    short: list[Any] = []
+    for name in full:
+        found = _IN_A_LAYER.fullmatch(name)
+        if found is not None:
+            layer, component, last = int(found[1]), found[2], found[3]
+            keys: list[Any] = [(last, layer), (last, layer, component)]
+            short += [key for key in keys if get_act_name(*key) == name][:1]
+    return [*full, *short]
