@@ -22,6 +22,7 @@ from hookwire.answer.run import Activation
 from hookwire.api.active import ActiveHook, ActiveHooks
 from hookwire.api.blocking.model import RemoteModel, connect
 from hookwire.api.blocking.streams import ResultStream
+from hookwire.api.saved import load_cache
 from hookwire.ask.hooks import Hook, read_only
 from hookwire.cache import ActivationCache
 from hookwire.errors import *  # noqa: F403 - every error and warning, by its __all__
@@ -56,6 +57,7 @@ __all__ = [
     "connect",
     "errors",
     "get_act_name",
+    "load_cache",
     "ops",
     "patching",
     "plot",

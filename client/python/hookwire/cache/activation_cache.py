@@ -24,9 +24,10 @@ class ActivationCache(Captured):
     `keys()`, `values()` and `items()` give each name that the filter matched, once, in the order of
     the pass.
 
-    A cache can be copied, pickled, and saved with `torch.save` (read it with `torch.load(path,
-    weights_only=False)`; `cache.cache_dict`, a dict of tensors, can be read without that). One that
-    was pickled has all its methods; those that need weights or the tokenizer connect to the server
+    A cache can be copied, pickled, and written to a file with `cache.save` (`hookwire.load_cache`
+    reads it) or `torch.save` (read it with `torch.load(path, weights_only=False)`;
+    `cache.cache_dict`, a dict of tensors, can be read without that). One that was pickled or saved
+    has all its methods; those that need weights or the tokenizer connect to the server
     that the run was on when they are first called, and raise a HookwireError where it does not
     answer or holds another model.
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from hookwire import errors
+from hookwire.cache import saved
 from hookwire.cache.slices import Slice
 from hookwire.cache.source import Source
 from hookwire.errors import arguments, wording
 from hookwire.errors.nearest import nearest
-from hookwire.facts import config, display, dtypes, selection
+from hookwire.facts import config, display, dtypes, selection, tensor_file
 from hookwire.facts.catalogue import missing_hook
 from hookwire.facts.names import get_act_name, with_short_names
 
@@ -374,21 +377,45 @@ class Captured(Mapping[str, Any]):
         made.has_batch_dim, made._names = self.has_batch_dim, self._names
         return made
 
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the cache to a file, which `hookwire.load_cache` reads.
+
+        It is a safetensors file: each distinct tensor under the first of its keys, bfloat16 as such
+        from NumPy too, `mask`, and the receipt as JSON in the metadata. Other programs that read
+        safetensors can read it; nothing in it is pickled.
+
+        Args:
+            path: ends with ".safetensors", or has no suffix. A file that is there is replaced, in
+                one step when all is written.
+
+        Raises:
+            ArgumentError: another suffix.
+            FileError: it cannot be written.
+        """
+        file = Path(path)
+        if file.suffix.lower() not in ("", tensor_file.SUFFIX):
+            raise errors.ArgumentError(
+                f"{file}: a cache is written as {tensor_file.SUFFIX}, not {file.suffix}"
+            )
+        saved.write(file, self._state(), self.model._description())
+
     def __reduce__(self) -> Any:
+        return _unpickled, (type(self), {**self._state(), "model": self.model._again()})
+
+    def _state(self) -> dict[str, Any]:
+        """What makes this cache, but for its model."""
         names = None
         with contextlib.suppress(errors.HookwireError):  # then the catalogue is asked for later
             known = [self._names_of(name) for name in self.cache_dict]
             names = {name: every for every in known for name in every}
-        state = {
+        return {
             "tensors": self.cache_dict,
             "mask": self._make_mask(),
             "batch": self._batch,
             "receipt": self.receipt,
             "has_batch_dim": self.has_batch_dim,
             "names": names,
-            "model": self.model._again(),
         }
-        return _unpickled, (type(self), state)
 
 
 def _unpickled(cls: type[Captured], state: dict[str, Any]) -> Captured:

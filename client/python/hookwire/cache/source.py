@@ -34,5 +34,8 @@ class Source(Protocol):
     def _ask_why(self, name: str) -> None:
         """Has the server refuse the name of a hook point that it does not have."""
 
+    def _description(self) -> dict[str, Any]:
+        """What makes a model like this one: its address, and what the server has said, as bytes."""
+
     def _again(self) -> tuple[Callable[[Any], Source], Any]:
         """What makes this model in another process: a function that pickles, and its argument."""

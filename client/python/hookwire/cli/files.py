@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import save_file
 
+from hookwire import errors
 from hookwire.cli import failure
+from hookwire.facts import tensor_file
 from hookwire.facts.dtypes import Array
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -101,12 +100,7 @@ def write_safetensors(
     Raises:
         Failure: the disk is full, or the like.
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        whole = {key: np.ascontiguousarray(value) for key, value in tensors.items()}
-        save_file(whole, part, dict(metadata))
-        part.replace(path)
-    except (OSError, SafetensorError) as error:
-        failure.refuse(f"{path} cannot be written: {error}")
-    finally:
-        part.unlink(missing_ok=True)
+        tensor_file.write(path, tensors, metadata)
+    except errors.FileError as error:
+        failure.refuse(error.message)

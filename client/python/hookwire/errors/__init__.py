@@ -490,6 +490,10 @@ class MissingExtraError(HookwireError, ImportError):
     """A library that is optional, and not installed; the message says how to install it."""
 
 
+class FileError(HookwireError, OSError, ValueError):
+    """A file that cannot be read or written, or that holds something else."""
+
+
 class NotInTokenizerError(HookwireError, AttributeError, NotImplementedError):
     """Something that Hugging Face's tokenizers have and this one does not; it says what instead."""
 

@@ -19,9 +19,11 @@ from hookwire._proto import tensor_pb2 as pb
 Array = np.ndarray[Any, Any]
 Tensors = Literal["auto", "torch", "numpy"]
 
+BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
+
 NUMPY: dict[int, np.dtype[Any]] = {
     pb.DTYPE_FLOAT32: np.dtype("<f4"),
-    pb.DTYPE_BFLOAT16: np.dtype(ml_dtypes.bfloat16),
+    pb.DTYPE_BFLOAT16: BFLOAT16,
     pb.DTYPE_FLOAT16: np.dtype("<f2"),
     pb.DTYPE_FLOAT64: np.dtype("<f8"),
     pb.DTYPE_INT64: np.dtype("<i8"),
@@ -32,6 +34,8 @@ NAMES: dict[int, str] = {number: dtype.name for number, dtype in NUMPY.items()}
 """The name of each: "float32", "bfloat16", "float16", "float64", "int64"."""
 
 _NUMBERS = {name: number for number, name in NAMES.items()}
+# What np.load makes of bfloat16.
+_NAMELESS = np.dtype("V2")
 # What an array of a type that NumPy does not know is called by torch while it is being handed over.
 _CARRIER = np.dtype("<i2")
 
@@ -76,7 +80,7 @@ def to_numpy(value: Any) -> Array:
 
     Raises:
         ArgumentTypeError: a tensor that NumPy cannot hold (sparse, quantized, float8, without data)
-            or an array with masked elements.
+            an array with masked elements, or one whose element type `np.save` has lost.
         ValueError: a list whose rows have different lengths.
     """
     if is_torch(value):
@@ -87,7 +91,13 @@ def to_numpy(value: Any) -> Array:
         raise errors.ArgumentTypeError(
             "an array with masked elements cannot be read: fill them, as in value.filled(0)"
         )
-    return np.asarray(value)
+    array = np.asarray(value)
+    if array.dtype == _NAMELESS:
+        raise errors.ArgumentTypeError(
+            "an array of |V2 has no numbers: np.save writes bfloat16 without its name. Read it "
+            'with np.load(path).view("bfloat16"), or use cache.save and hookwire.load_cache'
+        )
+    return array
 
 
 def _without_torch(value: Any) -> Any:

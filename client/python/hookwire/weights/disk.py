@@ -7,15 +7,13 @@ import re
 import tempfile
 from pathlib import Path
 
-import ml_dtypes
 import numpy as np
 
 from hookwire import errors
-from hookwire.facts.dtypes import Array
+from hookwire.facts.dtypes import BFLOAT16, Array
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _FILE_NAME = re.compile(r"\w[\w.]*")
-_BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 # What NumPy's files call what NumPy does not know.
 _CARRIER = np.dtype("<u2")
 
@@ -54,8 +52,8 @@ class DiskCache:
             array: Array = np.load(path, mmap_mode="c", allow_pickle=False)
         except (OSError, ValueError, EOFError):
             return None
-        if dtype == _BFLOAT16.name and array.dtype == _CARRIER:
-            array = array.view(_BFLOAT16)
+        if dtype == BFLOAT16.name and array.dtype == _CARRIER:
+            array = array.view(BFLOAT16)
         return array if array.dtype.name == dtype else None
 
     def store(self, digest: str, name: str, array: Array) -> None:
@@ -75,7 +73,7 @@ class DiskCache:
         handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
         try:
             with os.fdopen(handle, "wb") as file:
-                np.save(file, array.view(_CARRIER) if array.dtype == _BFLOAT16 else array)
+                np.save(file, array.view(_CARRIER) if array.dtype == BFLOAT16 else array)
             Path(temporary).replace(path)
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
