@@ -39,18 +39,25 @@ COMPUTE = "bfloat16"
 HEAD = """\
 # Hook reference
 
-Every hook point of every kind of Gemma 4, as the server lists them. What they mean, what a write to
-them does and where they differ from TransformerLens is in [hook points](../hooks.md). Those of the
-model at hand are in `model.hook_dict`, and in a tree with
-[`hookwire hooks`](../cli.md#info-and-hooks).
+This page lists every hook point of every kind of Gemma 4, as the server reports them. [Hook
+points](../hooks.md) says what they mean, what a write to them does, and where they differ from
+TransformerLens. For the model that you are connected to, `model.hook_dict` has the hook points, and
+[`hookwire hooks`](../cli.md#info-and-hooks) draws them as a tree.
 
-They stand in the order of the pass. `blocks.i.` is each layer, `rotary_emb.TYPE.` is
-`sliding_attention` and `full_attention`. Shapes are those of a result, with the batch in front;
-sizes that differ from layer to layer are in `model.cfg.layers`. The dtype is the one that the
-server computes in, unless the table says another. ● is in every layer, ◐ in some (the end says why
-not in others), – in none.
+The order is that of the pass. Below a name are its aliases. `TYPE` is `sliding_attention` or
+`full_attention`. Shapes are those of a result, with the batch in front; `model.cfg.layers` has the
+sizes that differ from layer to layer. A dtype is given where it is not the one that the server
+computes in. You can write every hook point that is not marked as read only.
+
+● in every layer, ◐ in some layers ([why](#why-some-layers-or-models-have-none)), – in no layer.
 
 <!-- Made by docs/generate_hooks.py. -->
+"""
+
+
+BLOCKS = """\
+All names in this table begin with `blocks.i.`, where `i` is the layer: `blocks.3.hook_resid_pre`.
+
 """
 
 
@@ -174,11 +181,16 @@ def _presence(reference: Reference, entry: Entry, variant: str) -> str:
 
 def _row(reference: Reference, entry: Entry) -> str:
     point = entry.point
-    names = "<br>".join(f"`{general(n)}`" for n in (point.name, *point.aliases))
-    dtype = "" if point.dtype == COMPUTE else point.dtype
-    writable = "yes" if point.writable else f"no: {point.read_only_reason}"
+    names = "<br>".join(
+        f"`{general(n).removeprefix('blocks.i.')}`" for n in (point.name, *point.aliases)
+    )
+    notes = [f"`{shape(point)}`"]
+    if point.dtype != COMPUTE:
+        notes.append(point.dtype)
+    if not point.writable:
+        notes.append(f"read only: {point.read_only_reason}")
     presence = " | ".join(_presence(reference, entry, variant) for variant in VARIANTS)
-    return f"| {names} | `{shape(point)}` | {dtype} | {writable} | {presence} |"
+    return f"| {names} | {'<br>'.join(notes)} | {presence} |"
 
 
 def _list(names: list[str]) -> str:
@@ -190,13 +202,13 @@ def page() -> str:
     reference = ask()
     columns = [published for published, _ in VARIANTS.values()]
     header = [
-        f"| name and aliases | shape | dtype | can be written | {' | '.join(columns)} |",
-        f"| --- | --- | --- | --- | {' | '.join([':-:'] * len(columns))} |",
+        f"| name and aliases | shape | {' | '.join(columns)} |",
+        f"| --- | --- | {' | '.join([':-:'] * len(columns))} |",
     ]
     sections: dict[str, list[str]] = {
         "Before the blocks": [],
         "In each block": [],
-        "Behind the blocks": [],
+        "After the blocks": [],
     }
     seen_block = False
     for entry in reference.entries.values():
@@ -205,7 +217,7 @@ def page() -> str:
         title = (
             "In each block"
             if in_block
-            else "Behind the blocks"
+            else "After the blocks"
             if seen_block
             else "Before the blocks"
         )
@@ -215,13 +227,14 @@ def page() -> str:
         for cause in causes:
             reasons[cause].append(name)
     parts = [HEAD]
-    parts += [
-        f"## {title}\n\n" + "\n".join([*header, *rows]) + "\n" for title, rows in sections.items()
-    ]
+    for title, rows in sections.items():
+        note = BLOCKS if title == "In each block" else ""
+        table = "\n".join([*header, *rows])
+        parts.append(f'## {title}\n\n{note}<div class="hooks" markdown>\n\n{table}\n\n</div>\n')
     parts.append(
         "## Why some layers or models have none\n\n"
-        "Asked for by name, an absent hook point is an error with the reason, and with the place\n"
-        "to use instead where there is one.\n\n"
+        "If you ask for an absent hook point by name, the error has the reason and, if there is\n"
+        "one, the hook point to use instead.\n\n"
         "| reason | absent |\n| --- | --- |\n"
         + "".join(f"| {cause} | {_list(names)} |\n" for cause, names in reasons.items())
     )

@@ -12,9 +12,9 @@ import pytest
 
 from tests.parity.daemon import ROOT
 
-# Guides for contributors: they speak of files and of C++ and Python names. Pages in docs/ are for
-# users, and their blocks are run (test_pages.py).
-GUIDES = ("CONTRIBUTING.md", "README.md")
+# Guides for contributors: they speak of files and of C++ and Python names. Other pages in docs/ are
+# for users, and their blocks are run (test_pages.py).
+GUIDES = ("CONTRIBUTING.md", "README.md", "extending.md", "how-a-run-travels.md")
 
 # Comments of these languages.
 COMMENT = {".cc": "//", ".h": "//", ".proto": "//", ".py": "#", ".cmake": "#", ".toml": "#"}
