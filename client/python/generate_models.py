@@ -4,11 +4,11 @@
     python client/python/generate_models.py --check   exit 1 where a committed module is out of date
 
 Written by hand are hookwire/api/calls.py, a dataclass for each call, and, in the folder
-hookwire/api/asynchronous, `model` and `streams`. The dataclasses become methods, with the arguments
-of each call in their signatures: hookwire/api/asynchronous/calls.py. The whole folder then becomes
-hookwire/api/blocking: `async` and `await` go, and names that speak of waiting become those that do
-not. Where the two must differ, the source says so: a statement whose first line ends with
-`# asynchronous only` is left out, and a line `# blocking: CODE` becomes CODE.
+hookwire/api/asynchronous, `model`, `streams` and `serving`. The dataclasses become methods, with
+the arguments of each call in their signatures: hookwire/api/asynchronous/calls.py. The whole folder
+then becomes hookwire/api/blocking: `async` and `await` go, and names that speak of waiting become
+those that do not. Where the two must differ, the source says so: a statement whose first line ends
+with `# asynchronous only` is left out, and a line `# blocking: CODE` becomes CODE.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ TWINS = {
     r"\bAsync(Generator|Iterator|RemoteModel|ResultStream|Connection|Calls)\b": r"\1",
     r"\b__a(iter|next|enter|exit)__": r"__\1__",
     r"\baclose\b": "close",
+    r"\basynccontextmanager\b": "contextmanager",
     r"\bcall_and_wait\b": "call",
     r"\basync (def|for|with)\b": r"\1",
     r"\(await (self\.\w+(?:\.\w+)*\([^()]*\))\)": r"\1",

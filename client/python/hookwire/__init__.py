@@ -8,10 +8,10 @@
     cache["pattern", 5]  # [batch, head, pos, key_pos]
     patched = model.run_with_hooks(prompt, fwd_hooks=[("blocks.3.hook_resid_pre", ops.zero(pos=9))])
 
-`hookwire.connect` gives a `RemoteModel`; `hookwire.ops` are the changes; `hookwire.aio` is the
-asynchronous twin; `hookwire.patching` sweeps; `hookwire.plot` draws;
-`hookwire.transformer_lens.boot` gives a `RemoteBridge` of TransformerLens's; every error is a
-`HookwireError`.
+`hookwire.connect` gives a `RemoteModel`, and `hookwire.serve` one of a daemon that it starts;
+`hookwire.ops` are the changes; `hookwire.aio` is the asynchronous twin; `hookwire.patching` sweeps;
+`hookwire.plot` draws; `hookwire.transformer_lens.boot` gives a `RemoteBridge` of TransformerLens's;
+every error is a `HookwireError`.
 """
 
 from typing import TYPE_CHECKING
@@ -21,6 +21,7 @@ from hookwire.answer.plan import Plan, PlannedTensor
 from hookwire.answer.run import Activation
 from hookwire.api.active import ActiveHook, ActiveHooks
 from hookwire.api.blocking.model import RemoteModel, connect
+from hookwire.api.blocking.serving import serve
 from hookwire.api.blocking.streams import ResultStream
 from hookwire.api.saved import load_cache
 from hookwire.ask.hooks import Hook, read_only
@@ -62,6 +63,7 @@ __all__ = [
     "patching",
     "plot",
     "read_only",
+    "serve",
     *errors.__all__,
 ]
 

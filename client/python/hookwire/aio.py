@@ -7,6 +7,7 @@ async for name, tensor in model.stream(prompt, "blocks.*.attn.hook_pattern"):
 """
 
 from hookwire.api.asynchronous.model import AsyncRemoteModel, connect
+from hookwire.api.asynchronous.serving import serve
 from hookwire.api.asynchronous.streams import AsyncResultStream
 
-__all__ = ["AsyncRemoteModel", "AsyncResultStream", "connect"]
+__all__ = ["AsyncRemoteModel", "AsyncResultStream", "connect", "serve"]

@@ -490,6 +490,10 @@ class MissingExtraError(HookwireError, ImportError):
     """A library that is optional, and not installed; the message says how to install it."""
 
 
+class DaemonError(HookwireError, RuntimeError):
+    """A daemon of this process's own that is not there, did not start, or has ended by itself."""
+
+
 class FileError(HookwireError, OSError, ValueError):
     """A file that cannot be read or written, or that holds something else."""
 
