@@ -77,8 +77,9 @@ def _of_tensors(
     """CPU time of a run, less that of the same run with one hook, over the tensors it has more."""
     served = bench.daemon(checkpoint)
     last = [f"blocks.{checkpoint.n_layers - 1}.hook_out"]
-    more = len(served.model.plan(tokens, names).tensors) - len(
-        served.model.plan(tokens, last).tensors
+    # The server sends one of each hook point for each prompt.
+    more = len(tokens) * (
+        len(served.model.plan(tokens, names).tensors) - len(served.model.plan(tokens, last).tensors)
     )
     sides = {
         "all": partial(used, served, tokens, names),

@@ -62,10 +62,13 @@ absl::Status Emitter::FromOutput(absl::Status status) {
   return status;
 }
 
-absl::Status Emitter::GiveToOutput(uint32_t index, uint64_t offset, at::Tensor tensor) {
-  return FromOutput(output_.Emit(index, offset, std::move(tensor), [this](bool waits) {
+absl::Status Emitter::GiveToOutput(uint32_t index, uint64_t offset, at::Tensor tensor,
+                                   uint32_t count) {
+  const auto waits = [this](bool waits) {
     waits ? context_.BeginWait(run_, BatchContext::WaitFor::kReader) : context_.EndWait(run_);
-  }));
+  };
+  return FromOutput(count == 1 ? output_.Emit(index, offset, std::move(tensor), waits)
+                               : output_.EmitTogether(index, count, std::move(tensor), waits));
 }
 
 absl::Status Emitter::Emit(const TensorPlan& tensor, at::ScalarType dtype, const std::string& hook,
@@ -83,6 +86,46 @@ absl::Status Emitter::Emit(const TensorPlan& tensor, at::ScalarType dtype, const
   emitted = {.rows = 0, .whole = true, .pass = pass_};
   ++report_.tensors;
   return absl::OkStatus();
+}
+
+absl::Status Emitter::EmitTogether(absl::Span<const TensorPlan> tensors, at::ScalarType dtype,
+                                   const std::string& hook, const at::Tensor& all) {
+  uint64_t bytes = 0;
+  for (const TensorPlan& tensor : tensors) {
+    bytes += tensor.bytes;
+    if (!emitted_[tensor.index].whole) continue;
+    return Internal(absl::StrCat("tensor ", tensor.index, " (", hook, ") was made twice"));
+  }
+  if (static_cast<uint64_t>(all.numel()) * c10::elementSize(dtype) != bytes) {
+    return Internal(absl::StrCat("tensors ", tensors.front().index, " to ", tensors.back().index,
+                                 " (", hook, ") have other sizes than planned"));
+  }
+  const uint32_t first = tensors.front().index;
+  uint8_t* const buffer = output_.Buffer(first, 0, bytes);
+  at::Tensor own;
+  NonFiniteElements found;
+  if (buffer != nullptr && all.scalar_type() == dtype) {
+    own = at::from_blob(buffer, all.sizes(), all.options());
+    found = CopyAndCountNonFinite(all, buffer);
+  } else {
+    own = buffer != nullptr
+              ? at::from_blob(buffer, all.sizes(), all.options().dtype(dtype)).copy_(all)
+              : Detach(all, dtype);
+    found = CountNonFinite(own);
+  }
+  int64_t from = 0;
+  for (const TensorPlan& tensor : tensors) {
+    const auto n = static_cast<int64_t>(tensor.bytes / c10::elementSize(dtype));
+    if (found.any()) {
+      const NonFiniteElements here = CountNonFinite(own.narrow(0, from, n));
+      if (here.any()) Report(static_cast<uint32_t>(tensor.slice.sequence), hook, 0, here);
+    }
+    from += n;
+    emitted_[tensor.index] = {.rows = 0, .whole = true, .pass = pass_};
+  }
+  report_.tensors += tensors.size();
+  report_.bytes += bytes;
+  return GiveToOutput(first, 0, std::move(own), static_cast<uint32_t>(tensors.size()));
 }
 
 absl::Status Emitter::EmitRows(const TensorPlan& tensor, at::ScalarType dtype,

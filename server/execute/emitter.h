@@ -17,6 +17,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/types/span.h"
 #include "server/execute/batch.h"
 #include "server/execute/device_copy.h"
 #include "server/execute/non_finite.h"
@@ -60,6 +61,16 @@ class Emitter {
   absl::Status EmitRows(const TensorPlan& tensor, at::ScalarType dtype, const std::string& hook,
                         int64_t first, const at::Tensor& rows);
 
+  // Whether `second` may be emitted together with `first`, which comes before it.
+  bool MayJoin(const TensorPlan& first, const TensorPlan& second) const {
+    return second.index == first.index + 1 && first.bytes % kJoinedAlignment == 0 &&
+           !emitted_[first.index].whole && !emitted_[second.index].whole;
+  }
+  // Emits tensors each of which may be emitted together with the one before it. `all` has their
+  // elements, one tensor after another, on the CPU and contiguous.
+  absl::Status EmitTogether(absl::Span<const TensorPlan> tensors, at::ScalarType dtype,
+                            const std::string& hook, const at::Tensor& all);
+
   absl::Status Progress(int layers_done);
 
   // An error when the client no longer waits for the run, or the run's deadline has passed.
@@ -99,7 +110,8 @@ class Emitter {
     std::optional<DeviceCopy> counts;
   };
 
-  absl::Status GiveToOutput(uint32_t index, uint64_t offset, at::Tensor tensor);
+  // Of `count` tensors from number `index` on.
+  absl::Status GiveToOutput(uint32_t index, uint64_t offset, at::Tensor tensor, uint32_t count = 1);
   // Keeps the error of the output or of the context.
   absl::Status FromOutput(absl::Status status);
   // Emits `selected`, whose first row is row `first` of the tensor. REQUIRES: its shape was

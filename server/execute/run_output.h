@@ -55,6 +55,9 @@ struct RunOutcome {
   uint32_t repeats = 0;
 };
 
+// See RunOutput::EmitTogether.
+inline constexpr uint64_t kJoinedAlignment = 64;
+
 // One run's output: room for its result, its tensors as they are computed, the answers of its
 // client, and at last its outcome. Implemented by rpc/. schedule/ asks for room and completes the
 // run; execute/ does what lies between, on the thread that executes the run's batch.
@@ -84,6 +87,15 @@ class RunOutput {
   // after. An error (the client is gone, the run was cancelled) ends the run.
   virtual absl::Status Emit(uint32_t index, uint64_t offset, at::Tensor tensor,
                             absl::FunctionRef<void(bool)> waits) = 0;
+
+  // The same for `count` whole tensors, number `first` and those after it, whose bytes follow each
+  // other in `tensors`. Only where the plan says join_tensors, and for tensors whose bytes, but for
+  // the last one's, are a multiple of kJoinedAlignment: in a buffer these lie without gaps.
+  virtual absl::Status EmitTogether(uint32_t first, uint32_t /*count*/, at::Tensor /*tensors*/,
+                                    absl::FunctionRef<void(bool)> /*waits*/) {
+    return absl::InternalError(absl::StrCat(
+        "tensors from ", first, " on were given together, to an output of single ones"));
+  }
 
   // `layers_done` layers have run. An error ends the run.
   virtual absl::Status Progress(int layers_done) = 0;

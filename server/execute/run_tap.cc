@@ -43,6 +43,18 @@ std::optional<size_t> PositionAxis(const model::HookPoint& point) {
 
 constexpr double kMasked = -std::numeric_limits<double>::infinity();
 
+// Of tensors that are emitted together: larger ones gain nothing by it.
+constexpr uint64_t kMostJoinedBytes = 1 << 20;
+
+// Whether both are contiguous on the CPU, and the elements of `second` follow those of `first` in
+// one storage.
+bool Follows(const at::Tensor& first, const at::Tensor& second) {
+  return first.defined() && second.defined() && first.is_cpu() && first.is_contiguous() &&
+         second.is_contiguous() && first.is_alias_of(second) &&
+         first.scalar_type() == second.scalar_type() &&
+         second.storage_offset() == first.storage_offset() + first.numel();
+}
+
 // How many elements of a slice are masked, 0-d; undefined if `masks` is empty: nothing is masked.
 at::Tensor CountMasked(const std::vector<at::Tensor>& masks, size_t s, const Slice& slice) {
   if (masks.empty()) return {};
@@ -253,6 +265,10 @@ absl::Status RunTap::EmitCaptures(const model::HookPoint& point, const Work& wor
                                   const std::vector<at::Tensor>& masks) {
   for (const CapturePlan* capture : work.captures) {
     if (capture->before_interventions != before) continue;
+    if (plan_.join_tensors && masks.empty()) {
+      HOOKWIRE_RETURN_IF_ERROR(EmitJoined(point, *capture, values));
+      continue;
+    }
     for (const TensorPlan& tensor : capture->tensors) {
       if (!group_.Has(tensor.slice)) continue;
       const auto s = static_cast<size_t>(group_.index(tensor.slice));
@@ -260,6 +276,38 @@ absl::Status RunTap::EmitCaptures(const model::HookPoint& point, const Work& wor
                                              ReadSlice(values[s], tensor.slice.picks),
                                              CountMasked(masks, s, tensor.slice)));
     }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status RunTap::EmitJoined(const model::HookPoint& point, const CapturePlan& capture,
+                                absl::Span<const at::Tensor> values) {
+  const absl::Span<const TensorPlan> tensors = capture.tensors;
+  std::vector<at::Tensor> selected(tensors.size());  // undefined for sequences of other passes
+  for (size_t i = 0; i < tensors.size(); ++i) {
+    if (!group_.Has(tensors[i].slice)) continue;
+    selected[i] = ReadSlice(values[static_cast<size_t>(group_.index(tensors[i].slice))],
+                            tensors[i].slice.picks);
+  }
+  for (size_t first = 0; first < tensors.size();) {
+    size_t end = first + 1;
+    uint64_t bytes = tensors[first].bytes;
+    while (end < tensors.size() && emitter_.MayJoin(tensors[end - 1], tensors[end]) &&
+           Follows(selected[end - 1], selected[end]) &&
+           bytes + tensors[end].bytes <= kMostJoinedBytes) {
+      bytes += tensors[end].bytes;
+      ++end;
+    }
+    if (end > first + 1) {
+      const auto elements = static_cast<int64_t>(bytes / c10::elementSize(capture.dtype));
+      HOOKWIRE_RETURN_IF_ERROR(emitter_.EmitTogether(tensors.subspan(first, end - first),
+                                                     capture.dtype, point.name,
+                                                     selected[first].as_strided({elements}, {1})));
+    } else if (selected[first].defined()) {
+      HOOKWIRE_RETURN_IF_ERROR(
+          emitter_.Emit(tensors[first], capture.dtype, point.name, selected[first]));
+    }
+    first = end;
   }
   return absl::OkStatus();
 }

@@ -91,6 +91,10 @@ class RunTap final : public model::Tap {
   absl::Status EmitCaptures(const model::HookPoint& point, const Work& work, bool before,
                             absl::Span<const at::Tensor> values,
                             const std::vector<at::Tensor>& masks);
+  // Emits the tensors of one capture, several together where they follow each other in the plan and
+  // in memory.
+  absl::Status EmitJoined(const model::HookPoint& point, const CapturePlan& capture,
+                          absl::Span<const at::Tensor> values);
   absl::Status Apply(const model::HookPoint& point, const Work& work,
                      const std::vector<at::Tensor>& masks, absl::Span<at::Tensor> values);
   // Shows a callback's selection to the client, and returns the answers: one for each target,

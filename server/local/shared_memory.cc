@@ -13,6 +13,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "server/errors/status_macros.h"
+#include "server/execute/run_output.h"
 
 namespace hookwire::server {
 namespace {
@@ -61,6 +62,8 @@ bool HasCallbacks(const RunPlan& plan) {
   return std::any_of(plan.ops.begin(), plan.ops.end(),
                      [](const OpPlan& op) { return op.kind == OpKind::kCallback; });
 }
+
+static_assert(kJoinedAlignment % kAlignment == 0);
 
 // Places tensors one after another: the byte at which each begins, and at the end of the list the
 // byte at which the last one ends.

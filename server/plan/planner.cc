@@ -73,6 +73,7 @@ absl::StatusOr<std::shared_ptr<const RunPlan>> Planner::Plan(const v1::RunSpec& 
   HOOKWIRE_RETURN_IF_ERROR(keep_going());
   HOOKWIRE_RETURN_IF_ERROR(CheckDescription(*plan, spec));
   plan->allow_non_finite = spec.allow_non_finite();
+  plan->join_tensors = spec.join_tensors();
   if (spec.max_message_bytes() != 0) plan->max_message_bytes = spec.max_message_bytes();
   return std::shared_ptr<const RunPlan>(std::move(plan));
 }

@@ -126,6 +126,8 @@ struct RunPlan {
   }
   // Whether NaN and infinity are accepted in answers to callbacks.
   bool allow_non_finite = false;
+  // For the wire: whether several tensors of a capture may be given to the output together.
+  bool join_tensors = false;
   // For the wire: at most this many bytes in a response message.
   uint32_t max_message_bytes = 2u << 20;
 };

@@ -153,12 +153,22 @@ uint8_t* ServedRun::Buffer(uint32_t index, uint64_t offset, uint64_t bytes) {
 absl::Status ServedRun::Emit(uint32_t index, uint64_t offset, at::Tensor tensor,
                              absl::FunctionRef<void(bool)> waits) {
   answers_->Show(index);
+  return Give(index, offset, 1, std::move(tensor), waits);
+}
+
+absl::Status ServedRun::EmitTogether(uint32_t first, uint32_t count, at::Tensor tensors,
+                                     absl::FunctionRef<void(bool)> waits) {
+  return Give(first, 0, count, std::move(tensors), waits);
+}
+
+absl::Status ServedRun::Give(uint32_t index, uint64_t offset, uint32_t count, at::Tensor tensor,
+                             absl::FunctionRef<void(bool)> waits) {
   if (shared_ != nullptr) {
     if (const std::optional<uint64_t> at = shared_->Find(tensor.const_data_ptr())) {
-      return stream_->EmitShared(index, offset, tensor.nbytes(), *at);
+      return stream_->EmitShared(index, offset, tensor.nbytes(), *at, count);
     }
   }
-  return stream_->Emit(index, offset, std::move(tensor), waits);
+  return stream_->Emit(index, offset, std::move(tensor), waits, count);
 }
 
 absl::Status ServedRun::Progress(int layers_done) {

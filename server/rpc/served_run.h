@@ -81,6 +81,8 @@ class ServedRun final : public RunOutput {
   uint8_t* Buffer(uint32_t index, uint64_t offset, uint64_t bytes) override;
   absl::Status Emit(uint32_t index, uint64_t offset, at::Tensor tensor,
                     absl::FunctionRef<void(bool)> waits) override;
+  absl::Status EmitTogether(uint32_t first, uint32_t count, at::Tensor tensors,
+                            absl::FunctionRef<void(bool)> waits) override;
   absl::Status Progress(int layers_done) override;
   absl::Status status() const override { return stream_->status(); }
   absl::StatusOr<std::vector<at::Tensor>> AwaitAnswer(
@@ -88,6 +90,9 @@ class ServedRun final : public RunOutput {
   void Complete(RunOutcome outcome) override;
 
  private:
+  // `count` tensors from number `index` on, or a part of one.
+  absl::Status Give(uint32_t index, uint64_t offset, uint32_t count, at::Tensor tensor,
+                    absl::FunctionRef<void(bool)> waits);
   // Makes the members of a run that is about to be queued.
   absl::Status Prepare(const v1::RunSpec& spec, Planner::Client client);
   void Log(const RunOutcome& outcome) const;

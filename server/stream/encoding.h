@@ -19,8 +19,8 @@
 
 namespace hookwire::server {
 
-// A tensor of the plan, or some of its rows, that waits for its reader, with the bytes of the
-// budget that it holds. On the CPU, contiguous, not written to any more.
+// A tensor of the plan, or some of its rows, or several tensors, that wait for its reader, with the
+// bytes of the budget that it holds. On the CPU, contiguous, not written to any more.
 struct HeldTensor {
   // Declared before `tensor`, so that the bytes are released after the memory.
   ByteBudget::Lease lease;
@@ -29,7 +29,7 @@ struct HeldTensor {
   uint64_t offset = 0;
 };
 
-// Bytes [offset, offset + size) of tensor number `index` of the plan.
+// Bytes [offset, offset + size) of tensor number `index` of the plan, or of the tensors from it on.
 struct Piece {
   uint32_t index = 0;
   uint64_t offset = 0;

@@ -34,7 +34,7 @@ void ResultStream::Open(const v1::RunResponse& accepted) {
 }
 
 absl::Status ResultStream::Emit(uint32_t index, uint64_t offset, at::Tensor tensor,
-                                absl::FunctionRef<void(bool)> waits) {
+                                absl::FunctionRef<void(bool)> waits, uint32_t count) {
   const auto given_up = [this] { return failed_.load(); };
   const auto wait = [&](auto&& until) {
     SetBlocked(true);
@@ -53,7 +53,7 @@ absl::Status ResultStream::Emit(uint32_t index, uint64_t offset, at::Tensor tens
   if (!lease.has_value()) return status();
   auto held =
       std::make_shared<const HeldTensor>(HeldTensor{*std::move(lease), std::move(tensor), offset});
-  absl::Status queued = Queue({index, offset, bytes, std::move(held)});
+  absl::Status queued = Queue({index, offset, bytes, std::move(held)}, count);
   if (!queued.ok()) return queued;
   // A tensor larger than the share was accepted because the account held nothing else: the reader
   // takes it before the pass computes more.
@@ -62,16 +62,16 @@ absl::Status ResultStream::Emit(uint32_t index, uint64_t offset, at::Tensor tens
 }
 
 absl::Status ResultStream::EmitShared(uint32_t index, uint64_t offset, uint64_t size,
-                                      uint64_t shared_offset) {
-  return Queue({index, offset, size, nullptr, shared_offset});
+                                      uint64_t shared_offset, uint32_t count) {
+  return Queue({index, offset, size, nullptr, shared_offset}, count);
 }
 
-absl::Status ResultStream::Queue(Piece piece) {
+absl::Status ResultStream::Queue(Piece piece, uint32_t count) {
   {
     absl::MutexLock lock(&mutex_);
     if (!failure_.ok()) return failure_;
-    waiting_bytes_ += piece.size;
-    if (piece.offset == 0) ++tensors_;
+    if (piece.held != nullptr) waiting_bytes_ += piece.size;
+    if (piece.offset == 0) tensors_ += count;
     bytes_ += piece.size;
     waiting_.push_back(std::move(piece));
   }
@@ -260,9 +260,12 @@ ResultStream::Step ResultStream::NextStep() {
 }
 
 bool ResultStream::TensorsAreDue() const {
-  return producer_ended_ || blocked_ || begun_ == absl::InfiniteFuture() ||
-         waiting_bytes_ >= options_.eager_bytes ||
-         clock_.Now() - written_at_ >= options_.write_interval;
+  if (producer_ended_ || blocked_ || begun_ == absl::InfiniteFuture() ||
+      waiting_bytes_ >= options_.eager_bytes) {
+    return true;
+  }
+  const absl::Time now = clock_.Now();
+  return now - written_at_ >= std::max(options_.write_interval, (now - begun_) / 16);
 }
 
 grpc::ByteBuffer ResultStream::TakeTensors() {
@@ -273,7 +276,7 @@ grpc::ByteBuffer ResultStream::TakeTensors() {
     const TensorMessage::Room room = message.RoomFor(next);
     if (!room.fits) break;
     if (room.bytes < next.size && !message.empty() && room.bytes < kLeastSplitBytes) break;
-    waiting_bytes_ -= room.bytes;
+    if (next.held != nullptr) waiting_bytes_ -= room.bytes;
     if (room.bytes < next.size) {
       message.Add({next.index, next.offset, room.bytes, next.held});
       next.offset += room.bytes;

@@ -38,8 +38,9 @@ class ResultStream final : public WatchedCall {
     // The largest message with tensors.
     uint32_t max_message_bytes = 2u << 20;
     // Small tensors that are emitted within this time of the last message wait for the next call,
-    // so that many of them share a message. The first tensor is sent at once, and so are the
-    // waiting ones when they have `eager_bytes`.
+    // so that many of them share a message; within a sixteenth of the time since the first message,
+    // where that is longer. The first tensor is sent at once, and so are the waiting ones when they
+    // have `eager_bytes` that go into a message.
     absl::Duration write_interval = absl::Milliseconds(1);
     uint64_t eager_bytes = 256u << 10;
     // Progress is sent at most once in this time, and first when the stream has existed for so
@@ -61,12 +62,14 @@ class ResultStream final : public WatchedCall {
   // RunOutput::Emit. Without a reservation it blocks while the budget has no room, and after a
   // tensor that is larger than the stream's share until the reader has taken it; `waits(true)` is
   // called before that, and `waits(false)` after it. Fails as soon as the stream has failed.
+  // With `count` > 1, of that many whole tensors: RunOutput::EmitTogether.
   absl::Status Emit(
       uint32_t index, uint64_t offset, at::Tensor tensor,
-      absl::FunctionRef<void(bool)> waits = [](bool) {});
+      absl::FunctionRef<void(bool)> waits = [](bool) {}, uint32_t count = 1);
   // The same for bytes that are in the client's shared memory, from its byte `shared_offset` on.
   // Never blocks.
-  absl::Status EmitShared(uint32_t index, uint64_t offset, uint64_t size, uint64_t shared_offset);
+  absl::Status EmitShared(uint32_t index, uint64_t offset, uint64_t size, uint64_t shared_offset,
+                          uint32_t count = 1);
   // RunOutput::Progress.
   absl::Status Progress(int layers_done);
 
@@ -108,7 +111,8 @@ class ResultStream final : public WatchedCall {
     absl::Status status;
   };
 
-  absl::Status Queue(Piece piece);
+  // `count` as in Emit.
+  absl::Status Queue(Piece piece, uint32_t count);
   // Gives the writer the next message, if it is not writing and a message is due.
   void Pump() ABSL_LOCKS_EXCLUDED(mutex_);
   Step NextStep() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -142,6 +146,7 @@ class ResultStream final : public WatchedCall {
   absl::Time begun_ ABSL_GUARDED_BY(mutex_) = absl::InfiniteFuture();
   std::optional<grpc::ByteBuffer> accepted_ ABSL_GUARDED_BY(mutex_);
   std::deque<Piece> waiting_ ABSL_GUARDED_BY(mutex_);
+  // Of these, that go into messages.
   uint64_t waiting_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
   // The tensors whose bytes were copied into the message that is being sent: kept until it has been
   // sent, so that the budget counts them.

@@ -97,6 +97,60 @@ def test_the_plan_is_taken_without_looking_at_its_tensors(rows: int) -> None:
     assert 0 < Group.looks <= 3 * rows
 
 
+def joined(cuts: list[int], group: int, rows: int) -> list[Chunk]:
+    """A group's tensors as the bytes of one, cut at these bytes."""
+    data = memoryview(b"".join(chunk.data for chunk in chunks(group, rows)))
+    ends = [0, *cuts, len(data)]
+    return [
+        Chunk(group * rows, start, data[start:end]) for start, end in itertools.pairwise(ends)
+    ]
+
+
+TENSOR = 4 * POS * WIDTH
+
+
+@pytest.mark.parametrize(
+    "cuts", [[], [TENSOR], [4], [TENSOR + 8, 2 * TENSOR], [3 * TENSOR - 4], list(range(4, 300, 12))]
+)
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_chunk_has_several_tensors(cuts: list[int], whole: bool) -> None:
+    rows = 4
+    # In a padded batch the rows have gaps between them.
+    width = POS if whole else POS + 2
+    along = Placement(width, [range(POS)] * rows, whole=whole)
+    run, plan = results.Assembly(results.Places(rows, along, along, {}), {}), Plan(rows)
+    run.begin(plan.message)
+    for group in range(GROUPS):
+        *others, last = joined(cuts, group, rows)
+        assert run.feed(others) == []
+        (entry,) = run.feed([last])
+        assert entry.array is not None
+        assert entry.array.shape == (rows, width, WIDTH)
+        expected = np.arange(group * rows, (group + 1) * rows)[:, None, None]
+        assert (entry.array[:, :POS] == expected).all()
+        assert not entry.array[:, POS:].any()
+    run.feed(run_pb2.Receipt(tensors=rows * GROUPS, bytes=plan.total_bytes))
+    run.finish()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        # Bytes again, bytes left out, and bytes behind the last tensor.
+        [(0, 0, TENSOR), (0, 0, 2 * TENSOR)],
+        [(0, 0, TENSOR), (0, TENSOR + 4, TENSOR)],
+        [(0, 2 * TENSOR, TENSOR + 4)],
+        [(1, 0, 2 * TENSOR + 4)],
+        [(2, TENSOR, 4)],
+    ],
+)
+def test_several_tensors_that_do_not_fit(wrong: list[tuple[int, int, int]]) -> None:
+    run = assembly(3)
+    run.begin(Plan(3).message)
+    with pytest.raises(hookwire.IncompleteResultError, match="hook_0: the server sent bytes"):
+        run.feed([Chunk(at, offset, memoryview(bytes(size))) for at, offset, size in wrong])
+
+
 def test_what_hook_points_have_in_common_is_worked_out_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -196,6 +196,34 @@ TEST_F(ResultStreamTest, MuchThatWaitsLeavesAtOnce) {
   EXPECT_TRUE(reader_.outstanding());
 }
 
+TEST_F(ResultStreamTest, MuchThatWaitsInSharedMemoryWaitsOn) {
+  Open();
+  reader_.TakeAll(*stream_);
+  ASSERT_TRUE(Emit(0, 10).ok());
+  reader_.TakeAll(*stream_);
+  ASSERT_TRUE(stream_->EmitShared(1, 0, 4 << 20, 0).ok());
+  EXPECT_FALSE(reader_.outstanding());
+  clock_.Advance(absl::Milliseconds(2));
+  ASSERT_TRUE(stream_->EmitShared(2, 0, 4 << 20, 4 << 20).ok());
+  EXPECT_TRUE(reader_.outstanding());
+}
+
+TEST_F(ResultStreamTest, TheLongerTheStreamTheLongerSmallTensorsWait) {
+  Open();
+  reader_.TakeAll(*stream_);
+  ASSERT_TRUE(Emit(0, 10).ok());
+  reader_.TakeAll(*stream_);
+  clock_.Advance(absl::Milliseconds(160));
+  ASSERT_TRUE(Emit(1, 10).ok());
+  reader_.TakeAll(*stream_);
+  clock_.Advance(absl::Milliseconds(9));
+  ASSERT_TRUE(Emit(2, 10).ok());
+  EXPECT_FALSE(reader_.outstanding());
+  clock_.Advance(absl::Milliseconds(3));
+  ASSERT_TRUE(Emit(3, 10).ok());
+  EXPECT_TRUE(reader_.outstanding());
+}
+
 TEST_F(ResultStreamTest, LargeTensorsAreCutToTheMessageSize) {
   Make({.max_message_bytes = 64 << 10}, 8u << 20);
   Open();

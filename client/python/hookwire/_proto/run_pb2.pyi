@@ -39,7 +39,7 @@ MOMENT_AFTER: Moment
 MOMENT_BEFORE: Moment
 
 class RunSpec(_message.Message):
-    __slots__ = ("sequences", "captures", "interventions", "outputs", "stop_at_layer", "allow_non_finite", "max_result_bytes", "max_message_bytes", "priority", "shared_memory_token", "load_id")
+    __slots__ = ("sequences", "captures", "interventions", "outputs", "stop_at_layer", "allow_non_finite", "max_result_bytes", "max_message_bytes", "priority", "shared_memory_token", "load_id", "join_tensors")
     SEQUENCES_FIELD_NUMBER: _ClassVar[int]
     CAPTURES_FIELD_NUMBER: _ClassVar[int]
     INTERVENTIONS_FIELD_NUMBER: _ClassVar[int]
@@ -51,6 +51,7 @@ class RunSpec(_message.Message):
     PRIORITY_FIELD_NUMBER: _ClassVar[int]
     SHARED_MEMORY_TOKEN_FIELD_NUMBER: _ClassVar[int]
     LOAD_ID_FIELD_NUMBER: _ClassVar[int]
+    JOIN_TENSORS_FIELD_NUMBER: _ClassVar[int]
     sequences: _containers.RepeatedCompositeFieldContainer[Sequence]
     captures: _containers.RepeatedCompositeFieldContainer[Capture]
     interventions: _containers.RepeatedCompositeFieldContainer[Intervention]
@@ -62,7 +63,8 @@ class RunSpec(_message.Message):
     priority: Priority
     shared_memory_token: bytes
     load_id: str
-    def __init__(self, sequences: _Optional[_Iterable[_Union[Sequence, _Mapping]]] = ..., captures: _Optional[_Iterable[_Union[Capture, _Mapping]]] = ..., interventions: _Optional[_Iterable[_Union[Intervention, _Mapping]]] = ..., outputs: _Optional[_Union[Outputs, _Mapping]] = ..., stop_at_layer: _Optional[int] = ..., allow_non_finite: bool = ..., max_result_bytes: _Optional[int] = ..., max_message_bytes: _Optional[int] = ..., priority: _Optional[_Union[Priority, str]] = ..., shared_memory_token: _Optional[bytes] = ..., load_id: _Optional[str] = ...) -> None: ...
+    join_tensors: bool
+    def __init__(self, sequences: _Optional[_Iterable[_Union[Sequence, _Mapping]]] = ..., captures: _Optional[_Iterable[_Union[Capture, _Mapping]]] = ..., interventions: _Optional[_Iterable[_Union[Intervention, _Mapping]]] = ..., outputs: _Optional[_Union[Outputs, _Mapping]] = ..., stop_at_layer: _Optional[int] = ..., allow_non_finite: bool = ..., max_result_bytes: _Optional[int] = ..., max_message_bytes: _Optional[int] = ..., priority: _Optional[_Union[Priority, str]] = ..., shared_memory_token: _Optional[bytes] = ..., load_id: _Optional[str] = ..., join_tensors: bool = ...) -> None: ...
 
 class Sequence(_message.Message):
     __slots__ = ("token_ids",)

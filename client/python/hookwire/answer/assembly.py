@@ -279,6 +279,8 @@ class Assembly:
         at = tensor - group.first
         planned, had = group.places.sizes[at], group.received[at]
         size = len(data)
+        if size and offset + size > planned and tensor + 1 < group.end:
+            return self._fill_several(group, chunk)
         end = had + size
         if offset != had or end > planned:
             raise errors.IncompleteResultError(
@@ -298,6 +300,32 @@ class Assembly:
         # It belongs to the user now.
         entry.memory = None
         return entry
+
+    def _fill_several(self, group: Incoming, chunk: Chunk) -> Entry | None:
+        """Takes the bytes of several tensors of a group."""
+        tensor, offset, data, _ = chunk
+        places, entry = group.places, group.entry
+        is_all = tensor == group.first and not offset and len(data) == places.total
+        if is_all and places.is_solid and group.is_untouched:
+            group.fill(data)
+            self.received += len(data)
+            if entry.missing:
+                return None
+            entry.memory = None
+            return entry
+        done = None
+        while len(data):
+            left = places.sizes[tensor - group.first] - offset
+            if left > 0 or tensor + 1 == group.end:
+                # Whatever does not fit the last one is an error there.
+                size = len(data) if tensor + 1 == group.end else left
+                done = self._fill(Chunk(tensor, offset, data[:size]))
+                data = data[size:]
+                offset = 0
+            else:
+                offset = -left
+            tensor += 1
+        return done
 
     def part(self, number: int, array: Array) -> Array:
         """What tensor `number` of the plan is of an array that is laid out as its entry's."""

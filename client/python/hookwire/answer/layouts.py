@@ -8,7 +8,9 @@ are alike, and kept in lists: there is no object for each tensor.
 from __future__ import annotations
 
 import math
+import operator
 from dataclasses import dataclass
+from itertools import accumulate
 
 from hookwire import errors
 from hookwire._proto import run_pb2
@@ -48,6 +50,8 @@ class Destinations:
             -1 where it is not.
         where: each tensor's place in its row, as an index.
         shapes: each tensor's shape.
+        total: bytes of all tensors.
+        is_solid: whether the tensors are one piece of the array, one after another.
     """
 
     rows: tuple[int, ...]
@@ -55,6 +59,8 @@ class Destinations:
     starts: list[int]
     where: list[Where]
     shapes: tuple[tuple[int, ...], ...]
+    total: int
+    is_solid: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,4 +179,6 @@ def _place(layout: Layout, frame: Frame, name: str) -> Destinations:
     where = [frame.where(row) for row in layout.rows]
     starts = [frame.start(row, at) for row, at in zip(layout.rows, where, strict=True)]
     sizes = [math.prod(shape) * frame.itemsize for shape in layout.shapes]
-    return Destinations(layout.rows, sizes, starts, where, layout.shapes)
+    after = accumulate(sizes, initial=starts[0] if starts else 0)
+    is_solid = -1 not in starts and all(map(operator.eq, starts, after))
+    return Destinations(layout.rows, sizes, starts, where, layout.shapes, sum(sizes), is_solid)

@@ -147,6 +147,7 @@ def build(
     message = service_pb2.RunRequest()
     spec = message.spec
     spec.load_id = load_id
+    spec.join_tensors = True
     for row in batch.rows:
         spec.sequences.add(token_ids=row)
     if stop is not None:
