@@ -4,11 +4,12 @@
     python client/python/generate_models.py --check   exit 1 where a committed module is out of date
 
 Written by hand are hookwire/api/calls.py, a dataclass for each call, and, in the folder
-hookwire/api/asynchronous, `model`, `streams` and `serving`. The dataclasses become methods, with
-the arguments of each call in their signatures: hookwire/api/asynchronous/calls.py. The whole folder
-then becomes hookwire/api/blocking: `async` and `await` go, and names that speak of waiting become
-those that do not. Where the two must differ, the source says so: a statement whose first line ends
-with `# asynchronous only` is left out, and a line `# blocking: CODE` becomes CODE.
+hookwire/api/asynchronous, `model`, `streams`, `mapping` and `serving`. The dataclasses become
+methods, with the arguments of each call in their signatures: hookwire/api/asynchronous/calls.py.
+The whole folder then becomes hookwire/api/blocking: `async` and `await` go, and names that speak of
+waiting become those that do not. Where the two must differ, the source says so: a statement whose
+first line ends with `# asynchronous only` is left out, and a line `# blocking: CODE` becomes
+CODE.
 """
 
 from __future__ import annotations
@@ -139,6 +140,8 @@ class Calls:
         """The method of a call."""
         method, returns = self.said(name, "method"), self.said(name, "returns")
         arguments = self.arguments(name)
+        for one in self.said(name, "without").split():
+            arguments.pop(one, None)
         first = [arguments.pop(one) for one in self.said(name, "by_position").split()]
         every = [*first, *arguments.values()]
         unsaid = [one.name for one in every if not one.said]
@@ -201,7 +204,7 @@ def asynchronous_calls() -> str:
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hookwire.answer.plan import Plan
@@ -223,6 +226,10 @@ class AsyncCalls:
 
     def _plan(self, call: calls.Call) -> Coroutine[Any, Any, Plan]:
         """Plans a call."""
+        raise NotImplementedError
+
+    def _map(self, call: calls.Map) -> AsyncIterator[tuple[Any, Any]]:
+        """Runs a call for each of many prompts."""
         raise NotImplementedError
 
     def _stream(self, call: calls.Call) -> AsyncResultStream:

@@ -312,3 +312,29 @@ async def test_the_asynchronous_twin(address: str, model: hookwire.RemoteModel) 
         assert list(cache) == list(want_cache)
         streamed = [name async for name, _ in twin.stream(CLEAN, "blocks.*.hook_in")]
         assert streamed == [f"blocks.{layer}.hook_in" for layer in range(6)]
+
+
+def test_many_prompts_with_a_function_each_by_itself(model: hookwire.RemoteModel) -> None:
+    seen = []
+
+    def halve(tensor: Any, hook: hookwire.Hook) -> Any:
+        seen.append(tensor.shape[0])
+        return tensor * 0.5
+
+    prompts = [CLEAN, SHORT, CORRUPTED, SHORT] * 3
+    hooks = [("blocks.2.hook_resid_pre", halve)]
+    got = list(model.map(prompts, "blocks.3.hook_resid_pre", fwd_hooks=hooks))
+    assert seen == [1] * len(prompts)
+    for prompt, (logits, cache) in zip(prompts, got, strict=True):
+        alone, theirs = model.run_with_cache(
+            prompt, names_filter="blocks.3.hook_resid_pre", fwd_hooks=hooks
+        )
+        np.testing.assert_array_equal(logits, alone)
+        np.testing.assert_array_equal(cache["resid_pre", 3], theirs["resid_pre", 3])
+
+
+def test_a_bad_prompt_among_many_is_named(model: hookwire.RemoteModel) -> None:
+    prompts: list[Any] = [SHORT] * 40 + [[2] * 6, [999] * 6]
+    with pytest.raises(hookwire.TokenOutOfRangeError, match=r"\(prompt 41: ") as caught:
+        list(model.map(prompts, "hook_embed"))
+    assert caught.value.metadata["prompt"] == "41"

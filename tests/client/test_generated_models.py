@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
-from dataclasses import fields
+from dataclasses import Field, fields
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import hookwire
 import pytest
@@ -71,23 +72,28 @@ def test_what_waits_becomes_what_does_not(generator: ModuleType) -> None:
     assert generator.blocking(SOURCE, "x.py").split("\n", 1)[1] == BLOCKING
 
 
+def arguments_of(call: type[calls.Call]) -> list[Field[Any]]:
+    """The fields of a call that are arguments of its method."""
+    return [one for one in fields(call) if one.name not in call.without.split()]
+
+
 @pytest.mark.parametrize("model", [hookwire.RemoteModel, aio.AsyncRemoteModel])
 @pytest.mark.parametrize("call", CALLS, ids=lambda call: call.method)
 def test_the_arguments_of_a_method_are_the_fields_of_its_call(model: type, call: type) -> None:
     given = inspect.signature(getattr(model, call.method)).parameters
-    want = {one.name: one for one in fields(call)}
+    want = {one.name: one for one in arguments_of(call)}
     assert set(given) == {"self", *want}
     by_position = call.by_position.split()
     assert list(given)[1 : 1 + len(by_position)] == by_position
     for name, parameter in list(given.items())[1:]:
         is_keyword = parameter.kind is inspect.Parameter.KEYWORD_ONLY
         assert is_keyword == (name not in by_position), name
-        if name != "input":
+        if name not in ("input", "prompts"):
             assert parameter.default == want[name].default, name
 
 
 @pytest.mark.parametrize("call", CALLS, ids=lambda call: call.method)
-def test_what_is_given_reaches_the_call(call: type) -> None:
+def test_what_is_given_reaches_the_call(call: type[calls.Call]) -> None:
     """Each argument, and no other, is passed on under its own name."""
     seen = []
 
@@ -101,15 +107,16 @@ def test_what_is_given_reaches_the_call(call: type) -> None:
         def _call(self, call: calls.Call) -> None:
             seen.append(call)
 
-        _plan = _stream = _call
+        _plan = _map = _stream = _call
 
-    flags = {one.name: not one.default for one in fields(call) if isinstance(one.default, bool)}
-    given = {one.name: object() for one in fields(call)} | flags
+    every = arguments_of(call)
+    flags = {one.name: not one.default for one in every if isinstance(one.default, bool)}
+    given = {one.name: object() for one in every} | flags
     given |= {"prepend_bos": True, "progress": False}
     getattr(Model(), call.method)(**given)
     assert len(seen) == 1
     assert type(seen[0]) is call
-    assert {one.name: getattr(seen[0], one.name) for one in fields(call)} == given
+    assert {one.name: getattr(seen[0], one.name) for one in every} == given
 
 
 def test_streams_have_the_same_names() -> None:

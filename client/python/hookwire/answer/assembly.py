@@ -14,10 +14,12 @@ and the receipt must say the same.
 
 from __future__ import annotations
 
+import copy
 import math
 import mmap
 from bisect import bisect_right
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -333,6 +335,24 @@ class Assembly:
         at = number - group.first
         row: Array = array[group.places.rows[at]]
         return np.ascontiguousarray(row[group.places.where[at]])
+
+    def only(self, rows: slice) -> Assembly:
+        """What has come, of some rows of a run that has ended and has no padding.
+
+        Args:
+            rows: a slice of one row.
+        """
+        assert self.receipt is not None
+        made = copy.copy(self)
+        made._opened = {
+            key: replace(entry, array=None if entry.array is None else entry.array[rows])
+            for key, entry in ((key, self._open(key)) for key in self._groups_of)
+        }
+        of_these = (one for one in self.receipt.non_finite if one.row == rows.start)
+        made.receipt = replace(
+            self.receipt, non_finite=tuple(replace(one, row=0) for one in of_these)
+        )
+        return made
 
     def finish(self) -> None:
         """Checks that all of it has come.

@@ -28,7 +28,7 @@ class Progress:
         """Starts the bar, once the plan has come."""
         wanted = self._wanted
         if wanted is None:
-            wanted = total_bytes > WARN_BYTES and (sys.stderr.isatty() or _in_notebook())
+            wanted = total_bytes > WARN_BYTES and (sys.stderr.isatty() or in_notebook())
         if wanted:
             from tqdm.auto import tqdm
 
@@ -55,5 +55,6 @@ class Progress:
             self._bar.close()
 
 
-def _in_notebook() -> bool:
+def in_notebook() -> bool:
+    """Whether this process is a notebook's."""
     return "ipykernel" in sys.modules

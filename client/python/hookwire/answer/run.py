@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -198,6 +199,20 @@ class Run:
                 for name in entry.names:
                     tensors[name] = tensor
         return tensors
+
+    def row(self, number: int) -> Run:
+        """One row of a run that has ended and has no padding, as if it had been a run alone.
+
+        Tensors share the memory of the run's. The receipt is the run's, with what was not finite in
+        this row.
+        """
+        alone, rows = copy.copy(self), slice(number, number + 1)
+        batch = self.request.batch
+        alone.request = replace(
+            self.request, batch=replace(batch, rows=batch.rows[rows], starts=batch.starts[rows])
+        )
+        alone.assembly = self.assembly.only(rows)
+        return alone
 
     def captured_hooks(self) -> Iterable[str]:
         """The canonical names of what the run returns and functions do not see."""

@@ -9,7 +9,7 @@ the same name in `hookwire.ask.asked.Ask`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
@@ -20,7 +20,7 @@ from hookwire.ask import inputs
 from hookwire.ask.asked import Ask
 from hookwire.ask.filters import NamesFilter
 from hookwire.cache import ActivationCache
-from hookwire.facts import dtypes
+from hookwire.facts import dtypes, selection
 from hookwire.facts.not_here import refuse
 from hookwire.wire.peer import seconds
 
@@ -59,6 +59,8 @@ class Call:
     """The method of the model that carries the call out."""
     by_position: ClassVar[str]
     """The arguments that can be given by position, in their order."""
+    without: ClassVar[str] = ""
+    """The fields of the bases that are no arguments."""
 
     input: Any
     prepend_bos: bool | None = None
@@ -321,6 +323,69 @@ class RunWithCache(Hooked):
         if self.device is not None:
             cache = cache.to(self.device)
         return run.output(), cache if self.return_cache_object else cache.cache_dict
+
+
+@dataclass(frozen=True, kw_only=True)
+class Map(RunWithCache):
+    """Runs many prompts, and yields for each what `run_with_cache` returns for it alone.
+
+        async for logits, cache in model.map(prompts, "blocks.*.hook_in", logits_pos=-1):
+            ...
+
+    Prompts of one length share a run, so that none is padded; results come in the order of the
+    prompts, and are the same as alone (with the server's `--numerics=fast`: within its tolerance).
+    With functions among the hooks, and with ops that have rows or a value of two or more axes, each
+    prompt is a run of its own. Where the server's queue is full, the run is sent again after a
+    while. The receipt of a cache is that of the run that its prompt shared.
+
+    Attributes:
+        prompts: an iterable of prompts: texts, or token ids [pos]. It is read little by little, and
+            may be a generator.
+        batch_size: how many prompts share a run, at most. Eight times as many are looked at
+            together, and their results kept until their turn comes.
+        progress: show a bar of prompts. Default: on a terminal or in a notebook.
+        queue_timeout: seconds to go on sending a run that the server has no room for.
+        timeout: seconds for one run. Default: no limit.
+
+    Returns:
+        An iterator over pairs: what `return_type` says, and the cache.
+
+    Raises:
+        HookwireError: as `run_with_cache` does; the message, and `metadata["prompt"]`, say of
+            which prompt. Nothing is left out: the iterator ends there.
+    """
+
+    method = "map"
+    returns = "AsyncIterator[tuple[Any, Any]]"
+    does = "_map"
+    by_position = "prompts names_filter"
+    without = (
+        "input attention_mask padding_side start_at_layer tokens incl_bwd reset_hooks_end "
+        "clear_contexts return_cache_object"
+    )
+
+    input: Any = None
+    prompts: Any
+    batch_size: int = 32
+    queue_timeout: float = 300.0
+
+    def check(self, model: Session) -> None:
+        """Checks what can be checked before anything is asked of the server."""
+        super().check(model)
+        seconds(self.queue_timeout)
+        if selection.integer(self.batch_size, "batch_size") < 1:
+            raise errors.ArgumentError(f"batch_size must be at least 1, not {self.batch_size}")
+        if isinstance(self.prompts, (str, Mapping)) or not dtypes.is_iterable(self.prompts):
+            raise errors.ArgumentTypeError(
+                f"prompts must be a list of prompts, not {errors.shown(self.prompts)}"
+            )
+
+    def run(self, rows: list[list[int]]) -> RunWithCache:
+        """The run of some prompts, of one length."""
+        given = {one.name: getattr(self, one.name) for one in fields(RunWithCache)}
+        alone = len(rows) == 1
+        given.update(input=rows, progress=False, remove_batch_dim=alone and self.remove_batch_dim)
+        return RunWithCache(**given)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -35,7 +35,7 @@ def prepare(model: Session, call: Call, standing: HooksInForce) -> Run:
             raise errors.ArgumentError(
                 "tokens= goes with start_at_layer; without it, they are the input"
             )
-        batch = _batch(model, call, call.input, "the input")
+        batch = batch_of(model, call, call.input, "the input")
     else:
         stream = starting.residual(call.input, model.cfg.d_model)
         batch = _tokens_of(model, call, stream, tokens, start)
@@ -67,7 +67,18 @@ def prepare(model: Session, call: Call, standing: HooksInForce) -> Run:
     return run
 
 
-def _batch(model: Session, call: Call, value: Any, what: str) -> inputs.Batch:
+def batch_of(model: Session, call: Call, value: Any, what: str) -> inputs.Batch:
+    """The rows of an input, with the options of a call.
+
+    Args:
+        model: that runs it.
+        call: with its options.
+        value: text or token ids, in any form of an input.
+        what: the argument, for messages.
+
+    Raises:
+        HookwireError: it is no input.
+    """
     pad = model.cfg.pad_token_id
     if model._warned_of_padding or pad in (model.cfg.bos_token_id, *model.cfg.eos_token_ids):
         pad = None
@@ -87,7 +98,7 @@ def _batch(model: Session, call: Call, value: Any, what: str) -> inputs.Batch:
 def _tokens_of(model: Session, call: Call, stream: Array, tokens: Any, start: int) -> inputs.Batch:
     """The tokens of a run that starts with a residual stream."""
     if tokens is not None:
-        return _batch(model, call, tokens, "tokens")
+        return batch_of(model, call, tokens, "tokens")
     reason = starting.why_tokens(start, model.cfg)
     if getattr(call, "return_type", None) in ("loss", "both"):
         reason = "the loss is that of the next tokens"

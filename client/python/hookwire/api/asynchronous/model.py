@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from hookwire import errors
@@ -13,9 +13,10 @@ from hookwire.answer import plan as plans
 from hookwire.answer.plan import Plan
 from hookwire.answer.run import Run
 from hookwire.api.asynchronous.calls import AsyncCalls
+from hookwire.api.asynchronous.mapping import mapped
 from hookwire.api.asynchronous.streams import AsyncResultStream, results
 from hookwire.api.blocking.model import RemoteModel  # asynchronous only
-from hookwire.api.calls import Call
+from hookwire.api.calls import Call, Map
 from hookwire.api.lens import LayerAnswers, Lens, one_prompt
 from hookwire.api.preparing import prepare
 from hookwire.api.session import Session
@@ -332,6 +333,10 @@ class AsyncRemoteModel(AsyncCalls, Session):
         return self._result_of(call, self._hooks_in_force())
 
     async def _result_of(self, call: Call, standing: HooksInForce) -> Any:
+        return call.result(self, await self._run_of(call, standing))
+
+    async def _run_of(self, call: Call, standing: HooksInForce) -> Run:
+        """A run of a call, which has ended."""
         run = await self._prepare(call, standing)
         try:
             entries = results(self._connection, run)
@@ -342,7 +347,11 @@ class AsyncRemoteModel(AsyncCalls, Session):
                 await entries.aclose()
         finally:
             call.after(self, run)
-        return call.result(self, run)
+        return run
+
+    def _map(self, call: Map) -> AsyncIterator[tuple[Any, Any]]:
+        call.check(self)
+        return mapped(self, call, self._hooks_in_force())
 
     def _plan(self, call: Call) -> Coroutine[Any, Any, Plan]:
         call.check(self)

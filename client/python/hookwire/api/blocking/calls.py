@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from hookwire.answer.plan import Plan
@@ -25,6 +25,10 @@ class Calls:
 
     def _plan(self, call: calls.Call) -> Plan:
         """Plans a call."""
+        raise NotImplementedError
+
+    def _map(self, call: calls.Map) -> Iterator[tuple[Any, Any]]:
+        """Runs a call for each of many prompts."""
         raise NotImplementedError
 
     def _stream(self, call: calls.Call) -> ResultStream:
@@ -383,6 +387,125 @@ class Calls:
             )
         )
         return returned
+
+    def map(
+        self,
+        prompts: Any,
+        names_filter: NamesFilter = None,
+        *,
+        batch_size: int = 32,
+        queue_timeout: float = 300.0,
+        pos_slice: Any = None,
+        device: Any = None,
+        fwd_hooks: Hooks = (),
+        remove_batch_dim: bool = False,
+        return_type: str | None = "logits",
+        loss_per_token: bool = False,
+        logits_pos: Any = None,
+        stop_at_layer: int | None = None,
+        prepend_bos: bool | None = None,
+        missing: str = "error",
+        allow_non_finite: bool = False,
+        max_result_bytes: int | None = None,
+        priority: str = "normal",
+        dtype: Any = None,
+        moment: str = "after",
+        progress: bool | None = None,
+        timeout: float | None = None,
+    ) -> Iterator[tuple[Any, Any]]:
+        """Runs many prompts, and yields for each what `run_with_cache` returns for it alone.
+
+            for logits, cache in model.map(prompts, "blocks.*.hook_in", logits_pos=-1):
+                ...
+
+        Prompts of one length share a run, so that none is padded; results come in the order of the
+        prompts, and are the same as alone (with the server's `--numerics=fast`: within its
+        tolerance). With functions among the hooks, and with ops that have rows or a value of two or
+        more axes, each prompt is a run of its own. Where the server's queue is full, the run is
+        sent again after a while. The receipt of a cache is that of the run that its prompt shared.
+
+        Args:
+            prompts: an iterable of prompts: texts, or token ids [pos]. It is read little by little,
+                and may be a generator.
+            names_filter: which hook points: None for all; a name, an alias or a glob (`*` stays
+                between dots, `**` crosses them); a short name, as a cache takes it: ("q", 3), or
+                "q" for every layer that has it; a list of these; or a function of a name, applied
+                to every name and alias. An alias asked for by name is returned under the canonical
+                name too; a glob or a function returns just the names that it matched. Tensors are
+                captured after the changes of `fwd_hooks`.
+            batch_size: how many prompts share a run, at most. Eight times as many are looked at
+                together, and their results kept until their turn comes.
+            queue_timeout: seconds to go on sending a run that the server has no room for.
+            pos_slice: keep these positions of every hook point (of scores and pattern: query
+                positions): an int, which keeps the axis, a list, a slice, or a tuple that is read
+                as one. They are positions of the padded rows.
+            device: where the cache's tensors go (torch). Default: the CPU.
+            fwd_hooks: pairs of where and what: a name, an alias, a glob, a short name with its
+                layer, such as ("resid_post", 3), a list of these, or a function of a name; and a
+                function `(tensor, hook)`, which runs here (see `hookwire.Hook`), or an op of
+                `hookwire.ops`, which runs on the server. They apply in this order where several
+                meet at one hook point.
+            remove_batch_dim: of an input of a single row: take the batch off the captured tensors,
+                and off what functions get.
+            return_type: "logits" [batch, pos, d_vocab]; "loss", the cross entropy of the next
+                tokens, computed on the server in float32; "both", a pair; or None. With
+                `stop_at_layer`, "logits" and None return the residual stream instead.
+            loss_per_token: loss [batch, pos - 1] instead of its mean over real tokens. Rows of a
+                single token have none: see NothingToPredictError.
+            logits_pos: return logits of these positions only: an int, a list or a slice. Counted in
+                each row's own tokens, so that -1 is every row's last token, wherever its padding
+                is. The axis stays.
+            stop_at_layer: end the pass before this layer, and return the residual stream that
+                enters it, [batch, pos, d_model]; negative counts from the last. `n_layers` returns
+                what enters the final norm. Names behind it are errors, and are left out of globs,
+                functions and None.
+            prepend_bos: for text: whether a beginning-of-sequence token comes first. Default: yes.
+            missing: "error", or "skip" to leave out, with a warning, names that other layers or
+                models have and this one does not. A name that no Gemma 4 has, and a layer behind
+                the last, stay errors.
+            allow_non_finite: accept NaN and infinity in values of ops.
+            max_result_bytes: refuse the run if its result would be larger. Default: the server's
+                limit.
+            priority: "low", "normal" or "high": which of this client's runs go first, and how large
+                its share is while others' runs wait too.
+            dtype: of captured tensors, such as "float32". Default: each hook point's own.
+            moment: capture "after" or "before" the ops at the same hook point.
+            progress: show a progress bar. Default: for large results, on a terminal or in a
+                notebook.
+            timeout: seconds for the whole run. Default: no limit.
+
+        Returns:
+            An iterator over pairs: what `return_type` says, and the cache.
+
+        Raises:
+            HookwireError: as `run_with_cache` does; the message, and `metadata["prompt"]`, say of
+                which prompt. Nothing is left out: the iterator ends there.
+        """
+        return self._map(
+            calls.Map(
+                prompts=prompts,
+                names_filter=names_filter,
+                batch_size=batch_size,
+                queue_timeout=queue_timeout,
+                pos_slice=pos_slice,
+                device=device,
+                fwd_hooks=fwd_hooks,
+                remove_batch_dim=remove_batch_dim,
+                return_type=return_type,
+                loss_per_token=loss_per_token,
+                logits_pos=logits_pos,
+                stop_at_layer=stop_at_layer,
+                prepend_bos=prepend_bos,
+                missing=missing,
+                allow_non_finite=allow_non_finite,
+                max_result_bytes=max_result_bytes,
+                priority=priority,
+                dtype=dtype,
+                moment=moment,
+                progress=progress,
+                timeout=timeout,
+            )
+        )
 
     def plan(
         self,

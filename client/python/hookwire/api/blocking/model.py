@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hookwire import errors
@@ -14,8 +14,9 @@ from hookwire.answer import plan as plans
 from hookwire.answer.plan import Plan
 from hookwire.answer.run import Run
 from hookwire.api.blocking.calls import Calls
+from hookwire.api.blocking.mapping import mapped
 from hookwire.api.blocking.streams import ResultStream, results
-from hookwire.api.calls import Call
+from hookwire.api.calls import Call, Map
 from hookwire.api.lens import LayerAnswers, Lens, one_prompt
 from hookwire.api.preparing import prepare
 from hookwire.api.session import Session
@@ -294,6 +295,10 @@ class RemoteModel(Calls, Session):
         return self._result_of(call, self._hooks_in_force())
 
     def _result_of(self, call: Call, standing: HooksInForce) -> Any:
+        return call.result(self, self._run_of(call, standing))
+
+    def _run_of(self, call: Call, standing: HooksInForce) -> Run:
+        """A run of a call, which has ended."""
         run = self._prepare(call, standing)
         try:
             entries = results(self._connection, run)
@@ -304,7 +309,11 @@ class RemoteModel(Calls, Session):
                 entries.close()
         finally:
             call.after(self, run)
-        return call.result(self, run)
+        return run
+
+    def _map(self, call: Map) -> Iterator[tuple[Any, Any]]:
+        call.check(self)
+        return mapped(self, call, self._hooks_in_force())
 
     def _plan(self, call: Call) -> Plan:
         call.check(self)
