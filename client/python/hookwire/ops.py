@@ -1,4 +1,4 @@
-"""Changes to make at a hook point, as values.
+"""Changes at a hook point, as plain data.
 
     from hookwire import ops
     model.run_with_hooks([clean, corrupted], fwd_hooks=[
@@ -6,11 +6,12 @@
         ("blocks.*.attn.hook_pattern", ops.zero(head=2)),
     ])
 
-An op is checked, and its value copied, when it is made: changing the array afterwards does not
-change the op. Several ops at one hook point apply in the order in which they are given. What an op
-does not select keeps its bits.
+Making an op checks it and copies its value: if you change the array later, the op stays as it is.
+Several ops at one hook point apply in the order in which you give them. Elements that an op does
+not select keep their bits.
 
-All ops choose where they apply with the same four arguments, and each defaults to everything:
+All ops select where they apply with the same four arguments. Each of them selects everything by
+default:
 
     pos: positions: an int, a list, a range or a slice; negative counts from the end. In a padded
         batch they are positions of the padded rows, as the user sees them; one that falls on
@@ -293,13 +294,13 @@ def _write_value(wire: Any, value: Value | None) -> None:
 def set(
     value: Any, *, pos: Any = None, head: Any = None, feature: Any = None, row: Any = None
 ) -> Set:
-    """x = value.
+    """Replaces the selected elements: x = value.
 
     Args:
         value: a number, list, NumPy array or torch tensor that broadcasts, right-aligned, against
             the selected part of one row: `[pos, d_model]`, `[pos, head, d_head]`,
-            `[head, pos, key_pos]`, …. With one axis more, of as many elements as rows are selected,
-            each row gets its own. Rounded to the hook point's dtype.
+            `[head, pos, key_pos]`, …. If it has one more axis, with an element for each selected
+            row, each row gets its own value. It is rounded to the hook point's dtype.
         pos: positions; default all.
         head: heads; default all.
         feature: elements of the last axis; default all.
@@ -316,7 +317,10 @@ def set(
 def add(
     value: Any, *, pos: Any = None, head: Any = None, feature: Any = None, row: Any = None
 ) -> Add:
-    """x = x + value. Arguments as in `set`; a number is not rounded to the hook point's dtype."""
+    """Adds a value: x = x + value.
+
+    The arguments are those of `set`, but a number is not rounded to the hook point's dtype.
+    """
     return Add(value=value, pos=pos, head=head, feature=feature, row=row)
 
 
@@ -324,13 +328,16 @@ def add(
 def scale(
     factor: Any, *, pos: Any = None, head: Any = None, feature: Any = None, row: Any = None
 ) -> Scale:
-    """x = x × factor. Arguments as in `set`; a number is not rounded to the hook point's dtype."""
+    """Multiplies by a factor: x = x × factor.
+
+    The arguments are those of `set`, but a number is not rounded to the hook point's dtype.
+    """
     return Scale(factor=factor, pos=pos, head=head, feature=feature, row=row)
 
 
 @arguments.checked("ops.zero")
 def zero(*, pos: Any = None, head: Any = None, feature: Any = None, row: Any = None) -> Zero:
-    """x = 0. Arguments as in `set`."""
+    """Sets the selected elements to zero: x = 0. The arguments are those of `set`."""
     return Zero(pos=pos, head=head, feature=feature, row=row)
 
 
@@ -338,11 +345,11 @@ def zero(*, pos: Any = None, head: Any = None, feature: Any = None, row: Any = N
 def copy(
     from_row: int, *, pos: Any = None, head: Any = None, feature: Any = None, row: Any = None
 ) -> Copy:
-    """x = what another row of the same run has there: patching without a round trip.
+    """Copies from another row of the same run: patching without a round trip.
 
     Args:
         from_row: the row to copy from; negative counts from the end.
-        pos: positions, in both rows; default all, and then both must have as many tokens.
+        pos: positions, in both rows; default all; both rows must then have the same length.
         head: heads; default all.
         feature: elements of the last axis; default all.
         row: the rows to change; default all but `from_row`.

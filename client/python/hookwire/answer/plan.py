@@ -35,7 +35,7 @@ class PlannedTensor:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run will do and send.
+    """What a run would do and send.
 
     Attributes:
         tensors: in the order in which they will be computed, and then what functions are to see.

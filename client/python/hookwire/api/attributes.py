@@ -27,14 +27,14 @@ class Attributes:
 
     @property
     def hook_dict(self) -> dict[str, Any]:
-        """Every name and alias, and the `HookPoint` it stands for, in the order of the pass.
+        """The `HookPoint` of every name and alias, in the order of the pass.
 
         Another name raises a HookNotFoundError, which is a KeyError.
         """
         return HookDict(self.catalogue().by_name())
 
     def hook_names(self, aliases: bool = True) -> list[str]:
-        """The names of all hook points, in the order of the pass, with or without aliases."""
+        """Returns the names of all hook points, in the order of the pass."""
         every = self.catalogue()
         return list(every) if aliases else [point.name for point in every.points]
 
@@ -74,12 +74,12 @@ class Attributes:
         not_here.missing("a remote model", name, groups, dir(type(self)))
 
     def eval(self) -> Self:
-        """The model: it is always in evaluation mode, as it is nowhere trained."""
+        """Returns the model, which is always in evaluation mode."""
         return self
 
     @property
     def training(self) -> bool:
-        """False: nothing is trained here."""
+        """False: the model is never in training mode."""
         return False
 
     @property
@@ -97,5 +97,5 @@ class Attributes:
         return self.cfg.dtype
 
     def hook_points(self) -> list[Any]:
-        """All `HookPoint`s, in the order of the pass. A notebook shows a table."""
+        """Returns all `HookPoint`s, in the order of the pass. A notebook shows a table."""
         return HookPoints(self.catalogue().points)

@@ -206,7 +206,7 @@ class Session(Attributes, StandingHooks, NamedWeights):
         return self._connection.blocking()
 
     def catalogue(self) -> Catalogue:
-        """The hook points, asked for once. Asking for them blocks.
+        """Returns the hook points. They are fetched once, and fetching blocks.
 
         An asynchronous model has them from the start, or, where it was pickled, from its first run.
         """

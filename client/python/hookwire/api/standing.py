@@ -133,7 +133,7 @@ class StandingHooks:
         including_permanent: bool = False,
         level: int | None = None,
     ) -> None:
-        """Removes what was added, but for what is permanent; the hooks of `with` blocks too.
+        """Removes all hooks that are not permanent, those of `with` blocks too.
 
         Args:
             direction: "fwd", "bwd" or "both"; there are no backward hooks.

@@ -31,11 +31,11 @@ keyword, so that `function(tensor, *, hook)` is one too."""
 
 @dataclass
 class Hook:
-    """What a function is told about the place it was called at.
+    """The hook point at which a function was called.
 
     Attributes:
         name: the canonical name of the hook point.
-        ctx: for the function's own use; kept from run to run, until contexts are cleared.
+        ctx: a dict that the function may use. It stays from run to run, until contexts are cleared.
     """
 
     name: str
@@ -95,7 +95,7 @@ class Callback:
 
 @arguments.checked("hookwire.read_only")
 def read_only(function: HookFunction) -> Callback:
-    """Says that a function only looks at the tensor, so that the pass need not wait for it.
+    """Marks a function that only reads the tensor, so that the pass does not wait for it.
 
     The function is called as soon as the tensor has come, in the order of the pass, and may be used
     at hook points that cannot be written. What it returns, or writes into the tensor, changes

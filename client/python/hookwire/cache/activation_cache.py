@@ -66,7 +66,7 @@ class ActivationCache(Captured):
         mlp_input: bool = False,
         return_labels: bool = False,
     ) -> Any:
-        """The residual stream at the input of each layer.
+        """Returns the residual stream at the input of each layer.
 
         Args:
             layer: up to the input of this one; None or -1: up to the final norm.
@@ -109,7 +109,7 @@ class ActivationCache(Captured):
         incl_embeds: bool = True,
         return_labels: bool = False,
     ) -> Any:
-        """What the embedding and each layer's parts contribute to the stream at a layer's input.
+        """Returns what the embedding and each layer add to the residual stream at a layer.
 
         Each part is multiplied by the layer scalars on its way. With `mode="all"` and `incl_embeds`
         they sum to the stream; where the stream was captured, that is checked.
@@ -160,7 +160,7 @@ class ActivationCache(Captured):
         pos_slice: Any = None,
         apply_ln: bool = False,
     ) -> Any:
-        """What each head contributes to the stream at a layer's input.
+        """Returns what each head adds to the residual stream at a layer's input.
 
         A head's result through `ln1_post`, and multiplied by the layer scalars on its way.
 
@@ -207,7 +207,7 @@ class ActivationCache(Captured):
     def stack_activation(
         self, activation_name: str, layer: int | None = -1, sublayer_type: str | None = None
     ) -> Any:
-        """One activation of all layers, [layer, …].
+        """Stacks one activation of all layers, [layer, …].
 
         Args:
             activation_name: a short name, such as "pattern" or "resid_pre".
@@ -245,7 +245,7 @@ class ActivationCache(Captured):
         pos_slice: Any = None,
         project_output_onto: Any = None,
     ) -> Any:
-        """What each neuron of a layer contributes to its `mlp_out`.
+        """Returns what each neuron of a layer adds to its `mlp_out`.
 
         Behind `ln2_post` (with experts, behind `post_feedforward_layernorm_1` before that), and
         before the layer's scalar. Without experts, all of them sum to `hook_mlp_out`.
@@ -299,7 +299,7 @@ class ActivationCache(Captured):
         project_output_onto: Any = None,
         mlp_input: bool = False,
     ) -> Any:
-        """What each neuron contributes to the stream at a layer's input.
+        """Returns what each neuron adds to the residual stream at a layer's input.
 
         As `get_neuron_results`, multiplied by the layer scalars on its way. Layers may differ in
         their number of neurons.
@@ -352,7 +352,7 @@ class ActivationCache(Captured):
         has_batch_dim: bool = True,
         recompute_ln: bool = False,
     ) -> Any:
-        """Parts of the stream through the norm that reads it, with the scale that the norm had.
+        """Applies the norm that reads the stream to parts of it, with the scale of this run.
 
         That is linear, so the parts of a whole give the parts of the norm's output. The norm's
         weight is applied: nothing is folded into the matrices here.
@@ -397,7 +397,7 @@ class ActivationCache(Captured):
         batch_slice: Any = None,
         has_batch_dim: bool = True,
     ) -> Any:
-        """What parts of the stream contribute to the logits of tokens.
+        """Returns what parts of the residual stream add to the logits of tokens.
 
         The parts go through the final norm, with the scale that it had, and onto the tokens'
         columns of the unembedding; only these columns are fetched. The parts of a whole give the
@@ -452,7 +452,7 @@ class ActivationCache(Captured):
         top_k: int | None = None,
         chunk_size: int = 64,
     ) -> lenses.LogitLens:
-        """What the model would predict from the stream at each layer's input.
+        """Computes what the model would predict from the stream at each layer's input.
 
         Final norm (with a scale of each entry's own), unembedding and final softcap; the last entry
         is the model's own prediction. The whole unembedding is fetched, once.
@@ -503,7 +503,7 @@ class ActivationCache(Captured):
         return_labels: bool = False,
         project_output_onto: Any = None,
     ) -> Any:
-        """All that contributes to the stream at a layer's input, in parts as small as can be.
+        """Returns everything that adds to the stream at a layer, in the smallest parts.
 
         Heads ("L0H0"), then neurons ("L0N0") or MLPs ("0_mlp_out"); with neurons, and on a model
         with experts, the experts of each layer ("0_experts_out"); per-layer embeddings
@@ -575,7 +575,7 @@ class ActivationCache(Captured):
         return []
 
     def compute_ssm_state(self, layer: int | None = None, time_step: int | None = None) -> Any:
-        """Not on this model.
+        """Not supported: a Gemma 4 has no such layers.
 
         Raises:
             UnsupportedError: always: Gemma 4 has no state-space layers.
@@ -588,7 +588,7 @@ class ActivationCache(Captured):
         include_dt_scaling: bool = False,
         per_state_coord: bool = False,
     ) -> Any:
-        """Not on this model.
+        """Not supported: a Gemma 4 has no such layers.
 
         Raises:
             UnsupportedError: always: Gemma 4 has no state-space layers.

@@ -107,7 +107,7 @@ class Captured(Mapping[str, Any]):
             return False
 
     def get(self, key: Any, default: Any = None) -> Any:
-        """The tensor under a name, or else `default`."""
+        """Returns the tensor of a name, or `default`."""
         try:
             found = self._lookup(key)
         except errors.HookNotFoundError:
@@ -293,7 +293,7 @@ class Captured(Mapping[str, Any]):
         return with_short_names(self.cache_dict)
 
     def remove_batch_dim(self, batch_size: int | None = None) -> Self:
-        """Takes the batch off every tensor of a run with one row, and returns the cache.
+        """Removes the batch axis of every tensor of a run with one row, and returns the cache.
 
         Args:
             batch_size: not needed: the cache knows how many rows it has.
@@ -319,10 +319,10 @@ class Captured(Mapping[str, Any]):
         return self
 
     def apply_slice_to_batch_dim(self, batch_slice: Any) -> Self:
-        """A new cache with some rows of the batch.
+        """Returns a new cache with some rows of the batch.
 
         Args:
-            batch_slice: which rows; a number takes the batch's axis away.
+            batch_slice: which rows; a number removes the batch axis.
 
         Raises:
             ArgumentError: the batch's axis is gone already.

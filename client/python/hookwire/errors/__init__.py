@@ -1,6 +1,6 @@
-"""What can go wrong, as types.
+"""All errors and warnings.
 
-Every error of this package is a `HookwireError`. Those that the server reports carry the gRPC code,
+Every error of this package is a `HookwireError`. Those of the server have the gRPC code,
 the reason (a name of `ErrorReason` in proto/hookwire/v1/service.proto, without its prefix), the
 metadata that goes with it, and the request field that is to blame. Each reason has one class, in
 `BY_REASON`; many are also the Python exception that a caller would expect, such as `KeyError` for a
@@ -59,7 +59,7 @@ class HookwireError(Exception):
         return self.message
 
     def set_message(self, message: str) -> None:
-        """Says it in other words."""
+        """Replaces the message."""
         self.message = printable(message)
         self.args = (self.message,)
 
@@ -115,11 +115,11 @@ class ReadOnlyHookError(HookwireError, ValueError):
 
 
 class ArgumentError(HookwireError, ValueError):
-    """An argument has a value that it cannot have, or one that contradicts another argument."""
+    """An argument has a value that it does not accept, or that contradicts another argument."""
 
 
 class ArgumentTypeError(HookwireError, TypeError):
-    """An argument is of another kind than what it takes."""
+    """An argument has a type that it does not accept."""
 
 
 class NoSequencesError(HookwireError, ValueError):
@@ -152,7 +152,7 @@ class _TooManyBytesError(_OverLimitError):
 
     @property
     def bytes(self) -> int | None:
-        """What it would be; of a result exactly, of a pass at most."""
+        """The bytes that it would have: exact for a result, an upper bound for a pass."""
         return self._number("bytes")
 
 
@@ -204,29 +204,29 @@ class FeatureOutOfRangeError(HookwireError, IndexError):
 
 
 class SliceOutOfRangeError(HookwireError, IndexError):
-    """A slice of a cache's tensors that names what their axis does not have."""
+    """A slice of a cache's tensors that is outside of their axis."""
 
 
 class NoSuchAxisError(HookwireError, ValueError):
-    """A choice along an axis that the hook point does not have."""
+    """A selection along an axis that the hook point does not have."""
 
     default_reason = "NO_SUCH_AXIS"
 
 
 class BadSelectionError(HookwireError, ValueError):
-    """A choice of nothing, of what no axis can have, or one that names an index twice."""
+    """A selection that is empty, impossible, or names an index twice."""
 
     default_reason = "BAD_SELECTION"
 
 
 class ValueShapeError(HookwireError, ValueError):
-    """A value that does not broadcast to the place where it is to be put."""
+    """A value that does not broadcast to the selected part of the hook point."""
 
     default_reason = "VALUE_SHAPE"
 
 
 class ValueDtypeError(HookwireError, TypeError):
-    """A value that is no floating-point number."""
+    """A value that is not a floating-point number."""
 
     default_reason = "VALUE_DTYPE"
 
@@ -238,7 +238,7 @@ class ValueNotFiniteError(HookwireError, ValueError):
 
 
 class NeverFiresError(HookwireError, ValueError):
-    """Something asked for that lies behind the end of the pass."""
+    """A request for something after the end of the pass."""
 
     default_reason = "NEVER_FIRES"
 
@@ -256,7 +256,7 @@ class ResultTooLargeError(_TooManyBytesError):
 
 
 class PassTooLargeError(_TooManyBytesError):
-    """A forward pass that would work with more memory than the server gives. Nothing was computed.
+    """A forward pass that would need more memory than the server allows. Nothing was computed.
 
     Attention scores and patterns grow with the square of a sequence's length.
     """
@@ -300,7 +300,7 @@ class MalformedRequestError(HookwireError):
 
 
 class NoTokenizerError(HookwireError):
-    """The checkpoint has no tokenizer: text cannot be used, token ids can."""
+    """The checkpoint has no tokenizer, so the input must be token ids."""
 
     default_reason = "NO_TOKENIZER"
 
@@ -324,7 +324,7 @@ class WeightRowError(HookwireError, IndexError):
 
 
 class WeightsNotServedError(HookwireError, PermissionError):
-    """The server does not hand out its weights."""
+    """The server does not send its weights (`--serve-weights false`)."""
 
     default_reason = "WEIGHTS_NOT_SERVED"
 
@@ -334,7 +334,7 @@ class LayerOutOfRangeError(HookwireError, IndexError, ValueError):
 
 
 class LayersDifferError(HookwireError, ValueError):
-    """What differs from layer to layer cannot be one tensor."""
+    """Tensors that differ from layer to layer cannot be stacked into one."""
 
 
 class DecompositionError(HookwireError, ValueError):
@@ -342,7 +342,7 @@ class DecompositionError(HookwireError, ValueError):
 
 
 class LoadChangedError(HookwireError):
-    """The server holds another model, or other settings, than the one that was asked for.
+    """The server has loaded another model, or has other settings, than the request expects.
 
     That of a model is the load that it was connected to: nothing was computed, and
     `model.reconnect()` takes what the server holds now. That of a cache is the load that made it:
@@ -357,15 +357,15 @@ class ClosedError(HookwireError, ValueError):
 
 
 class ForkedError(HookwireError, RuntimeError):
-    """Something of a parent process that its child cannot go on with; the message says what."""
+    """Something of a parent process that its child cannot use; the message says what."""
 
 
 class UnavailableError(HookwireError, ConnectionError):
-    """No server answers at the address, or it went away."""
+    """No server answers at the address, or the connection was lost."""
 
 
 class ShuttingDownError(UnavailableError):
-    """The server is ending."""
+    """The server is shutting down."""
 
     default_reason = "SHUTTING_DOWN"
 
@@ -383,19 +383,19 @@ class InternalServerError(HookwireError):
 
 
 class QueueFullError(HookwireError):
-    """Too many runs are waiting, in all or of this client; try again later."""
+    """Too many runs are in the queue, of all clients or of this one; try again later."""
 
     default_reason = "QUEUE_FULL"
 
 
 class QueueTimeoutError(HookwireError):
-    """The run waited for its turn for longer than the server lets runs wait; try again later."""
+    """The run was in the queue for longer than the server allows; try again later."""
 
     default_reason = "QUEUE_TIMEOUT"
 
 
 class WeightsChangedError(HookwireError):
-    """The weight files have changed since the server loaded them: it has to be started again."""
+    """The weight files have changed since the server loaded them: restart the server."""
 
     default_reason = "WEIGHTS_CHANGED"
 
@@ -405,37 +405,37 @@ class DeadlineError(HookwireError, TimeoutError):
 
 
 class HookTimeoutError(DeadlineError):
-    """A function took so long that its run was ended, because another run wanted its place."""
+    """The server ended a run whose function took long, because another run needed its slot."""
 
     default_reason = "HOOK_TIMEOUT"
 
 
 class ReaderStalledError(DeadlineError):
-    """This client took nothing for so long that its run was ended."""
+    """The server ended the run because this client read nothing for too long."""
 
     default_reason = "READER_STALLED"
 
 
 class UnexpectedMessageError(HookwireError):
-    """What this client sent in the middle of a run does not belong there."""
+    """This client sent a message that does not belong into the run."""
 
     default_reason = "UNEXPECTED_MESSAGE"
 
 
 class ValueTooLargeError(HookwireError, ValueError):
-    """The values of one run are more than the server takes."""
+    """The values of one run are larger than the server accepts."""
 
     default_reason = "VALUE_TOO_LARGE"
 
 
 class RequestMemoryFullError(_TooManyBytesError):
-    """What requests hold on the server is as much as it gives; try again later, or send less."""
+    """The server has no more memory for requests; try again later, or send less."""
 
     default_reason = "REQUEST_MEMORY_FULL"
 
 
 class SenderStalledError(DeadlineError):
-    """This client sent nothing for so long that its call, which waited for it, was ended."""
+    """The server ended the call because this client sent nothing for too long."""
 
     default_reason = "SENDER_STALLED"
 
@@ -447,7 +447,7 @@ class TooManyEntriesError(_OverLimitError, ValueError):
 
 
 class TooManyCallsError(_OverLimitError):
-    """Too many calls of this client at a time; try again later."""
+    """This client has too many calls open; try again later."""
 
     default_reason = "TOO_MANY_CALLS"
 
@@ -459,7 +459,7 @@ class CancelledError(HookwireError):
 
 
 class IncompleteResultError(HookwireError):
-    """The answer ended, or does not add up, before it was whole. Nothing of it is returned."""
+    """The answer is incomplete or contradicts itself. Nothing of it is returned."""
 
 
 class RequestTooLargeError(HookwireError, ValueError):
@@ -467,11 +467,11 @@ class RequestTooLargeError(HookwireError, ValueError):
 
 
 class MaskError(HookwireError, ValueError):
-    """An attention mask that is no padding on the left or the right."""
+    """An attention mask that masks more than padding on the left or the right."""
 
 
 class TokensNeededError(HookwireError, ValueError):
-    """A run that starts at a layer needs the tokens alongside; the message says what for."""
+    """A run that starts at a layer also needs the tokens; the message says what for."""
 
 
 class NotASingleTokenError(HookwireError, AssertionError):
@@ -487,11 +487,11 @@ class ChatTemplateError(HookwireError, ValueError):
 
 
 class MissingExtraError(HookwireError, ImportError):
-    """A library that is optional, and not installed; the message says how to install it."""
+    """An optional library is not installed; the message says how to install it."""
 
 
 class DaemonError(HookwireError, RuntimeError):
-    """A daemon of this process's own that is not there, did not start, or has ended by itself."""
+    """A daemon that `serve` was to start is missing, did not start, or ended by itself."""
 
 
 class FileError(HookwireError, OSError, ValueError):
@@ -499,27 +499,27 @@ class FileError(HookwireError, OSError, ValueError):
 
 
 class NotInTokenizerError(HookwireError, AttributeError, NotImplementedError):
-    """Something that Hugging Face's tokenizers have and this one does not; it says what instead."""
+    """A feature of Hugging Face's tokenizers that this one lacks; it says what to use instead."""
 
 
 class UnsupportedError(HookwireError, NotImplementedError):
-    """Something that TransformerLens has and Hookwire does not have, or not yet."""
+    """A feature of TransformerLens that Hookwire does not have, or not yet."""
 
 
 class NotHereError(UnsupportedError, AttributeError):
-    """An attribute that TransformerLens's model has and a remote model has not; it says why."""
+    """An attribute of TransformerLens's model that a remote model lacks; it says why."""
 
 
 class ReadOnlyConfigError(UnsupportedError, AttributeError):
-    """A setting of the model, which is the server's."""
+    """An attempt to change a setting that belongs to the server."""
 
 
 class NoAttributeError(HookwireError, AttributeError):
-    """An attribute that there is not: neither here nor in TransformerLens."""
+    """An attribute that neither Hookwire nor TransformerLens has."""
 
 
 class NoModulesError(HookwireError, AttributeError, ValueError):
-    """The modules of a model that is on a server.
+    """An attempt to use the modules of a model that is on a server.
 
     An AttributeError, as of whatever is not there; and a ValueError, with which TransformerLens's
     direct path patching refuses a Gemma 4.

@@ -221,7 +221,7 @@ class Config:
         return tuple(layer.n_key_value_heads for layer in self.layers)
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it, by name: the fields, and what is made of them."""
+        """Returns all fields and derived values by name."""
         names = [name for name in dir(type(self)) if not name.startswith("_") and name != "to_dict"]
         return {**{name: getattr(self, name) for name in names}, **asdict(self)}
 
@@ -301,7 +301,7 @@ class ServerInfo:
 
 @dataclass(frozen=True)
 class ServerLoad:
-    """What a server does and holds at the moment.
+    """The load of a server at the moment.
 
     All are 0 on an idle one without clients.
 
@@ -336,7 +336,7 @@ class NonFinite:
 
 @dataclass(frozen=True)
 class Receipt:
-    """What ran, where, on which weights.
+    """What a run computed, where, and on which weights.
 
     Attributes:
         batch_runs: runs that shared the pass, this one included; `batch_sequences` and

@@ -78,7 +78,7 @@ class Figure:
         return self.scale.white is not None
 
     def save(self, path: str | Path, *, dpi: int = 150, width: float = WIDTH) -> None:
-        """Writes the picture; folders on the way are made.
+        """Writes the picture, and makes the folders that it needs.
 
         Args:
             path: ".png", ".svg" or ".pdf", drawn with matplotlib; or ".html": a page that holds the
@@ -107,13 +107,13 @@ class Figure:
             drawn.savefig(path, format=kind[1:], dpi=dpi)
 
     def png(self, *, dpi: int = 100, width: float = WIDTH) -> bytes:
-        """The picture as a PNG. Arguments and errors as in `save`."""
+        """Returns the picture as a PNG. Arguments and errors as in `save`."""
         content = io.BytesIO()
         self.matplotlib(width=width).savefig(content, format="png", dpi=dpi)
         return content.getvalue()
 
     def matplotlib(self, *, width: float = WIDTH) -> Any:
-        """The picture as a `matplotlib.figure.Figure`, known to no `pyplot`.
+        """Returns the picture as a `matplotlib.figure.Figure` outside of `pyplot`.
 
         Args:
             width: inches, as in `save`.
@@ -132,7 +132,7 @@ class Figure:
         return static.draw(self, float(width))
 
     def plotly(self) -> Any:
-        """The picture as a `plotly.graph_objects.Figure`.
+        """Returns the picture as a `plotly.graph_objects.Figure`.
 
         Raises:
             MissingExtraError: plotly is not installed.

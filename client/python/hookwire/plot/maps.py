@@ -39,7 +39,7 @@ def heatmap(
     column_axis: str = "",
     save: Save = None,
 ) -> Figure:
-    """A heat map over layers × positions.
+    """Draws a heat map over layers × positions.
 
     Where values have both signs, colours go from blue over white at 0 to red, as far to either
     side; otherwise from white to blue. Cells that are NaN or infinite are grey.
@@ -88,7 +88,7 @@ def patching(
     column_axis: str = "",
     save: Save = None,
 ) -> Figure:
-    """What activation patching does at each layer and position, or at each layer and head.
+    """Draws the effect of patching at each layer and position, or layer and head.
 
     White is the corrupted run's value: a patch without effect is white. The colours reach as far
     as the clean run's value, and as far to the other side, so all maps of one metric have one scale
@@ -133,7 +133,7 @@ def attention(
     high: float | None = None,
     save: Save = None,
 ) -> Figure:
-    """Which position looks where: a panel for each head, queries down and keys across.
+    """Draws attention patterns: a panel for each head, queries down and keys across.
 
     Args:
         pattern: of one layer, such as `cache["pattern", 5]`: [head, pos, key_pos], with a batch of
@@ -191,7 +191,7 @@ def lens(
     title: str = "Logit lens: the most likely next word after each layer",
     save: Save = None,
 ) -> Figure:
-    """The logit lens: what the model would answer if it ended after each layer.
+    """Draws the logit lens: what the model would answer if it ended after each layer.
 
     Args:
         words: the most likely word, [layer, pos]; see `top_words`.

@@ -37,7 +37,7 @@ _Metric = Callable[[Array], Array]
 
 @dataclass(frozen=True)
 class Sweep:
-    """What patching did.
+    """The result of a sweep.
 
     Attributes:
         values: the metric of the corrupted prompt after each patch, [hook, place].
@@ -96,7 +96,7 @@ class Sweep:
         }[self.metric]
 
     def plot(self, *, hook: str = "", save: Any = None, shown: Callable[[str], str] = str) -> Any:
-        """A picture: see `hookwire.plot.patching`.
+        """Draws the result: see `hookwire.plot.patching`.
 
         Args:
             hook: what was copied, for the title. Default: the first hook point's name.

@@ -233,7 +233,7 @@ class Tokenizer(HuggingFaceTokenizer):
         move_to_device: bool = True,
         truncate: bool | None = None,
     ) -> Any:
-        """Text to token ids.
+        """Encodes text as token ids.
 
         Args:
             input: a text, or a list of texts.
@@ -262,7 +262,7 @@ class Tokenizer(HuggingFaceTokenizer):
         return dtypes.to_torch(ids) if self._use_torch else ids
 
     def to_string(self, tokens: Any) -> str | list[str]:
-        """Token ids [pos] to text, or [batch, pos] to a list of texts; special tokens included."""
+        """Decodes token ids: [pos] to a text, [batch, pos] to a list; with special tokens."""
         ids = token_ids(tokens, "tokens")
         if ids.ndim > 2:
             raise errors.ArgumentError(
@@ -278,7 +278,7 @@ class Tokenizer(HuggingFaceTokenizer):
         prepend_bos: bool | None = None,
         padding_side: str | None = None,
     ) -> Any:
-        """Text or token ids to the text of each token.
+        """Returns the text of each token of a text, or of token ids.
 
         Args:
             input: a text, token ids [pos] (or [1, pos]), or a list of such.
@@ -315,7 +315,7 @@ class Tokenizer(HuggingFaceTokenizer):
         return [self._decode([token]) for token in self._known(ids, "input")]
 
     def to_single_token(self, string: str) -> int:
-        """The id of a string that is one token.
+        """Returns the id of a string that is one token.
 
         Raises:
             NotASingleTokenError: it is none, or several, or the vocabulary lacks it.
@@ -341,7 +341,7 @@ class Tokenizer(HuggingFaceTokenizer):
         return int(ids[0])
 
     def to_single_str_token(self, int_token: int) -> str:
-        """The text of one id."""
+        """Returns the text of one id."""
         token = selection.integer(int_token, "int_token", "a token id")
         return self._decode(self._known(token, "int_token"))
 
@@ -353,7 +353,7 @@ class Tokenizer(HuggingFaceTokenizer):
         prepend_bos: bool | None = None,
         padding_side: str | None = None,
     ) -> int:
-        """Where in a text, or in token ids [pos] or [1, pos], a token stands.
+        """Returns the position of a token in a text, or in token ids [pos] or [1, pos].
 
         Args:
             single_token: an id, or a string that is one token.

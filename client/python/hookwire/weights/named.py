@@ -49,20 +49,20 @@ class NamedWeights:
 
     @property
     def W_Q(self) -> LayerWeights:  # noqa: N802 - TransformerLens's names, as all below
-        """Query weights, [head, d_model, d_head] a layer."""
+        """Query weights, [head, d_model, d_head] for each layer."""
         return self._projection("W_Q", "q")
 
     @property
     def W_K(self) -> LayerWeights:  # noqa: N802
-        """Key weights, [key_value_head, d_model, d_head] a layer.
+        """Key weights, [key_value_head, d_model, d_head] for each layer.
 
-        A layer that reuses another's keys and values has none, and says which layer's it uses.
+        A layer that reuses another's keys and values has none; the error names that layer.
         """
         return self._projection("W_K", "k")
 
     @property
     def W_V(self) -> LayerWeights:  # noqa: N802
-        """Value weights, [key_value_head, d_model, d_head] a layer.
+        """Value weights, [key_value_head, d_model, d_head] for each layer.
 
         As `W_K`; a layer whose values are its keys' projection (K==V) has none either.
         """
@@ -70,7 +70,7 @@ class NamedWeights:
 
     @property
     def W_O(self) -> LayerWeights:  # noqa: N802
-        """Output weights of attention, [head, d_head, d_model] a layer."""
+        """Output weights of attention, [head, d_head, d_model] for each layer."""
 
         def get(at: int) -> Any:
             weight = self.weights[f"blocks.{at}.attn.o.weight"].T
@@ -80,17 +80,17 @@ class NamedWeights:
 
     @property
     def W_in(self) -> LayerWeights:  # noqa: N802
-        """Input weights of the MLP, [d_model, d_mlp] a layer."""
+        """Input weights of the MLP, [d_model, d_mlp] for each layer."""
         return self._transposed("W_in", "mlp.in")
 
     @property
     def W_gate(self) -> LayerWeights:  # noqa: N802
-        """Gate weights of the MLP, [d_model, d_mlp] a layer."""
+        """Gate weights of the MLP, [d_model, d_mlp] for each layer."""
         return self._transposed("W_gate", "mlp.gate")
 
     @property
     def W_out(self) -> LayerWeights:  # noqa: N802
-        """Output weights of the MLP, [d_mlp, d_model] a layer."""
+        """Output weights of the MLP, [d_mlp, d_model] for each layer."""
         return self._transposed("W_out", "mlp.out")
 
     @property
@@ -105,32 +105,32 @@ class NamedWeights:
 
     @property
     def b_Q(self) -> LayerWeights:  # noqa: N802
-        """Query biases, [head, d_head] a layer; a published Gemma 4 has none, and says so."""
+        """Query biases, [head, d_head] for each layer. A published Gemma 4 has none (an error)."""
         return self._biases("b_Q", "attn.q", heads=True)
 
     @property
     def b_K(self) -> LayerWeights:  # noqa: N802
-        """Key biases, [key_value_head, d_head] a layer. As `b_Q`."""
+        """Key biases, [key_value_head, d_head] for each layer. As `b_Q`."""
         return self._biases("b_K", "attn.k", heads=True)
 
     @property
     def b_V(self) -> LayerWeights:  # noqa: N802
-        """Value biases, [key_value_head, d_head] a layer. As `b_Q`."""
+        """Value biases, [key_value_head, d_head] for each layer. As `b_Q`."""
         return self._biases("b_V", "attn.v", heads=True)
 
     @property
     def b_O(self) -> LayerWeights:  # noqa: N802
-        """Output biases of attention, [d_model] a layer. As `b_Q`."""
+        """Output biases of attention, [d_model] for each layer. As `b_Q`."""
         return self._biases("b_O", "attn.o")
 
     @property
     def b_in(self) -> LayerWeights:
-        """Input biases of the MLP: a Gemma 4 has none, and says so."""
+        """Input biases of the MLP. A Gemma 4 has none, so this is an error."""
         return self._biases("b_in", "mlp.in")
 
     @property
     def b_out(self) -> LayerWeights:
-        """Output biases of the MLP: a Gemma 4 has none, and says so."""
+        """Output biases of the MLP. A Gemma 4 has none, so this is an error."""
         return self._biases("b_out", "mlp.out")
 
     @property
@@ -142,9 +142,9 @@ class NamedWeights:
         return np.zeros(self.cfg.d_vocab, row.dtype)
 
     def tokens_to_residual_directions(self, tokens: Any) -> Any:
-        """The unembedding's columns of tokens: [d_model] for one, [..., d_model] for many.
+        """Returns the unembedding's columns of tokens: [d_model] for one, [..., d_model] for many.
 
-        Only these columns are fetched.
+        It fetches only these columns.
 
         Args:
             tokens: a string that is one token, an id, or ids of any shape.

@@ -61,40 +61,40 @@ class Calls:
         """Runs the model.
 
         Args:
-            input: a text, a list of texts, token ids as a flat list, as lists of possibly different
-                lengths, or as a NumPy or torch array [pos] or [batch, pos]. With `start_at_layer`,
-                the residual stream that enters it.
+            input: a text; a list of texts; or token ids as a flat list, as lists that may differ in
+                length, or as a NumPy or torch array [pos] or [batch, pos]. With `start_at_layer`:
+                the residual stream that enters that layer.
             return_type: "logits" [batch, pos, d_vocab]; "loss", the cross entropy of the next
                 tokens, computed on the server in float32; "both", a pair; or None. With
                 `stop_at_layer`, "logits" and None return the residual stream instead.
             loss_per_token: loss [batch, pos - 1] instead of its mean over real tokens. Rows of a
                 single token have none: see NothingToPredictError.
-            prepend_bos: for text: whether a beginning-of-sequence token comes first. Default: yes.
+            prepend_bos: put a beginning-of-sequence token before text. Default: yes.
             padding_side: for lists: "left" or "right". Default: the tokenizer's.
             attention_mask: [batch, pos] of 0 and 1, for token ids with padding.
             labels: not supported; see `log_probs`.
             start_at_layer: start at this layer: the input is then the residual stream that enters
-                it, [batch, pos, d_model]; negative counts from the last. Names before it are
-                errors, and are left out of globs, functions and None.
+                it, [batch, pos, d_model]; negative counts from the last. A name before it is an
+                error; globs, functions and None leave out such names.
             stop_at_layer: end the pass before this layer, and return the residual stream that
                 enters it, [batch, pos, d_model]; negative counts from the last. `n_layers` returns
-                what enters the final norm. Names behind it are errors, and are left out of globs,
-                functions and None.
+                what enters the final norm. A name after that layer is an error; globs, functions
+                and None leave out such names.
             logits_pos: return logits of these positions only: an int, a list or a slice. Counted in
                 each row's own tokens, so that -1 is every row's last token, wherever its padding
                 is. The axis stays.
             tokens: with `start_at_layer`: the tokens of the residual stream, in any form of an
-                input. Needed where later layers use more than the stream: per-layer embeddings,
-                keys and values of layers before the start (those of the tokens' own pass), and the
-                loss.
-            missing: "error", or "skip" to leave out, with a warning, names that other layers or
-                models have and this one does not. A name that no Gemma 4 has, and a layer behind
-                the last, stay errors.
+                input. The run needs them if later layers use more than the stream: per-layer
+                embeddings, keys and values of layers before the start (those of the tokens' own
+                pass), and the loss.
+            missing: "error", or "skip", which leaves out, with a warning, names that only other
+                layers or models have. A name that no Gemma 4 has, and a layer after the last,
+                remain errors.
             allow_non_finite: accept NaN and infinity in values of ops.
             max_result_bytes: refuse the run if its result would be larger. Default: the server's
                 limit.
-            priority: "low", "normal" or "high": which of this client's runs go first, and how large
-                its share is while others' runs wait too.
+            priority: "low", "normal" or "high": the order of this client's runs, and the client's
+                share of the device while other clients' runs are in the queue.
             dtype: of captured tensors, such as "float32". Default: each hook point's own.
             moment: capture "after" or "before" the ops at the same hook point.
             progress: show a progress bar. Default: for large results, on a terminal or in a
@@ -163,50 +163,50 @@ class Calls:
         """Runs the model with changes.
 
         Args:
-            input: a text, a list of texts, token ids as a flat list, as lists of possibly different
-                lengths, or as a NumPy or torch array [pos] or [batch, pos]. With `start_at_layer`,
-                the residual stream that enters it.
-            fwd_hooks: pairs of where and what: a name, an alias, a glob, a short name with its
-                layer, such as ("resid_post", 3), a list of these, or a function of a name; and a
-                function `(tensor, hook)`, which runs here (see `hookwire.Hook`), or an op of
-                `hookwire.ops`, which runs on the server. They apply in this order where several
-                meet at one hook point.
+            input: a text; a list of texts; or token ids as a flat list, as lists that may differ in
+                length, or as a NumPy or torch array [pos] or [batch, pos]. With `start_at_layer`:
+                the residual stream that enters that layer.
+            fwd_hooks: pairs (where, what). Where: a name, an alias, a glob, a short name with its
+                layer, such as ("resid_post", 3), a list of these, or a function of a name. What: a
+                function `(tensor, hook)`, which runs in this process (see `hookwire.Hook`), or an
+                op of `hookwire.ops`, which the server applies. Several hooks at one hook point
+                apply in this order.
             bwd_hooks: not supported.
-            reset_hooks_end: False lets the hooks stay after the run, as if by `add_hook`.
-            clear_contexts: empty `hook.ctx` of these hooks' places after the run, and of the hook
-                points that it captures.
+            reset_hooks_end: False keeps the hooks after the run, as `add_hook` does.
+            clear_contexts: after the run, empty `hook.ctx` of the hook points that have these hooks
+                or are captured.
             return_type: "logits" [batch, pos, d_vocab]; "loss", the cross entropy of the next
                 tokens, computed on the server in float32; "both", a pair; or None. With
                 `stop_at_layer`, "logits" and None return the residual stream instead.
             stop_at_layer: end the pass before this layer, and return the residual stream that
                 enters it, [batch, pos, d_model]; negative counts from the last. `n_layers` returns
-                what enters the final norm. Names behind it are errors, and are left out of globs,
-                functions and None.
+                what enters the final norm. A name after that layer is an error; globs, functions
+                and None leave out such names.
             start_at_layer: start at this layer: the input is then the residual stream that enters
-                it, [batch, pos, d_model]; negative counts from the last. Names before it are
-                errors, and are left out of globs, functions and None.
-            remove_batch_dim: of an input of a single row: take the batch off the captured tensors,
-                and off what functions get.
+                it, [batch, pos, d_model]; negative counts from the last. A name before it is an
+                error; globs, functions and None leave out such names.
+            remove_batch_dim: remove the batch axis of the captured tensors, and of what functions
+                get. The input must have a single row.
             loss_per_token: loss [batch, pos - 1] instead of its mean over real tokens. Rows of a
                 single token have none: see NothingToPredictError.
             logits_pos: return logits of these positions only: an int, a list or a slice. Counted in
                 each row's own tokens, so that -1 is every row's last token, wherever its padding
                 is. The axis stays.
             tokens: with `start_at_layer`: the tokens of the residual stream, in any form of an
-                input. Needed where later layers use more than the stream: per-layer embeddings,
-                keys and values of layers before the start (those of the tokens' own pass), and the
-                loss.
-            prepend_bos: for text: whether a beginning-of-sequence token comes first. Default: yes.
+                input. The run needs them if later layers use more than the stream: per-layer
+                embeddings, keys and values of layers before the start (those of the tokens' own
+                pass), and the loss.
+            prepend_bos: put a beginning-of-sequence token before text. Default: yes.
             padding_side: for lists: "left" or "right". Default: the tokenizer's.
             attention_mask: [batch, pos] of 0 and 1, for token ids with padding.
-            missing: "error", or "skip" to leave out, with a warning, names that other layers or
-                models have and this one does not. A name that no Gemma 4 has, and a layer behind
-                the last, stay errors.
+            missing: "error", or "skip", which leaves out, with a warning, names that only other
+                layers or models have. A name that no Gemma 4 has, and a layer after the last,
+                remain errors.
             allow_non_finite: accept NaN and infinity in values of ops.
             max_result_bytes: refuse the run if its result would be larger. Default: the server's
                 limit.
-            priority: "low", "normal" or "high": which of this client's runs go first, and how large
-                its share is while others' runs wait too.
+            priority: "low", "normal" or "high": the order of this client's runs, and the client's
+                share of the device while other clients' runs are in the queue.
             dtype: of captured tensors, such as "float32". Default: each hook point's own.
             moment: capture "after" or "before" the ops at the same hook point.
             progress: show a progress bar. Default: for large results, on a terminal or in a
@@ -217,7 +217,7 @@ class Calls:
             What `return_type` says.
 
         Raises:
-            Exception: what a function raises ends the run, and comes out as it is.
+            Exception: an error of a function ends the run, and this call raises it.
             HookwireError: see `hookwire.errors`.
         """
         return self._call(
@@ -282,38 +282,38 @@ class Calls:
         """Runs the model and returns what its hook points saw.
 
         Args:
-            input: a text, a list of texts, token ids as a flat list, as lists of possibly different
-                lengths, or as a NumPy or torch array [pos] or [batch, pos]. With `start_at_layer`,
-                the residual stream that enters it.
+            input: a text; a list of texts; or token ids as a flat list, as lists that may differ in
+                length, or as a NumPy or torch array [pos] or [batch, pos]. With `start_at_layer`:
+                the residual stream that enters that layer.
             return_cache_object: return an `ActivationCache`; False: a plain dict.
-            remove_batch_dim: of an input of a single row: take the batch off the captured tensors,
-                and off what functions get.
-            names_filter: which hook points: None for all; a name, an alias or a glob (`*` stays
-                between dots, `**` crosses them); a short name, as a cache takes it: ("q", 3), or
-                "q" for every layer that has it; a list of these; or a function of a name, applied
-                to every name and alias. An alias asked for by name is returned under the canonical
-                name too; a glob or a function returns just the names that it matched. Tensors are
-                captured after the changes of `fwd_hooks`.
+            remove_batch_dim: remove the batch axis of the captured tensors, and of what functions
+                get. The input must have a single row.
+            names_filter: which hook points: None for all; a name, an alias or a glob (`*` matches
+                any characters except dots, `**` matches dots too); a short name, as a cache takes
+                it: ("q", 3), or "q" for every layer that has it; a list of these; or a function
+                that is called with every name and alias. If you name an alias, the cache also has
+                the canonical name; with a glob or a function, it has the names that match. Tensors
+                are captured after the changes of `fwd_hooks`.
             stop_at_layer: end the pass before this layer, and return the residual stream that
                 enters it, [batch, pos, d_model]; negative counts from the last. `n_layers` returns
-                what enters the final norm. Names behind it are errors, and are left out of globs,
-                functions and None.
+                what enters the final norm. A name after that layer is an error; globs, functions
+                and None leave out such names.
             start_at_layer: start at this layer: the input is then the residual stream that enters
-                it, [batch, pos, d_model]; negative counts from the last. Names before it are
-                errors, and are left out of globs, functions and None.
-            pos_slice: keep these positions of every hook point (of scores and pattern: query
-                positions): an int, which keeps the axis, a list, a slice, or a tuple that is read
-                as one. They are positions of the padded rows.
+                it, [batch, pos, d_model]; negative counts from the last. A name before it is an
+                error; globs, functions and None leave out such names.
+            pos_slice: the positions to capture at every hook point (query positions of scores and
+                pattern): an int, which keeps the axis, a list, a slice, or a tuple with the
+                arguments of a slice. They count in the padded rows.
             incl_bwd: not supported.
-            reset_hooks_end: False lets the hooks stay after the run, as if by `add_hook`.
-            clear_contexts: empty `hook.ctx` of these hooks' places after the run, and of the hook
-                points that it captures.
+            reset_hooks_end: False keeps the hooks after the run, as `add_hook` does.
+            clear_contexts: after the run, empty `hook.ctx` of the hook points that have these hooks
+                or are captured.
             device: where the cache's tensors go (torch). Default: the CPU.
-            fwd_hooks: pairs of where and what: a name, an alias, a glob, a short name with its
-                layer, such as ("resid_post", 3), a list of these, or a function of a name; and a
-                function `(tensor, hook)`, which runs here (see `hookwire.Hook`), or an op of
-                `hookwire.ops`, which runs on the server. They apply in this order where several
-                meet at one hook point.
+            fwd_hooks: pairs (where, what). Where: a name, an alias, a glob, a short name with its
+                layer, such as ("resid_post", 3), a list of these, or a function of a name. What: a
+                function `(tensor, hook)`, which runs in this process (see `hookwire.Hook`), or an
+                op of `hookwire.ops`, which the server applies. Several hooks at one hook point
+                apply in this order.
             return_type: "logits" [batch, pos, d_vocab]; "loss", the cross entropy of the next
                 tokens, computed on the server in float32; "both", a pair; or None. With
                 `stop_at_layer`, "logits" and None return the residual stream instead.
@@ -323,20 +323,20 @@ class Calls:
                 each row's own tokens, so that -1 is every row's last token, wherever its padding
                 is. The axis stays.
             tokens: with `start_at_layer`: the tokens of the residual stream, in any form of an
-                input. Needed where later layers use more than the stream: per-layer embeddings,
-                keys and values of layers before the start (those of the tokens' own pass), and the
-                loss.
-            prepend_bos: for text: whether a beginning-of-sequence token comes first. Default: yes.
+                input. The run needs them if later layers use more than the stream: per-layer
+                embeddings, keys and values of layers before the start (those of the tokens' own
+                pass), and the loss.
+            prepend_bos: put a beginning-of-sequence token before text. Default: yes.
             padding_side: for lists: "left" or "right". Default: the tokenizer's.
             attention_mask: [batch, pos] of 0 and 1, for token ids with padding.
-            missing: "error", or "skip" to leave out, with a warning, names that other layers or
-                models have and this one does not. A name that no Gemma 4 has, and a layer behind
-                the last, stay errors.
+            missing: "error", or "skip", which leaves out, with a warning, names that only other
+                layers or models have. A name that no Gemma 4 has, and a layer after the last,
+                remain errors.
             allow_non_finite: accept NaN and infinity in values of ops.
             max_result_bytes: refuse the run if its result would be larger. Default: the server's
                 limit.
-            priority: "low", "normal" or "high": which of this client's runs go first, and how large
-                its share is while others' runs wait too.
+            priority: "low", "normal" or "high": the order of this client's runs, and the client's
+                share of the device while other clients' runs are in the queue.
             dtype: of captured tensors, such as "float32". Default: each hook point's own.
             moment: capture "after" or "before" the ops at the same hook point.
             progress: show a progress bar. Default: for large results, on a terminal or in a
@@ -344,16 +344,16 @@ class Calls:
             timeout: seconds for the whole run. Default: no limit.
 
         Returns:
-            What `return_type` says, and the cache. `cache.mask` tells which positions are real.
+            What `return_type` says, and the cache. `cache.mask` says which positions are real.
 
         Raises:
             HookwireError: see `hookwire.errors`.
 
         Warns:
-            ResultSizeWarning: the result has over 64 MiB, before it starts.
-            NonFiniteWarning: NaN or infinity in what is returned.
-            SkippedWarning: names that `missing="skip"` has left out.
-            PaddingWarning: token ids that look padded, without a mask.
+            ResultSizeWarning: before the run starts, if the result has over 64 MiB.
+            NonFiniteWarning: the result has NaN or infinity.
+            SkippedWarning: `missing="skip"` has left out names.
+            PaddingWarning: token ids look padded, and there is no mask.
         """
         returned: tuple[Any, Any] = self._call(
             calls.RunWithCache(
@@ -538,37 +538,37 @@ class Calls:
         progress: bool | None = None,
         timeout: float | None = None,
     ) -> Plan:
-        """What `run_with_cache` with the same arguments would send, without running it.
+        """Says what `run_with_cache` with the same arguments would send, and runs nothing.
 
         Those that say what becomes of the result (return_cache_object, reset_hooks_end,
         clear_contexts, device) change nothing.
 
         Args:
-            input: a text, a list of texts, token ids as a flat list, as lists of possibly different
-                lengths, or as a NumPy or torch array [pos] or [batch, pos]. With `start_at_layer`,
-                the residual stream that enters it.
-            names_filter: which hook points: None for all; a name, an alias or a glob (`*` stays
-                between dots, `**` crosses them); a short name, as a cache takes it: ("q", 3), or
-                "q" for every layer that has it; a list of these; or a function of a name, applied
-                to every name and alias. An alias asked for by name is returned under the canonical
-                name too; a glob or a function returns just the names that it matched. Tensors are
-                captured after the changes of `fwd_hooks`.
+            input: a text; a list of texts; or token ids as a flat list, as lists that may differ in
+                length, or as a NumPy or torch array [pos] or [batch, pos]. With `start_at_layer`:
+                the residual stream that enters that layer.
+            names_filter: which hook points: None for all; a name, an alias or a glob (`*` matches
+                any characters except dots, `**` matches dots too); a short name, as a cache takes
+                it: ("q", 3), or "q" for every layer that has it; a list of these; or a function
+                that is called with every name and alias. If you name an alias, the cache also has
+                the canonical name; with a glob or a function, it has the names that match. Tensors
+                are captured after the changes of `fwd_hooks`.
             return_cache_object: return an `ActivationCache`; False: a plain dict.
-            pos_slice: keep these positions of every hook point (of scores and pattern: query
-                positions): an int, which keeps the axis, a list, a slice, or a tuple that is read
-                as one. They are positions of the padded rows.
+            pos_slice: the positions to capture at every hook point (query positions of scores and
+                pattern): an int, which keeps the axis, a list, a slice, or a tuple with the
+                arguments of a slice. They count in the padded rows.
             incl_bwd: not supported.
             device: where the cache's tensors go (torch). Default: the CPU.
-            fwd_hooks: pairs of where and what: a name, an alias, a glob, a short name with its
-                layer, such as ("resid_post", 3), a list of these, or a function of a name; and a
-                function `(tensor, hook)`, which runs here (see `hookwire.Hook`), or an op of
-                `hookwire.ops`, which runs on the server. They apply in this order where several
-                meet at one hook point.
-            reset_hooks_end: False lets the hooks stay after the run, as if by `add_hook`.
-            clear_contexts: empty `hook.ctx` of these hooks' places after the run, and of the hook
-                points that it captures.
-            remove_batch_dim: of an input of a single row: take the batch off the captured tensors,
-                and off what functions get.
+            fwd_hooks: pairs (where, what). Where: a name, an alias, a glob, a short name with its
+                layer, such as ("resid_post", 3), a list of these, or a function of a name. What: a
+                function `(tensor, hook)`, which runs in this process (see `hookwire.Hook`), or an
+                op of `hookwire.ops`, which the server applies. Several hooks at one hook point
+                apply in this order.
+            reset_hooks_end: False keeps the hooks after the run, as `add_hook` does.
+            clear_contexts: after the run, empty `hook.ctx` of the hook points that have these hooks
+                or are captured.
+            remove_batch_dim: remove the batch axis of the captured tensors, and of what functions
+                get. The input must have a single row.
             return_type: "logits" [batch, pos, d_vocab]; "loss", the cross entropy of the next
                 tokens, computed on the server in float32; "both", a pair; or None. With
                 `stop_at_layer`, "logits" and None return the residual stream instead.
@@ -578,27 +578,27 @@ class Calls:
                 each row's own tokens, so that -1 is every row's last token, wherever its padding
                 is. The axis stays.
             start_at_layer: start at this layer: the input is then the residual stream that enters
-                it, [batch, pos, d_model]; negative counts from the last. Names before it are
-                errors, and are left out of globs, functions and None.
+                it, [batch, pos, d_model]; negative counts from the last. A name before it is an
+                error; globs, functions and None leave out such names.
             stop_at_layer: end the pass before this layer, and return the residual stream that
                 enters it, [batch, pos, d_model]; negative counts from the last. `n_layers` returns
-                what enters the final norm. Names behind it are errors, and are left out of globs,
-                functions and None.
+                what enters the final norm. A name after that layer is an error; globs, functions
+                and None leave out such names.
             tokens: with `start_at_layer`: the tokens of the residual stream, in any form of an
-                input. Needed where later layers use more than the stream: per-layer embeddings,
-                keys and values of layers before the start (those of the tokens' own pass), and the
-                loss.
-            prepend_bos: for text: whether a beginning-of-sequence token comes first. Default: yes.
+                input. The run needs them if later layers use more than the stream: per-layer
+                embeddings, keys and values of layers before the start (those of the tokens' own
+                pass), and the loss.
+            prepend_bos: put a beginning-of-sequence token before text. Default: yes.
             padding_side: for lists: "left" or "right". Default: the tokenizer's.
             attention_mask: [batch, pos] of 0 and 1, for token ids with padding.
-            missing: "error", or "skip" to leave out, with a warning, names that other layers or
-                models have and this one does not. A name that no Gemma 4 has, and a layer behind
-                the last, stay errors.
+            missing: "error", or "skip", which leaves out, with a warning, names that only other
+                layers or models have. A name that no Gemma 4 has, and a layer after the last,
+                remain errors.
             allow_non_finite: accept NaN and infinity in values of ops.
             max_result_bytes: refuse the run if its result would be larger. Default: the server's
                 limit.
-            priority: "low", "normal" or "high": which of this client's runs go first, and how large
-                its share is while others' runs wait too.
+            priority: "low", "normal" or "high": the order of this client's runs, and the client's
+                share of the device while other clients' runs are in the queue.
             dtype: of captured tensors, such as "float32". Default: each hook point's own.
             moment: capture "after" or "before" the ops at the same hook point.
             progress: show a progress bar. Default: for large results, on a terminal or in a
@@ -667,14 +667,15 @@ class Calls:
             for name, tensor in model.stream(prompt, "blocks.*.hook_resid_post"):
                 ...
 
-        A tensor is complete when all rows have come. A run of more tokens than the server takes in
-        one pass (`--max-batch-tokens`: by default 1024 on cpu, else 8192) goes in several, a group
-        of rows each, and its tensors are complete in the last: ask for fewer rows at a time.
+        A tensor is complete when all its rows have arrived. The server divides a run with more
+        tokens than one pass takes (`--max-batch-tokens`: by default 1024 on cpu, else 8192) among
+        several passes, with some rows in each, so tensors are complete in the last one only. To get
+        tensors earlier, ask for fewer rows at a time.
 
         Args:
-            input: a text, a list of texts, token ids as a flat list, as lists of possibly different
-                lengths, or as a NumPy or torch array [pos] or [batch, pos]. With `start_at_layer`,
-                the residual stream that enters it.
+            input: a text; a list of texts; or token ids as a flat list, as lists that may differ in
+                length, or as a NumPy or torch array [pos] or [batch, pos]. With `start_at_layer`:
+                the residual stream that enters that layer.
             names_filter: as in `run_with_cache`.
             fwd_hooks: changes, as in `run_with_hooks`.
             pos_slice: as in `run_with_cache`.
@@ -682,17 +683,17 @@ class Calls:
             return_type: as in `run_with_cache`; the outputs come as "logits", "log_probs" (for a
                 loss) and "residual" (with `stop_at_layer`). None: no outputs.
             logits_pos: as in `run_with_cache`.
-            prepend_bos: for text: whether a beginning-of-sequence token comes first. Default: yes.
+            prepend_bos: put a beginning-of-sequence token before text. Default: yes.
             padding_side: for lists: "left" or "right". Default: the tokenizer's.
             attention_mask: [batch, pos] of 0 and 1, for token ids with padding.
-            missing: "error", or "skip" to leave out, with a warning, names that other layers or
-                models have and this one does not. A name that no Gemma 4 has, and a layer behind
-                the last, stay errors.
+            missing: "error", or "skip", which leaves out, with a warning, names that only other
+                layers or models have. A name that no Gemma 4 has, and a layer after the last,
+                remain errors.
             allow_non_finite: accept NaN and infinity in values of ops.
             max_result_bytes: refuse the run if its result would be larger. Default: the server's
                 limit.
-            priority: "low", "normal" or "high": which of this client's runs go first, and how large
-                its share is while others' runs wait too.
+            priority: "low", "normal" or "high": the order of this client's runs, and the client's
+                share of the device while other clients' runs are in the queue.
             dtype: of captured tensors, such as "float32". Default: each hook point's own.
             moment: capture "after" or "before" the ops at the same hook point.
             progress: show a progress bar. Default: for large results, on a terminal or in a
@@ -744,28 +745,28 @@ class Calls:
         progress: bool | None = None,
         timeout: float | None = None,
     ) -> Any:
-        """Natural-log probabilities of target tokens, computed on the server in float32.
+        """Returns natural-log probabilities of target tokens, which the server computes in float32.
 
         Args:
-            input: a text, a list of texts, token ids as a flat list, as lists of possibly different
-                lengths, or as a NumPy or torch array [pos] or [batch, pos]. With `start_at_layer`,
-                the residual stream that enters it.
-            targets: tokens (ids, or strings that are one token): one, a list of them for every row,
-                or a list of as long lists, one a row. None: the next token of each position.
+            input: a text; a list of texts; or token ids as a flat list, as lists that may differ in
+                length, or as a NumPy or torch array [pos] or [batch, pos]. With `start_at_layer`:
+                the residual stream that enters that layer.
+            targets: tokens (ids, or strings that are one token): one; a list of them for every row;
+                or a list for each row, of equal length. None: the next token of each position.
             pos: the position at which they are predicted, or one for each target; counted in each
                 row's own tokens, so that -1 is every row's last.
             fwd_hooks: changes, as in `run_with_hooks`.
-            prepend_bos: for text: whether a beginning-of-sequence token comes first. Default: yes.
+            prepend_bos: put a beginning-of-sequence token before text. Default: yes.
             padding_side: for lists: "left" or "right". Default: the tokenizer's.
             attention_mask: [batch, pos] of 0 and 1, for token ids with padding.
-            missing: "error", or "skip" to leave out, with a warning, names that other layers or
-                models have and this one does not. A name that no Gemma 4 has, and a layer behind
-                the last, stay errors.
+            missing: "error", or "skip", which leaves out, with a warning, names that only other
+                layers or models have. A name that no Gemma 4 has, and a layer after the last,
+                remain errors.
             allow_non_finite: accept NaN and infinity in values of ops.
             max_result_bytes: refuse the run if its result would be larger. Default: the server's
                 limit.
-            priority: "low", "normal" or "high": which of this client's runs go first, and how large
-                its share is while others' runs wait too.
+            priority: "low", "normal" or "high": the order of this client's runs, and the client's
+                share of the device while other clients' runs are in the queue.
             dtype: of captured tensors, such as "float32". Default: each hook point's own.
             moment: capture "after" or "before" the ops at the same hook point.
             progress: show a progress bar. Default: for large results, on a terminal or in a

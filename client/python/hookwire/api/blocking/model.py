@@ -50,19 +50,19 @@ def connect(
 
     Args:
         address: "host:port", or a gRPC URI such as "unix:/run/hookwired.sock".
-        tensors: what results are: "torch", "numpy" (with `ml_dtypes` for bfloat16), or "auto":
-            torch where it is installed.
+        tensors: the kind of results: "torch", "numpy" (with `ml_dtypes` for bfloat16), or "auto",
+            which is torch if it is installed.
         timeout: seconds to wait for the server's first answer.
-        quiet: do not say on stderr what this is connected to; otherwise it is said once in a
-            process for a server's load.
-        cache_weights: keep fetched weights on disk, by their digest: in the user's cache directory
-            (see `hookwire.weights`), in this one, or, with False, not.
-        shared_memory: let large results come through memory that the server shares, where it is on
-            this host and belongs to this user. They are the same as without.
+        quiet: do not print on stderr what the model is. The default prints it once in a process
+            for each load of a server.
+        cache_weights: True keeps fetched weights on disk, in the user's cache directory (see
+            `hookwire.weights`); a path names another directory; False keeps none.
+        shared_memory: receive large results through shared memory if the server runs on this host
+            as the same user. The results are the same.
 
     Raises:
-        UnavailableError: nothing answers at the address.
-        DeadlineError: nothing has answered in time.
+        UnavailableError: no server answers at the address.
+        DeadlineError: the server did not answer in time.
     """
     peer.seconds(timeout)
     connection = Connection(address)
@@ -99,17 +99,16 @@ def _unpickled(cls: type[RemoteModel], state: dict[str, Any]) -> RemoteModel:
 
 @arguments.checked_methods("model")
 class RemoteModel(Calls, Session):
-    """A model that a server holds. Made by `hookwire.connect`.
+    """A model on a server. `hookwire.connect` makes it.
 
-    The methods have TransformerLens's names, order of arguments and defaults. Tensors come back as
-    [batch, pos, …]; positions that are padding come back as zeros.
+    The methods have TransformerLens's names, order of arguments and defaults. Results have the
+    shape [batch, pos, …]; positions that are padding are zero.
 
-    A blocking model is safe to use from several threads, and connects again by itself in a process
-    that was forked; an asynchronous one belongs to one event loop at a time, and does not survive a
-    fork. A pickled model is its address, its options, its hooks and what the server said of itself,
-    and connects when it is first used. All go on with the load that they had: where the server has
-    been started again with another model or other settings, what needs the server raises
-    LoadChangedError, until `reconnect`.
+    Several threads may use a blocking model, and in a forked process it connects again by itself.
+    An asynchronous model belongs to one event loop at a time, and cannot be used after a fork. A
+    pickled model has the address, the options, the hooks and the server's description of itself; it
+    connects when it is first used. If the server was restarted with another model or other
+    settings, calls raise LoadChangedError until you call `reconnect`.
     """
 
     _connection: Connection
@@ -131,22 +130,22 @@ class RemoteModel(Calls, Session):
         return cls(Connection(state["address"]), answer, state["wishes"])
 
     def reconnect(self, timeout: float = 5.0) -> bool:
-        """Takes what the server holds now: for after a LoadChangedError, or after `close`.
+        """Connects to what the server has loaded now, after a LoadChangedError or after `close`.
 
-        Configuration, hook points, tokenizer and weights are then those of the load that the server
-        has now, and runs that begin later run on it. The address, the options of `connect` and the
-        hooks that `add_hook` has added stay, and so do the tokenizer's `default_prepend_bos` and
-        sides, and the caches that earlier runs have made.
+        The model then has the configuration, hook points, tokenizer and weights of the new load,
+        and later runs use it. It keeps the address, the options of `connect`, the hooks of
+        `add_hook`, and the tokenizer's `default_prepend_bos` and sides. Caches of earlier runs
+        keep their tensors.
 
         Args:
             timeout: seconds to wait for the server's first answer.
 
         Returns:
-            Whether the server holds another load than before.
+            Whether the server has another load than before.
 
         Raises:
-            HookNotFoundError: hooks that were added have no place in the model that the server
-                holds now; the message names them. Nothing has changed then.
+            HookNotFoundError: the new model does not have the hook points of some added hooks; the
+                message names them. The model is then unchanged.
             UnsupportedError: the model belongs to a bridge of TransformerLens's (`boot`), which
                 cannot follow.
             UnavailableError, DeadlineError: as in `connect`.
@@ -164,9 +163,9 @@ class RemoteModel(Calls, Session):
         return _unpickled, (type(self), self._pickled())
 
     def close(self) -> None:
-        """Ends the connection.
+        """Closes the connection.
 
-        Runs that are under way end with a CancelledError, later calls with a ClosedError.
+        Runs that have started raise CancelledError, and later calls raise ClosedError.
         """
         self._connection.close()
 
@@ -183,12 +182,12 @@ class RemoteModel(Calls, Session):
         self.close()
 
     def server_load(self) -> config.ServerLoad:
-        """What the server does and holds now: how long the queue is, what waits to be read."""
+        """Returns the server's load now: the length of its queue, and unread results."""
         return config.server_load(self._connection.get_model(None).load)
 
     @property
     def tokenizer(self) -> Tokenizer:
-        """The checkpoint's tokenizer, asked for once.
+        """The checkpoint's tokenizer. It is fetched once.
 
         Raises:
             NoTokenizerError: the checkpoint has none.
@@ -206,12 +205,12 @@ class RemoteModel(Calls, Session):
         move_to_device: bool = True,
         truncate: bool | None = None,
     ) -> Any:
-        """Text to token ids [batch, pos]. See `Tokenizer.to_tokens`."""
+        """Encodes text as token ids [batch, pos]. See `Tokenizer.to_tokens`."""
         tokenizer = self._load_tokenizer()
         return tokenizer.to_tokens(input, prepend_bos, padding_side, move_to_device, truncate)
 
     def to_string(self, tokens: Any) -> str | list[str]:
-        """Token ids to text. See `Tokenizer.to_string`."""
+        """Decodes token ids to text. See `Tokenizer.to_string`."""
         tokenizer = self._load_tokenizer()
         return tokenizer.to_string(tokens)
 
@@ -221,17 +220,17 @@ class RemoteModel(Calls, Session):
         prepend_bos: bool | None = None,
         padding_side: str | None = None,
     ) -> Any:
-        """Text or token ids to the text of each token. See `Tokenizer.to_str_tokens`."""
+        """Returns the text of each token. See `Tokenizer.to_str_tokens`."""
         tokenizer = self._load_tokenizer()
         return tokenizer.to_str_tokens(input, prepend_bos, padding_side)
 
     def to_single_token(self, string: str) -> int:
-        """The id of a string that is one token. See `Tokenizer.to_single_token`."""
+        """Returns the id of a string that is one token. See `Tokenizer.to_single_token`."""
         tokenizer = self._load_tokenizer()
         return tokenizer.to_single_token(string)
 
     def to_single_str_token(self, int_token: int) -> str:
-        """The text of one id. See `Tokenizer.to_single_str_token`."""
+        """Returns the text of one id. See `Tokenizer.to_single_str_token`."""
         tokenizer = self._load_tokenizer()
         return tokenizer.to_single_str_token(int_token)
 
@@ -243,7 +242,7 @@ class RemoteModel(Calls, Session):
         prepend_bos: bool | None = None,
         padding_side: str | None = None,
     ) -> int:
-        """Where a token stands. See `Tokenizer.get_token_position`."""
+        """Returns the position of a token. See `Tokenizer.get_token_position`."""
         tokenizer = self._load_tokenizer()
         return tokenizer.get_token_position(single_token, input, mode, prepend_bos, padding_side)
 
@@ -256,7 +255,7 @@ class RemoteModel(Calls, Session):
         prepend_bos: bool | None = None,
         steps: Steps = taken,
     ) -> LayerAnswers:
-        """What the model would answer if it ended after each layer, computed on the server.
+        """Computes on the server what the model would answer if it ended after each layer.
 
         The residual stream after each layer goes through the model's own final norm, unembedding
         and softcap. `cache.logit_lens` computes more of it here, and fetches the unembedding.
