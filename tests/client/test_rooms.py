@@ -14,7 +14,8 @@ PACKAGE = Path(hookwire.__file__).parent
 
 # As client/python/README.md has them; all may import what is in EVERYWHERE.
 ROOMS = {
-    "cli": "hookwire recipes api answer wire ask plot facts",
+    "cli": "hookwire recipes api answer wire ask plot tab facts",
+    "tab": "",
     "recipes": "api ask plot facts",
     "transformer_lens": "api wire ask facts",
     "api": "answer wire ask cache weights text facts",

@@ -101,9 +101,7 @@ def joined(cuts: list[int], group: int, rows: int) -> list[Chunk]:
     """A group's tensors as the bytes of one, cut at these bytes."""
     data = memoryview(b"".join(chunk.data for chunk in chunks(group, rows)))
     ends = [0, *cuts, len(data)]
-    return [
-        Chunk(group * rows, start, data[start:end]) for start, end in itertools.pairwise(ends)
-    ]
+    return [Chunk(group * rows, start, data[start:end]) for start, end in itertools.pairwise(ends)]
 
 
 TENSOR = 4 * POS * WIDTH

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import re
+import shlex
+import sys
+from pathlib import Path
+
 import click
 from click.shell_completion import get_completion_class
 
-from hookwire import errors
+from hookwire import errors, tab
 from hookwire.cli import failure, settings
+from hookwire.tab import names
 
 SHELLS = ("bash", "zsh", "fish")
 _VARIABLE = "_HOOKWIRE_COMPLETE"
@@ -33,16 +39,30 @@ def command(context: click.Context, shell: str) -> None:
     kind = get_completion_class(shell)
     if kind is None:
         failure.refuse(f"there is no completion for {shell}")
-    click.echo(kind(context.find_root().command, {}, "hookwire", _VARIABLE).source())
+    source = kind(context.find_root().command, {}, "hookwire", _VARIABLE).source()
+    click.echo(_without_waiting(source, shell))
+
+
+def _without_waiting(source: str, shell: str) -> str:
+    """A script that runs `hookwire.tab` in place of the whole command."""
+    program = Path(tab.__file__).with_name("__main__.py")
+    quick = f"{shlex.quote(sys.executable)} {shlex.quote(str(program))}"
+    usual = "$1" if shell == "bash" else "hookwire"
+    return re.sub(
+        rf"(_HOOKWIRE_COMPLETE={shell}_complete .*?){re.escape(usual)}\)",
+        lambda found: f"{found[1]}{quick})",
+        source,
+        count=1,
+    )
 
 
 def complete_hooks(
     context: click.Context, parameter: click.Parameter, incomplete: str
 ) -> list[str]:
-    """The names of hook points that begin so; none if no server answers at once."""
+    """The names of hook points for a word; none if no server answers at once."""
     del parameter
     try:
         with context.ensure_object(settings.Settings).connect(timeout=_SECONDS) as model:
-            return [name for name in model.hook_names() if name.startswith(incomplete)]
+            return names.matching(model.hook_names(), incomplete)
     except (errors.HookwireError, click.ClickException):
         return []

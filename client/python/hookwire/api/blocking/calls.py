@@ -427,26 +427,26 @@ class Calls:
         Args:
             prompts: an iterable of prompts: texts, or token ids [pos]. It is read little by little,
                 and may be a generator.
-            names_filter: which hook points: None for all; a name, an alias or a glob (`*` stays
-                between dots, `**` crosses them); a short name, as a cache takes it: ("q", 3), or
-                "q" for every layer that has it; a list of these; or a function of a name, applied
-                to every name and alias. An alias asked for by name is returned under the canonical
-                name too; a glob or a function returns just the names that it matched. Tensors are
-                captured after the changes of `fwd_hooks`.
+            names_filter: which hook points: None for all; a name, an alias or a glob (`*` matches
+                any characters except dots, `**` matches dots too); a short name, as a cache takes
+                it: ("q", 3), or "q" for every layer that has it; a list of these; or a function
+                that is called with every name and alias. If you name an alias, the cache also has
+                the canonical name; with a glob or a function, it has the names that match. Tensors
+                are captured after the changes of `fwd_hooks`.
             batch_size: how many prompts share a run, at most. Eight times as many are looked at
                 together, and their results kept until their turn comes.
             queue_timeout: seconds to go on sending a run that the server has no room for.
-            pos_slice: keep these positions of every hook point (of scores and pattern: query
-                positions): an int, which keeps the axis, a list, a slice, or a tuple that is read
-                as one. They are positions of the padded rows.
+            pos_slice: the positions to capture at every hook point (query positions of scores and
+                pattern): an int, which keeps the axis, a list, a slice, or a tuple with the
+                arguments of a slice. They count in the padded rows.
             device: where the cache's tensors go (torch). Default: the CPU.
-            fwd_hooks: pairs of where and what: a name, an alias, a glob, a short name with its
-                layer, such as ("resid_post", 3), a list of these, or a function of a name; and a
-                function `(tensor, hook)`, which runs here (see `hookwire.Hook`), or an op of
-                `hookwire.ops`, which runs on the server. They apply in this order where several
-                meet at one hook point.
-            remove_batch_dim: of an input of a single row: take the batch off the captured tensors,
-                and off what functions get.
+            fwd_hooks: pairs (where, what). Where: a name, an alias, a glob, a short name with its
+                layer, such as ("resid_post", 3), a list of these, or a function of a name. What: a
+                function `(tensor, hook)`, which runs in this process (see `hookwire.Hook`), or an
+                op of `hookwire.ops`, which the server applies. Several hooks at one hook point
+                apply in this order.
+            remove_batch_dim: remove the batch axis of the captured tensors, and of what functions
+                get. The input must have a single row.
             return_type: "logits" [batch, pos, d_vocab]; "loss", the cross entropy of the next
                 tokens, computed on the server in float32; "both", a pair; or None. With
                 `stop_at_layer`, "logits" and None return the residual stream instead.
@@ -457,17 +457,17 @@ class Calls:
                 is. The axis stays.
             stop_at_layer: end the pass before this layer, and return the residual stream that
                 enters it, [batch, pos, d_model]; negative counts from the last. `n_layers` returns
-                what enters the final norm. Names behind it are errors, and are left out of globs,
-                functions and None.
-            prepend_bos: for text: whether a beginning-of-sequence token comes first. Default: yes.
-            missing: "error", or "skip" to leave out, with a warning, names that other layers or
-                models have and this one does not. A name that no Gemma 4 has, and a layer behind
-                the last, stay errors.
+                what enters the final norm. A name after that layer is an error; globs, functions
+                and None leave out such names.
+            prepend_bos: put a beginning-of-sequence token before text. Default: yes.
+            missing: "error", or "skip", which leaves out, with a warning, names that only other
+                layers or models have. A name that no Gemma 4 has, and a layer after the last,
+                remain errors.
             allow_non_finite: accept NaN and infinity in values of ops.
             max_result_bytes: refuse the run if its result would be larger. Default: the server's
                 limit.
-            priority: "low", "normal" or "high": which of this client's runs go first, and how large
-                its share is while others' runs wait too.
+            priority: "low", "normal" or "high": the order of this client's runs, and the client's
+                share of the device while other clients' runs are in the queue.
             dtype: of captured tensors, such as "float32". Default: each hook point's own.
             moment: capture "after" or "before" the ops at the same hook point.
             progress: show a progress bar. Default: for large results, on a terminal or in a
