@@ -7,6 +7,9 @@ from collections.abc import Sequence
 
 # A longer table shows its beginning and its end.
 _FIRST, _LAST = 40, 10
+# In a page without a doctype, a table does not take these from the text around it.
+_STYLE = "color: inherit; font: inherit"
+_CELL = "text-align: left; padding: 0.1em 1em 0.1em 0"
 
 
 def size(count: int) -> str:
@@ -36,7 +39,7 @@ def shortened(items: Sequence[object], first: int = 3, last: int = 1) -> str:
 def table(title: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """An HTML table for `_repr_html_`.
 
-    It sets no colours, so that a dark page and a light one both show it in their own.
+    A dark page and a light one both show it in their own colours, those of text around it.
 
     Args:
         title: what stands above it.
@@ -50,11 +53,12 @@ def table(title: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -
     if header:
         lines.insert(0, _row(header, "th"))
     body = "\n".join(lines)
-    return f"<div><strong>{html.escape(title)}</strong>\n<table>\n{body}\n</table></div>"
+    heading = f"<strong>{html.escape(title)}</strong>"
+    return (
+        f'<div style="overflow-x: auto">{heading}\n<table style="{_STYLE}">\n{body}\n</table></div>'
+    )
 
 
 def _row(cells: Sequence[object], tag: str = "td") -> str:
-    inside = "".join(
-        f'<{tag} style="text-align: left">{html.escape(str(cell))}</{tag}>' for cell in cells
-    )
+    inside = "".join(f'<{tag} style="{_CELL}">{html.escape(str(cell))}</{tag}>' for cell in cells)
     return f"<tr>{inside}</tr>"
