@@ -189,7 +189,7 @@ WRONG: dict[str, tuple[Callable[[Model], Any], type[Exception], str]] = {
     "a stream to pickle": (
         lambda m: pickle.dumps(m.stream(IDS, "hook_embed")),
         hookwire.HookwireError,
-        "cannot be pickled or copied: pickle the tensors",
+        "cannot be pickled or copied: pickle its tensors",
     ),
     "a filter of two names": (
         lambda m: m.run_with_cache(IDS, names_filter=lambda one, other: True),
@@ -207,10 +207,10 @@ WRONG: dict[str, tuple[Callable[[Model], Any], type[Exception], str]] = {
         r"progress of model\(\) must be True, False or None, not 'yes'",
     ),
     "a single id": (lambda m: m(3), TypeError, r"not a single id: \[\[3\]\]"),
-    "no loss to show by token": (
+    "no loss by token": (
         lambda m: m(IDS, loss_per_token=True),
         ValueError,
-        "loss_per_token has no loss to show by token: return_type='logits'",
+        "loss_per_token needs a loss, and return_type is 'logits'",
     ),
     "a name as hooks": (
         lambda m: m.run_with_hooks(IDS, fwd_hooks="hook_embed"),

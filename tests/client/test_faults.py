@@ -15,10 +15,10 @@ TOKENS = [[3, 1, 4, 1, 5], [9, 2, 6]]
     ("fault", "message"),
     [
         ("no receipt", "without a receipt"),
-        ("lost tensor", "not whole"),
-        ("lost chunk", "not whole"),
+        ("lost tensor", "incomplete"),
+        ("lost chunk", "incomplete"),
         ("wrong offset", "had come"),
-        ("wrong receipt", "receipt speaks"),
+        ("wrong receipt", "receipt names"),
         ("wrong total", "announces"),
         ("silent row", "without row 1"),
     ],

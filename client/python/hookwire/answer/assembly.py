@@ -230,7 +230,9 @@ class Assembly:
         else:
             along = places.captures if output is None else places.outputs.get(output)
         if along is None:
-            raise errors.IncompleteResultError(f"the server sends {output}, which nobody asked for")
+            raise errors.IncompleteResultError(
+                f"the server sends {output}, which was not requested"
+            )
         kinds, sizes = [], [places.batch]
         for axis in group.axes:
             kind = axis.kind
@@ -367,14 +369,14 @@ class Assembly:
         if missing:
             raise errors.IncompleteResultError(
                 f"the run ended with {self.received} of {self.plan.total_bytes} bytes; "
-                f"{', '.join(missing[:5])} {'is' if len(missing) == 1 else 'are'} not whole"
+                f"{', '.join(missing[:5])} {'is' if len(missing) == 1 else 'are'} incomplete"
             )
         if self.receipt is None:
             raise errors.IncompleteResultError("the run ended without a receipt")
         if (self.receipt.bytes, self.receipt.tensors) != (self.received, self.n_tensors):
             raise errors.IncompleteResultError(
-                f"the receipt speaks of {self.receipt.tensors} tensors and {self.receipt.bytes} "
-                f"bytes; {self.n_tensors} and {self.received} came"
+                f"the receipt names {self.receipt.tensors} tensors and {self.receipt.bytes} bytes; "
+                f"{self.n_tensors} tensors and {self.received} bytes arrived"
             )
 
 

@@ -160,7 +160,9 @@ class Visit:
         try:
             return dtypes.to_numpy(tensor)
         except errors.ArgumentTypeError as error:
-            raise self._wrong_dtype(f"gives back what is no such tensor: {error}", "") from error
+            raise self._wrong_dtype(
+                f"returned something else than a tensor: {error}", ""
+            ) from error
 
     def _wrong_shape(self, what: str, got: tuple[int, ...]) -> errors.ValueShapeError:
         expected = list(self._shown_shape)

@@ -158,10 +158,10 @@ class Session(Attributes, StandingHooks, NamedWeights):
                 lost.append(str(error))
         if lost:
             raise errors.HookNotFoundError(
-                "the model that the server holds now has no place for hooks that were added to "
-                f"this one: {'; '.join(dict.fromkeys(lost))}. Remove them with "
-                "reset_hooks(including_permanent=True), and reconnect() again; until then the "
-                "model stays connected to the load that it had"
+                "the server has loaded a model that does not have the hook points of some added "
+                f"hooks: {'; '.join(dict.fromkeys(lost))}. Remove the hooks with "
+                "reset_hooks(including_permanent=True), and call reconnect() again; until then "
+                "this model is unchanged"
             )
 
     def _description(self) -> dict[str, Any]:
@@ -184,8 +184,8 @@ class Session(Attributes, StandingHooks, NamedWeights):
         except Exception as error:  # whatever the user's objects raise
             raise errors.HookwireError(
                 f"this model has hooks that cannot be pickled ({error}): a function must be "
-                "defined at the top of a module. Take them off with reset_hooks() first, or give "
-                "the worker's runs their hooks with run_with_hooks"
+                "defined at the top of a module. Remove them with reset_hooks() first, or pass "
+                "hooks to run_with_hooks in the worker"
             ) from None
         return {**self._description(), "hooks": added}
 

@@ -80,9 +80,9 @@ def check(ask: Ask) -> None:
         )
     if ask.loss_per_token and ask.return_type not in ("loss", "both"):
         raise errors.ArgumentError(
-            f"loss_per_token has no loss to show by token: return_type={ask.return_type!r}"
+            f"loss_per_token needs a loss, and return_type is {ask.return_type!r}"
         )
     if ask.logits_pos is not None and ask.return_type not in ("logits", "both"):
         raise errors.ArgumentError(
-            f"logits_pos has no logits to choose from: return_type={ask.return_type!r}"
+            f"logits_pos needs logits, and return_type is {ask.return_type!r}"
         )

@@ -25,7 +25,7 @@ def write(
     if stop is not None and ask.return_type is not None:
         if ask.logits_pos is not None:
             raise errors.ArgumentError(
-                "logits_pos has no logits to choose from: the pass stops earlier"
+                "logits_pos needs logits, and stop_at_layer ends the pass before them"
             )
         spec.outputs.residual = True
         placements["residual"] = placement.everything(batch)

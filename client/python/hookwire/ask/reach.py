@@ -120,7 +120,7 @@ class Reach:
             limits = {"start_at_layer": self.start, "stop_at_layer": self.stop}
             said = {key: str(value) for key, value in limits.items() if value is not None}
             raise errors.NeverFiresError(
-                f"{what} matches only hook points that the run does not come to, with "
+                f"{what} matches only hook points that the run does not reach, with "
                 f"{' and '.join(f'{key}={value}' for key, value in said.items())}: such as {first}",
                 metadata={"hook": str(first), **said},
             )

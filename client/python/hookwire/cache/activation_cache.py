@@ -52,9 +52,8 @@ class ActivationCache(Captured):
             UnsupportedError: always.
         """
         raise errors.UnsupportedError(
-            f"toggle_autodiff({mode}) is not supported: the pass runs on the server, so nothing "
-            "here hangs on a graph that could be turned off; for the process's own autograd there "
-            "is torch.set_grad_enabled"
+            f"toggle_autodiff({mode}) is not supported: the pass runs on the server, so the "
+            "tensors have no graph; for the autograd of this process use torch.set_grad_enabled"
         )
 
     def accumulated_resid(

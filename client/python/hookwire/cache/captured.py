@@ -236,15 +236,15 @@ class Captured(Mapping[str, Any]):
             ArgumentTypeError: always; it says where tensors can be put.
         """
         raise errors.ArgumentTypeError(
-            f"a cache does not take cache[{key!r}] = …: it is what a run captured. "
-            "cache.cache_dict is a dict of the same tensors, which does"
+            f"cache[{key!r}] cannot be set, because a cache has what a run captured; "
+            "cache.cache_dict is a dict of the same tensors that can be changed"
         )
 
     def __delitem__(self, key: object) -> NoReturn:
         """As `__setitem__`."""
         raise errors.ArgumentTypeError(
-            f"a cache does not take del cache[{key!r}]: it is what a run captured. "
-            "cache.cache_dict is a dict of the same tensors, which does"
+            f"cache[{key!r}] cannot be deleted, because a cache has what a run captured; "
+            "cache.cache_dict is a dict of the same tensors that can be changed"
         )
 
     def __getattr__(self, name: str) -> NoReturn:

@@ -97,15 +97,15 @@ class AsyncResultStream:
     async def __anext__(self) -> Activation:
         if os.getpid() != self._process:
             raise errors.ForkedError(
-                "this stream was begun in the parent process, which alone can go on with it: begin "
-                "one here with model.stream(…)"
+                "this stream was started in the parent process, and no other process can read it: "
+                "start one here with model.stream(…)"
             )
         return await self._iterator.__anext__()
 
     def __reduce__(self) -> Any:
         raise errors.ArgumentTypeError(
-            "a stream is a run on the server's way to this process, and cannot be pickled or "
-            "copied: pickle the tensors that it gives"
+            "a stream belongs to a run that is in progress, and cannot be pickled or copied: "
+            "pickle its tensors"
         )
 
     @property
