@@ -111,7 +111,9 @@ async def test_a_stream_cannot_be_pickled(server: FakeServer) -> None:
     async with await aio.connect(server.address, quiet=True) as model:
         stream = model.stream([[1, 2]])
         for copied in (pickle.dumps, copy.copy):
-            with pytest.raises(hookwire.ArgumentTypeError, match="a stream is a run on the server"):
+            with pytest.raises(
+                hookwire.ArgumentTypeError, match="a stream belongs to a run that is in progress"
+            ):
                 copied(stream)
         assert [name async for name, _ in stream]
 

@@ -17,7 +17,7 @@ PAGE = ROOT / "docs" / "coming-from" / "transformer-lens.md"
 
 def test_the_unchanged_code_prints_the_same_there(capsys: pytest.CaptureFixture[str]) -> None:
     lines = PAGE.read_text().splitlines()
-    start, end = lines.index("## Unchanged"), lines.index("## Patching")
+    start, end = lines.index("## What stays the same"), lines.index("## Patching")
     block = next(b for b in blocks(PAGE) if b.language == "python" and start < b.line < end)
     model = TransformerBridge.boot_transformers(str(TOY), device="cpu", dtype=torch.float32)
     exec(compile(block.code, Path(PAGE).name, "exec"), {"model": model})

@@ -374,7 +374,7 @@ def test_what_a_bridge_has_not_says_where_it_is(bridge: HookwireBridge) -> None:
     for name, said in (
         ("W_Q", r"a bridge has no W_Q: bridge\.remote\.W_Q is it"),
         ("log_probs", r"bridge\.remote\.log_probs is it"),
-        ("generate", "a bridge has no generate: Not yet"),
+        ("generate", "a bridge has no generate: It is not supported yet"),
         ("blocks", "a bridge has no blocks: "),
         ("run_with_cash", "did you mean 'run_with_cache'"),
         ("_zzz", "a bridge has no attribute '_zzz'"),
