@@ -121,35 +121,35 @@ struct Strip {
 template <typename T>
 class Multiplication {
  public:
-  // Of at most this many rows.
-  Multiplication(int64_t rows, int64_t in)
-      : packed_in_(CeilDiv(in, kDotStep) * kDotStep),
+  // Of at most this many rows, on this many threads.
+  Multiplication(int64_t rows, int64_t in, int64_t threads)
+      : threads_(threads),
+        packed_in_(CeilDiv(in, kDotStep) * kDotStep),
         memory_(at::empty({rows * packed_in_ * kernel_.packed_size}, at::kByte)),
         next_(static_cast<char*>(memory_.mutable_data_ptr())) {}
 
-  // `threads` is how many will multiply.
-  void Add(const Product<T>& product, int64_t threads) {
+  void Add(const Product<T>& product) {
     for (int64_t row = 0; row < product.x.rows; row += kernel_.strip_rows) {
       strips_.push_back({.x = Narrow(product.x, row, kernel_.strip_rows), .packed = Packed(row)});
     }
-    AddBlocks(product, threads);
+    AddBlocks(product);
     next_ = Packed(product.x.rows);
   }
 
-  void Run(int64_t threads) {
+  void Run() {
     const int64_t rows = kernel_.strip_rows * static_cast<int64_t>(strips_.size());
     ForEach(strips_, ThreadsFor(rows * packed_in_, kGrainPacked),
             [this](const Strip<T>& strip) { kernel_.pack(strip.x, strip.packed); });
-    ForEach(blocks_, threads, kernel_.run);
+    ForEach(blocks_, threads_, kernel_.run);
   }
 
  private:
   char* Packed(int64_t row) const { return next_ + row * packed_in_ * kernel_.packed_size; }
 
   // Cuts a product into blocks: by columns, and also by rows where columns alone give too few.
-  void AddBlocks(const Product<T>& product, int64_t threads) {
+  void AddBlocks(const Product<T>& product) {
     const int64_t across = CeilDiv(product.columns, kDotColumns);
-    const int64_t wanted = threads == 1 ? 1 : CeilDiv(kBlocksPerThread * threads, across);
+    const int64_t wanted = threads_ == 1 ? 1 : CeilDiv(kBlocksPerThread * threads_, across);
     const int64_t down = std::max(wanted, CeilDiv(product.x.rows, kDotRows));
     const int64_t rows_each = CeilDiv(CeilDiv(product.x.rows, down), kRowStep) * kRowStep;
     for (int64_t column = 0; column < product.columns; column += kDotColumns) {
@@ -176,6 +176,7 @@ class Multiplication {
   }
 
   const DotKernel<T>& kernel_ = *Kernel<T>();
+  const int64_t threads_;
   const int64_t packed_in_;
   const at::Tensor memory_;
   char* next_;  // where the next product's rows go
@@ -191,18 +192,18 @@ void Multiply(const std::vector<Product<T>>& products, int64_t rows, int64_t thr
   for (const Product<T>& product : products) {
     for (int64_t row = 0; row < product.x.rows;) {
       if (left == 0) {
-        if (now) now->Run(threads);
+        if (now) now->Run();
         left = std::min(rows, kPackedRows);
         rows -= left;
-        now.emplace(left, product.x.in);
+        now.emplace(left, product.x.in, threads);
       }
       const Product<T> part = Narrow(product, row, left);
-      now->Add(part, threads);
+      now->Add(part);
       row += part.x.rows;
       left -= part.x.rows;
     }
   }
-  if (now) now->Run(threads);
+  if (now) now->Run();
 }
 
 // Throws where libtorch's product would.

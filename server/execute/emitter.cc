@@ -38,6 +38,19 @@ at::Tensor Detach(const at::Tensor& selected, at::ScalarType dtype) {
   return own;
 }
 
+// Copies `source` into `buffer` in `dtype`, and adds what is not finite in the copy to `found`.
+at::Tensor CopyTo(uint8_t* buffer, const at::Tensor& source, at::ScalarType dtype,
+                  NonFiniteElements& found) {
+  at::Tensor copy = at::from_blob(buffer, source.sizes(), at::TensorOptions().dtype(dtype));
+  if (source.is_cpu() && source.is_contiguous() && source.scalar_type() == dtype) {
+    found += CopyAndCountNonFinite(source, buffer);
+  } else {
+    copy.copy_(source);
+    found += CountNonFinite(copy);
+  }
+  return copy;
+}
+
 // Calls `give` with the rows of the tensor, kPartBytes of them (in `dtype`) at a time, and with the
 // number of the first one; once if there are none.
 template <typename F>
@@ -104,13 +117,10 @@ absl::Status Emitter::EmitTogether(absl::Span<const TensorPlan> tensors, at::Sca
   uint8_t* const buffer = output_.Buffer(first, 0, bytes);
   at::Tensor own;
   NonFiniteElements found;
-  if (buffer != nullptr && all.scalar_type() == dtype) {
-    own = at::from_blob(buffer, all.sizes(), all.options());
-    found = CopyAndCountNonFinite(all, buffer);
+  if (buffer != nullptr) {
+    own = CopyTo(buffer, all, dtype, found);
   } else {
-    own = buffer != nullptr
-              ? at::from_blob(buffer, all.sizes(), all.options().dtype(dtype)).copy_(all)
-              : Detach(all, dtype);
+    own = Detach(all, dtype);
     found = CountNonFinite(own);
   }
   int64_t from = 0;
@@ -185,16 +195,8 @@ absl::Status Emitter::Give(const TensorPlan& tensor, at::ScalarType dtype, const
 absl::Status Emitter::GiveIn(uint8_t* buffer, const TensorPlan& tensor, at::ScalarType dtype,
                              uint64_t offset, const at::Tensor& selected,
                              NonFiniteElements& found) {
-  const bool as_it_is =
-      selected.is_cpu() && selected.is_contiguous() && selected.scalar_type() == dtype;
   return InParts(selected, dtype, [&](const at::Tensor& source, int64_t) {
-    at::Tensor part = at::from_blob(buffer, source.sizes(), at::TensorOptions().dtype(dtype));
-    if (as_it_is) {
-      found += CopyAndCountNonFinite(source, buffer);
-    } else {
-      part.copy_(source);
-      found += CountNonFinite(part);
-    }
+    at::Tensor part = CopyTo(buffer, source, dtype, found);
     const uint64_t bytes = part.nbytes();
     absl::Status given = GiveToOutput(tensor.index, offset, std::move(part));
     buffer += bytes;
