@@ -13,13 +13,14 @@ The imports between modules are made relative, so that the package stands alone:
 
 from __future__ import annotations
 
-import argparse
 import os
 import re
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+
+from generate_models import bring_up_to_date
 
 COMPILER = "grpcio-tools==1.76.0"
 ROOT = Path(__file__).resolve().parents[2]
@@ -52,25 +53,6 @@ def relative(text: str) -> str:
     return re.sub(r"^from hookwire\.v1 import", "from . import", text, flags=re.MULTILINE)
 
 
-def main() -> int:
-    """Writes or checks the modules; the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--check", action="store_true", help="compare, and write nothing")
-    check = parser.parse_args().check
-    stale = []
-    for name, text in generate().items():
-        path = OUTPUT / name
-        if path.exists() and path.read_text("utf-8") == text:
-            continue
-        stale.append(name)
-        if not check:
-            path.write_text(text, "utf-8")
-    if check and stale:
-        print(f"out of date: {', '.join(stale)}; run python client/python/generate.py")
-        return 1
-    print(f"{len(stale)} written" if not check else "generated modules are up to date")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    made = {OUTPUT / name: text for name, text in generate().items()}
+    sys.exit(bring_up_to_date(made, "generated modules"))

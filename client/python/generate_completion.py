@@ -6,13 +6,12 @@ python client/python/generate_completion.py --check   exit 1 where it is out of 
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 from typing import Any
 
 import click
-from generate_models import formatted
+from generate_models import bring_up_to_date, formatted
 from hookwire.cli import cli, completion
 
 OUTPUT = Path(__file__).resolve().parent / "hookwire" / "tab" / "commands.py"
@@ -51,20 +50,5 @@ def generate() -> str:
     return formatted(f"{HEADER}{table!r}\n", OUTPUT)
 
 
-def main() -> int:
-    """Writes or checks the module; the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--check", action="store_true", help="compare, and write nothing")
-    check = parser.parse_args().check
-    text = generate()
-    is_fresh = OUTPUT.exists() and OUTPUT.read_text("utf-8") == text
-    if check and not is_fresh:
-        print(f"out of date: {OUTPUT.name}; run python client/python/generate_completion.py")
-        return 1
-    OUTPUT.write_text(text, "utf-8")
-    print("the commands that Tab knows are up to date")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(bring_up_to_date({OUTPUT: generate()}, "the commands that Tab knows"))

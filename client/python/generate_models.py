@@ -298,24 +298,32 @@ def generate() -> dict[Path, str]:
     return made
 
 
-def main() -> int:
-    """Writes or checks the modules; the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def bring_up_to_date(made: dict[Path, str], what: str) -> int:
+    """Writes the files that are not as they should be or, with `--check`, names them.
+
+    Args:
+        made: the text of every file, by its path.
+        what: the files, for the message.
+
+    Returns:
+        The exit status of the script.
+    """
+    script = Path(sys.argv[0]).name
+    parser = argparse.ArgumentParser(description=f"Brings {what} up to date.")
     parser.add_argument("--check", action="store_true", help="compare, and write nothing")
     check = parser.parse_args().check
-    stale = []
-    for path, text in generate().items():
-        if path.exists() and path.read_text("utf-8") == text:
-            continue
-        stale.append(str(path.relative_to(PACKAGE.parent)))
-        if not check:
-            path.write_text(text, "utf-8")
+    stale = [
+        path for path, text in made.items() if not path.exists() or path.read_text("utf-8") != text
+    ]
     if check and stale:
-        print(f"out of date: {', '.join(stale)}; run python client/python/generate_models.py")
+        names = ", ".join(str(path.relative_to(PACKAGE.parent)) for path in stale)
+        print(f"out of date: {names}; run python client/python/{script}")
         return 1
-    print("generated models are up to date" if check else f"{len(stale)} written")
+    for path in stale:
+        path.write_text(made[path], "utf-8")
+    print(f"{what} are up to date" if check else f"{len(stale)} written")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(bring_up_to_date(generate(), "generated models"))

@@ -26,21 +26,9 @@ class Progress:
 
     def begin(self, total_bytes: int) -> None:
         """Starts the bar, once the plan has come."""
-        wanted = self._wanted
-        if wanted is None:
-            wanted = total_bytes > WARN_BYTES and (sys.stderr.isatty() or in_notebook())
-        if wanted:
-            from tqdm.auto import tqdm
-
-            # Who asks for it gets it, also where the environment says TQDM_DISABLE.
-            asked: dict[str, Any] = {"disable": False} if self._wanted else {}
-            self._bar = tqdm(
-                total=total_bytes,
-                unit="B",
-                unit_scale=True,
-                unit_divisor=1024,
-                desc="hookwire",
-                **asked,
+        if self._wanted is not None or total_bytes > WARN_BYTES:
+            self._bar = bar(
+                self._wanted, total=total_bytes, unit="B", unit_scale=True, unit_divisor=1024
             )
 
     def update(self, received: int) -> None:
@@ -55,6 +43,21 @@ class Progress:
             self._bar.close()
 
 
-def in_notebook() -> bool:
-    """Whether this process is a notebook's."""
+def bar(wanted: bool | None, **settings: Any) -> Any:
+    """A bar of tqdm; None where there is to be none.
+
+    Args:
+        wanted: True or False, or None on a terminal or in a notebook only.
+        settings: of tqdm.
+    """
+    if wanted is False or (wanted is None and not (sys.stderr.isatty() or _in_notebook())):
+        return None
+    from tqdm.auto import tqdm
+
+    # Who asks for it gets it, also where the environment says TQDM_DISABLE.
+    asked: dict[str, Any] = {"disable": False} if wanted else {}
+    return tqdm(desc="hookwire", **settings, **asked)
+
+
+def _in_notebook() -> bool:
     return "ipykernel" in sys.modules

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from hookwire import errors, ops
+from hookwire import ops
 from hookwire.api.session import Session
 from hookwire.facts import dtypes, selection
 from hookwire.facts.dtypes import Array
@@ -129,19 +129,6 @@ def unembedding(stream: Array, tokens: Sequence[int]) -> dict[str, Any]:
         "fwd_hooks": [("ln_final.hook_in", ops.set(stream))],
         "allow_non_finite": True,
     }
-
-
-def one_prompt(ids: Array) -> list[int]:
-    """The tokens of an input [pos] or [1, pos].
-
-    Raises:
-        ArgumentError: it is another number of prompts than one.
-    """
-    row = ids[0] if ids.ndim == 2 and len(ids) == 1 else ids
-    if row.ndim != 1 or not row.size:
-        raise errors.ArgumentError(f"input must be one prompt, not {list(ids.shape)}")
-    tokens: list[int] = row.tolist()
-    return tokens
 
 
 def _name(layer: int) -> str:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import itertools
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hookwire import errors, ops
-from hookwire.answer.progress import in_notebook
+from hookwire.answer import progress
 from hookwire.api.calls import Map, RunWithCache
 from hookwire.api.preparing import batch_of
 from hookwire.api.session import Session
@@ -112,17 +111,8 @@ class Bar:
     """A bar of prompts; none where nobody would see it, unless it is asked for."""
 
     def __init__(self, call: Map) -> None:
-        wanted = call.progress
-        if wanted is None:
-            wanted = sys.stderr.isatty() or in_notebook()
-        self._bar: Any = None
-        if wanted:
-            from tqdm.auto import tqdm
-
-            total = len(call.prompts) if hasattr(call.prompts, "__len__") else None
-            # Who asks for it gets it, also where the environment says TQDM_DISABLE.
-            asked: dict[str, Any] = {"disable": False} if call.progress else {}
-            self._bar = tqdm(total=total, unit="prompt", desc="hookwire", **asked)
+        total = len(call.prompts) if hasattr(call.prompts, "__len__") else None
+        self._bar = progress.bar(call.progress, total=total, unit="prompt")
 
     def __enter__(self) -> Self:
         return self

@@ -92,6 +92,23 @@ def words(
     return ids.astype(np.int64)
 
 
+def one_prompt(ids: Array, what: str) -> list[int]:
+    """The tokens of ids [pos] or [1, pos].
+
+    Args:
+        ids: as `token_ids` gives them.
+        what: the argument, for messages.
+
+    Raises:
+        ArgumentError: it is another number of prompts than one.
+    """
+    row = ids[0] if ids.ndim == 2 and len(ids) == 1 else ids
+    if row.ndim != 1 or not row.size:
+        raise errors.ArgumentError(f"{what} must be one prompt, not {list(ids.shape)}")
+    tokens: list[int] = row.tolist()
+    return tokens
+
+
 def _no_id(value: Any) -> int | None:
     """An int in lists that is no token id. NumPy makes floats, or objects, of large ones."""
     if isinstance(value, (list, tuple)):

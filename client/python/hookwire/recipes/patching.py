@@ -27,7 +27,7 @@ from hookwire.errors import arguments
 from hookwire.facts import dtypes, selection
 from hookwire.facts.catalogue import HookPoint
 from hookwire.facts.dtypes import Array
-from hookwire.facts.ids import token_ids
+from hookwire.facts.ids import one_prompt, token_ids
 from hookwire.recipes import points
 from hookwire.recipes.words import word
 
@@ -214,13 +214,9 @@ def _prompt(model: RemoteModel, prompt: Any, what: str, prepend_bos: bool | None
     if isinstance(prompt, str):
         # One that is too long is refused by the server, not cut.
         ids = model.to_tokens(prompt, prepend_bos=prepend_bos is not False, truncate=False)[0]
-    else:
-        ids = token_ids(prompt, what, "text or token ids")
-        ids = ids[0] if ids.ndim == 2 and len(ids) == 1 else ids
-        if ids.ndim != 1 or not ids.size:
-            raise errors.ArgumentError(f"{what} must be one prompt, not {list(ids.shape)}")
-    found: list[int] = ids.tolist()
-    return found
+        found: list[int] = ids.tolist()
+        return found
+    return one_prompt(token_ids(prompt, what, "text or token ids"), what)
 
 
 def _words(

@@ -17,7 +17,7 @@ from hookwire.api.blocking.calls import Calls
 from hookwire.api.blocking.mapping import mapped
 from hookwire.api.blocking.streams import ResultStream, results
 from hookwire.api.calls import Call, Map
-from hookwire.api.lens import LayerAnswers, Lens, one_prompt
+from hookwire.api.lens import LayerAnswers, Lens
 from hookwire.api.preparing import prepare
 from hookwire.api.session import Session
 from hookwire.api.standing import HooksInForce
@@ -26,7 +26,7 @@ from hookwire.api.wishes import Wishes
 from hookwire.errors import arguments
 from hookwire.facts import config, dtypes
 from hookwire.facts.catalogue import Catalogue
-from hookwire.facts.ids import token_ids
+from hookwire.facts.ids import one_prompt, token_ids
 from hookwire.text.tokenizer import Tokenizer
 from hookwire.weights import disk_cache
 from hookwire.wire import peer, rpc
@@ -280,7 +280,7 @@ class RemoteModel(Calls, Session):
             ids = self.to_tokens(input, prepend_bos=prepend_bos, truncate=False)
         else:
             ids = token_ids(input, "input", "text or token ids")
-        lens = Lens(self, one_prompt(dtypes.to_numpy(ids)), layers, pos)
+        lens = Lens(self, one_prompt(dtypes.to_numpy(ids), "input"), layers, pos)
         logits, cache = self.run_with_cache(**lens.first())
         for piece in steps(lens.begin(logits, cache), "logit lens"):
             lens.take(piece, self.run_with_hooks(**lens.run(piece)))
