@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -9,7 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-BINARY = Path(__file__).resolve().parents[2] / "build" / "release" / "bin" / "hookwired"
+BUILT = Path(__file__).resolve().parents[2] / "build" / "release" / "bin" / "hookwired"
+# Another daemon can be named in the environment.
+BINARY = Path(os.environ.get("HOOKWIRED", BUILT))
 
 
 @contextmanager

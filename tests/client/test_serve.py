@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import stat
+import sysconfig
 import time
 from pathlib import Path
 
@@ -95,6 +96,19 @@ def test_the_daemon_is_the_argument_or_else_the_variable_or_else_on_the_path(
         pass
 
 
+def test_a_daemon_beside_this_python_goes_before_one_on_the_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script(tmp_path, "echo it is beside >&2; exit 3").rename(tmp_path / "hookwired")
+    (tmp_path / "other").mkdir()
+    script(tmp_path / "other", "exit 3").rename(tmp_path / "other" / "hookwired")
+    monkeypatch.delenv("HOOKWIRED")
+    monkeypatch.setenv("PATH", str(tmp_path / "other"), prepend=os.pathsep)
+    monkeypatch.setattr(sysconfig, "get_path", lambda name: {"scripts": str(tmp_path)}[name])
+    with pytest.raises(hookwire.DaemonError, match="it is beside"), hookwire.serve(TOY):
+        pass
+
+
 def test_where_there_is_no_daemon_it_is_said_how_to_name_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -109,7 +123,10 @@ def test_where_there_is_no_daemon_it_is_said_how_to_name_one(
         pass
     monkeypatch.delenv("HOOKWIRED")
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(hookwire.DaemonError, match="no hookwired on the PATH"), hookwire.serve(TOY):
+    with (
+        pytest.raises(hookwire.DaemonError, match="no hookwired beside this Python or on"),
+        hookwire.serve(TOY),
+    ):
         pass
 
 

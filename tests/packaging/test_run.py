@@ -19,7 +19,7 @@ TOOL = """#!/bin/bash
 tool=${0##*/}
 [[ $tool == sudo ]] && exec "$@"
 [[ $tool == dpkg-query ]] && { [[ -e installed-${@: -1} ]] && echo 'install ok installed'; exit; }
-target=built-$([[ ${@: -1} == hookwired ]] && echo hookwired || echo all)
+target=built-$([[ ${@: -1} == bin/hookwired ]] && echo hookwired || echo all)
 [[ " $* " == *" -n "* ]] && { [[ -e $target ]] && echo 'no work to do'; exit; }
 echo "$tool $*" >>calls
 case $tool in
@@ -86,7 +86,7 @@ def test_the_daemon_needs_no_test_and_no_reference(bare: Path) -> None:
     called = calls(bare)
     assert called[-2:] == [
         "cmake --preset release -DHOOKWIRE_BUILD_TESTS=OFF",
-        "ninja -C build/release hookwired",
+        "ninja -C build/release bin/hookwired",
     ]
     (install,) = [call for call in called if call.startswith("apt-get install")]
     assert not set(packages("debian-test.txt")) & set(install.split())
@@ -119,15 +119,16 @@ def test_what_has_been_done_is_not_done_again(bare: Path) -> None:
     run(bare, "build")
     assert run(bare, "steps", "build") == []
     run(bare, "daemon")  # keeps the tests: another configuration would compile much again
-    assert calls(bare) == ["ninja -C build/release hookwired"]
+    assert calls(bare) == ["ninja -C build/release bin/hookwired"]
 
 
 def test_the_target_of_the_demo_compiles_no_test() -> None:
     build = HOOKWIRED.parents[1]
     inputs = subprocess.run(
-        ["ninja", "-C", build, "-t", "inputs", "hookwired"], capture_output=True, text=True,
+        ["ninja", "-C", build, "-t", "inputs", "bin/hookwired"], capture_output=True, text=True,
         check=True,
     ).stdout.split()  # fmt: skip
     folders = {Path(path).relative_to(ROOT).parts[0] for path in inputs if path.endswith(".cc")}
     assert {"model", "server"} <= folders
+    assert any(path.endswith("server/launcher.cc") for path in inputs)
     assert not folders & {"tests", "bench", "client"}

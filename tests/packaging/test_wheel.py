@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.packaging.commands import run
 from tests.parity.daemon import ROOT, hookwired
 
 SMOKE = Path(__file__).with_name("smoke.py")
@@ -46,25 +47,6 @@ PYTHONS = _pythons()
 THIS = f"{sys.version_info[0]}.{sys.version_info[1]}"
 
 
-def run(*command: str | Path, directory: Path) -> str:
-    done = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Made by way of a source distribution, from a copy: building leaves files behind."""
-    folder = tmp_path_factory.mktemp("package")
-    source = folder / "python"
-    leave = shutil.ignore_patterns("__pycache__", "*.egg-info", "build", "dist")
-    shutil.copytree(ROOT / "client" / "python", source, ignore=leave)
-    run(sys.executable, "-m", "build", "--no-isolation", "-o", folder, source, directory=folder)
-    assert len(list(folder.glob("hookwire-*.tar.gz"))) == 1
-    (made,) = folder.glob("hookwire-*.whl")
-    return made
-
-
 @pytest.fixture(scope="module")
 def toy() -> Iterator[str]:
     checkpoint = ROOT / "toy" / "checkpoint"
@@ -72,8 +54,8 @@ def toy() -> Iterator[str]:
         yield address
 
 
-def test_it_holds_the_package_and_nothing_else(wheel: Path) -> None:
-    names = zipfile.ZipFile(wheel).namelist()
+def test_it_holds_the_package_and_nothing_else(client_wheel: Path) -> None:
+    names = zipfile.ZipFile(client_wheel).namelist()
     assert {name.split("/")[0].split("-")[0] for name in names} == {"hookwire"}
     sources = ROOT / "client" / "python" / "hookwire"
     wanted = {path.relative_to(sources.parent).as_posix() for path in sources.rglob("*.py*")}
@@ -84,7 +66,7 @@ def test_it_holds_the_package_and_nothing_else(wheel: Path) -> None:
 
 @pytest.mark.parametrize("version", PYTHONS)
 def test_it_works_where_nothing_else_is_installed(
-    version: str, wheel: Path, toy: str, tmp_path: Path
+    version: str, client_wheel: Path, toy: str, tmp_path: Path
 ) -> None:
     run(PYTHONS[version], "-m", "venv", "env", directory=tmp_path)
     inside = tmp_path / "env" / "bin" / "python"
@@ -92,6 +74,6 @@ def test_it_works_where_nothing_else_is_installed(
     pins = ("-c", ROOT / "requirements" / "constraints.txt") if version == THIS else ()
     run(
         inside, "-m", "pip", "install", "--no-compile", "--disable-pip-version-check",
-        *pins, wheel, directory=tmp_path,
+        *pins, client_wheel, directory=tmp_path,
     )  # fmt: skip
     run(inside, "-I", SMOKE, toy, directory=tmp_path)

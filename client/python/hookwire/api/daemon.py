@@ -6,6 +6,7 @@ import os
 import select
 import shutil
 import subprocess
+import sysconfig
 import tempfile
 import time
 from collections.abc import Sequence
@@ -23,21 +24,27 @@ _LAST_LINES = 20
 
 
 def find(daemon: str | os.PathLike[str] | None) -> str:
-    """The path of the daemon: the argument, else what `HOOKWIRED` names, else what the PATH has.
+    """The path of the daemon.
+
+    It is the argument, or else what `HOOKWIRED` names, or else the `hookwired` beside this Python,
+    where pip installs it, or else the one on the PATH.
 
     Raises:
         DaemonError: there is none.
     """
     named = os.environ.get(VARIABLE) if daemon is None else os.fspath(daemon)
-    found = shutil.which(named or "hookwired")
+    # The environment of a notebook's kernel is often not the one whose commands are on the PATH.
+    places = os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", os.defpath)])
+    found = shutil.which(named) if named else shutil.which("hookwired", path=places)
     if found is not None:
         return found
     if named:
         by = f"the environment variable {VARIABLE}" if daemon is None else "daemon="
         raise errors.DaemonError(f"{by} names {named}, which is no program")
     raise errors.DaemonError(
-        "there is no hookwired on the PATH: name the daemon with daemon= or the environment "
-        f"variable {VARIABLE}; in Hookwire's repository it is build/release/bin/hookwired"
+        "there is no hookwired beside this Python or on the PATH: install hookwire-server, or name "
+        f"the daemon with daemon= or the environment variable {VARIABLE}; in Hookwire's repository "
+        "it is build/release/bin/hookwired"
     )
 
 

@@ -48,7 +48,7 @@ def serve(
         numerics: "fast", the default, "invariant" or "reference".
         flags: more flags of the daemon, such as ["--threads", "2"]; `hookwired --help` lists them.
         daemon: the program. Default: what the environment variable HOOKWIRED names, else the
-            `hookwired` on the PATH.
+            `hookwired` beside this Python, where pip installs it, else the one on the PATH.
         timeout: seconds until the daemon has to serve.
         tensors: as in `connect`.
         quiet: as in `connect`.
