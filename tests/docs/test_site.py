@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import html
 import os
 import re
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import unquote
 
 import hookwire
 import pytest
 
-from tests.docs.blocks import blocks
+from tests.docs.browser import Browser, browser
 from tests.parity.daemon import ROOT
 
 DOCS = ROOT / "docs"
+LOOK = Path(__file__).with_name("look.js").read_text()
+SCREENSHOTS = ROOT / "build" / "screenshots"
 
 
 def run(*command: str | Path) -> None:
@@ -34,23 +40,44 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
-def test_every_page_is_in_the_site(site: Path) -> None:
-    pages = {path.relative_to(DOCS).with_suffix(".html") for path in DOCS.rglob("*.md")}
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    """A browser, in a folder of screenshots that is empty."""
+    shutil.rmtree(SCREENSHOTS, ignore_errors=True)
+    with browser() as opened:
+        yield opened
+
+
+def pages_of(site: Path) -> list[Path]:
+    """All but the one for addresses that do not exist: its links begin at a server's root."""
+    return sorted(set(site.rglob("*.html")) - {site / "404.html"})
+
+
+def test_every_page_is_in_the_site_and_in_the_navigation(site: Path) -> None:
+    sources = [*DOCS.rglob("*.md"), *DOCS.rglob("*.ipynb")]
+    pages = {path.relative_to(DOCS).with_suffix(".html").as_posix() for path in sources}
     assert {page for page in pages if not (site / page).exists()} == set()
-    assert (site / "notebooks" / "activation-patching.ipynb").exists()
-
-
-def test_every_page_is_in_the_navigation(site: Path) -> None:
     linked = set(re.findall(r'href="([^"#]+)', (site / "index.html").read_text()))
-    pages = {path.relative_to(DOCS).with_suffix(".html").as_posix() for path in DOCS.rglob("*.md")}
     assert pages - linked == set()
+
+
+def test_notebooks_are_shown_with_their_outputs(site: Path) -> None:
+    for notebook, printed, pictures in (
+        ("activation-patching", "clean +9.8, corrupted -7.0", 4),
+        ("exploratory-analysis", "[(5, 0), (5, 1)]", 3),
+    ):
+        page = (site / "notebooks" / f"{notebook}.html").read_text()
+        assert printed in page
+        shown = re.findall(rf'<img[^>]* src="{notebook}/(\d\.png)"', page)
+        assert shown == [f"{number + 1}.png" for number in range(pictures)]
+        assert f'href="{notebook}/{notebook}.ipynb"' in page
 
 
 def test_every_public_name_is_in_the_reference(site: Path) -> None:
     found = set()
     for page in ("model", "ops", "errors"):
-        html = (site / "reference" / f"{page}.html").read_text()
-        found |= set(re.findall(r'<h\d id="hookwire\.([\w.]+)"', html))
+        text = (site / "reference" / f"{page}.html").read_text()
+        found |= set(re.findall(r'<h\d id="hookwire\.([\w.]+)"', text))
     wanted = {f"errors.{name}" for name in hookwire.errors.__all__}
     wanted |= {f"ops.{name}" for name in ("set", "add", "scale", "zero", "copy")}
     for module in (hookwire.aio, hookwire.patching, hookwire.plot):
@@ -66,24 +93,50 @@ def test_every_public_name_is_in_the_reference(site: Path) -> None:
     assert wanted - found == set()
 
 
-def test_code_fits_its_pane() -> None:
-    """What the pages' font has room for at a width of 1400 pixels; printed text is wrapped."""
-    long = [
-        f"{page.relative_to(ROOT)}:{block.line}: {line}"
-        for page in DOCS.rglob("*.md")
-        for block in blocks(page)
-        if block.language in ("python", "py", "sh", "cpp")
-        for line in block.code.splitlines()
-        if len(line) > 116
-    ]
-    assert long == []
+# The colours that a reader may prefer, and the window's width in pixels. In the dark, pages with
+# pictures are looked at.
+@pytest.mark.parametrize(
+    ("scheme", "width"), [("light", 1400), ("light", 400), ("dark", 1400)], ids=str
+)
+def test_every_page_looks_right_in_a_browser(
+    site: Path, chromium: Browser, scheme: str, width: int
+) -> None:
+    wrong = []
+    for page in pages_of(site):
+        if scheme == "dark" and "<img" not in page.read_text():
+            continue
+        name = page.relative_to(site).with_suffix("").as_posix()
+        wrong += [f"{name}: {error}" for error in chromium.open(page, width, scheme)]
+        wrong += [f"{name}: {found}" for found in chromium.evaluate(LOOK)]
+        colours = chromium.evaluate("document.body.dataset.mdColorScheme")
+        assert colours == {"light": "default", "dark": "slate"}[scheme]
+        shot = SCREENSHOTS / f"{name.replace('/', '-')}-{width}-{scheme}.png"
+        chromium.screenshots(shot)
+    assert wrong == []
+
+
+def test_no_link_is_broken(site: Path) -> None:
+    texts = {page: page.read_text() for page in pages_of(site)}
+    anchors = {
+        page: set(re.findall(r' (?:id|name)="([^"]+)"', text)) for page, text in texts.items()
+    }
+    broken = []
+    for page, text in texts.items():
+        for link in re.findall(r'<(?:a|link|img|script)[^>]* (?:href|src)="([^"]+)"', text):
+            path, _, anchor = unquote(html.unescape(link)).partition("#")
+            if re.match(r"\w+:", path):
+                continue
+            target = (page.parent / path).resolve() if path else page
+            if not target.is_file() or (anchor and anchor not in anchors.get(target, ())):
+                broken.append(f"{page.relative_to(site)}: {link}")
+    assert broken == []
 
 
 def test_the_site_fetches_nothing_from_elsewhere(site: Path) -> None:
     for page in site.rglob("*.html"):
-        html = page.read_text()
-        assert re.findall(r'<script[^>]* src="(?:https?:)?//', html) == [], page
-        assert re.findall(r'<link[^>]* rel="(?:stylesheet|preconnect)"[^>]*//', html) == [], page
+        text = page.read_text()
+        assert re.findall(r'<script[^>]* src="(?:https?:)?//', text) == [], page
+        assert re.findall(r'<link[^>]* rel="(?:stylesheet|preconnect)"[^>]*//', text) == [], page
 
 
 def test_the_hook_reference_is_fresh() -> None:
