@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hookwire.plot import extras, grid
+from hookwire.plot import extras, fonts, grid
 from hookwire.plot.grid import LABEL, POINT
 from hookwire.plot.labels import shortened, wrapped
 from hookwire.plot.scale import NOT_FINITE, ink
@@ -42,6 +42,12 @@ def draw(figure: Figure, width: float) -> Any:
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
+    figure, families = fonts.drawable(figure)
+    with extras.load("matplotlib").rc_context({"font.family": families}):
+        return _draw(figure, width)
+
+
+def _draw(figure: Figure, width: float) -> Any:
     arranged = grid.arrange(figure, width)
     across, down, width = arranged.across, arranged.down, arranged.width
     count = len(figure.panels)
