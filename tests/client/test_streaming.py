@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hookwire._proto import run_pb2, service_pb2
 from hookwire.answer import assembly as results
-from hookwire.answer import layouts
+from hookwire.answer import blueprint, layouts
 from hookwire.ask.placement import Placement
 from hookwire.facts.catalogue import KEY_POSITION, POSITION
 from hookwire.wire.decode import Chunk
@@ -86,7 +86,8 @@ def chunks(group: int, rows: int) -> list[Chunk]:
 def test_the_plan_is_taken_without_looking_at_its_tensors(rows: int) -> None:
     run, plan = assembly(rows), Plan(rows)
     run.begin(plan)  # type: ignore[arg-type]
-    assert run.sent_bytes() == {
+    assert run.blueprint is not None
+    assert run.blueprint.sent_bytes == {
         (1, f"hook_{number}", 0): 4 * rows * POS * WIDTH for number in range(GROUPS)
     }
     assert Group.looks == 0
@@ -170,6 +171,38 @@ def test_what_hook_points_have_in_common_is_worked_out_once(
     receipt = run_pb2.Receipt(tensors=20 * GROUPS, bytes=plan.total_bytes)
     assert run.feed(receipt) == []
     run.finish()
+
+
+def test_runs_of_one_plan_share_what_was_worked_out() -> None:
+    kept = blueprint.Blueprints()
+
+    def run(rows: int, width: int = POS) -> blueprint.Blueprint:
+        along = Placement(width, [range(POS)] * rows, whole=width == POS)
+        places = results.Places(rows, along, along, {})
+        of_one, plan = results.Assembly(places, {}, kept), Plan(rows)
+        of_one.begin(plan.message)
+        for group in range(GROUPS):
+            (entry,) = of_one.feed(chunks(group, rows))
+            assert entry.array is not None
+            assert entry.array.shape == (rows, width, WIDTH)
+            assert np.array_equal(entry.array[:, 0, 0], group * rows + np.arange(rows))
+        of_one.feed(run_pb2.Receipt(tensors=rows * GROUPS, bytes=plan.total_bytes))
+        of_one.finish()
+        assert of_one.blueprint is not None
+        return of_one.blueprint
+
+    first = run(3)
+    assert run(3) is first
+    # The same plan, but the rows belong elsewhere; and another plan.
+    padded = run(3, width=POS + 2)
+    assert padded is not first
+    assert run(3) is not padded
+    assert run(4) is not first
+    # Only the latest are kept.
+    latest = run(3)
+    for rows in range(4, 30):
+        run(rows)
+    assert run(3) is not latest
 
 
 def test_the_first_tensor_comes_before_the_others_are_looked_at(

@@ -4,10 +4,6 @@ A hook point's tensors, one a row, become one array [batch, …]. Chunks are wri
 they belong wherever a row's part is one piece of that array; only rows of a padded batch whose part
 is not (attention patterns, scattered positions) go through a buffer of their own.
 
-The plan of 60 rows and all hook points has tens of thousands of tensors, and the server computes
-while the client reads it. So a hook point's tensors are looked at when the first of them comes: the
-work before the first tensor of a run does not grow with the number of tensors.
-
 Nothing is returned before it is whole: every planned byte must have come, each once and in order,
 and the receipt must say the same.
 """
@@ -15,21 +11,17 @@ and the receipt must say the same.
 from __future__ import annotations
 
 import copy
-import math
 import mmap
-from bisect import bisect_right
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from hookwire import errors
 from hookwire._proto import run_pb2, service_pb2
+from hookwire.answer.blueprint import Blueprint, Blueprints, Key
 from hookwire.answer.entries import Entry, Incoming
-from hookwire.answer.layouts import Frame, Layout, Layouts
-from hookwire.ask.placement import Placement, Places
-from hookwire.facts import config, dtypes
-from hookwire.facts.catalogue import KEY_POSITION, POSITION
+from hookwire.ask.placement import Places
+from hookwire.facts import config
 from hookwire.facts.dtypes import Array
 from hookwire.wire.decode import Chunk, Event
 
@@ -37,51 +29,45 @@ _Group = run_pb2.TensorGroup
 # Of the arrays that are made before their bytes come, and of one that is worth it.
 _PREPARED_BYTES = 64 * 2**20
 _LARGE_BYTES = 2**20
-OUTPUTS: dict[int, str] = {
-    _Group.SOURCE_LOGITS: "logits",
-    _Group.SOURCE_LOG_PROBS: "log_probs",
-    _Group.SOURCE_RESIDUAL: "residual",
-}
-"""The names of outputs, by their source."""
-
-
-Key = tuple[int, str, int]
-"""What the tensors of one entry have in common: source, hook point, intervention."""
 
 
 class Assembly:
     """Fills the arrays of one run from its events.
 
+    Args:
+        places: where the parts of each row belong.
+        names: for hook points of which only some names are to be returned: these.
+        blueprints: of earlier runs; None: of none.
+
     Attributes:
         receipt: of the run, once it has come.
         received: payload bytes so far.
-        plan: the plan, once it has come.
+        blueprint: what the plan says, once it has come.
     """
 
-    def __init__(self, places: Places, names: dict[str, list[str]]) -> None:
-        """Prepares to fill.
-
-        Args:
-            places: where the parts of each row belong.
-            names: for hook points of which only some names are to be returned: these.
-        """
+    def __init__(
+        self,
+        places: Places,
+        names: dict[str, list[str]],
+        blueprints: Blueprints | None = None,
+    ) -> None:
         self._places = places
         self._names = names
-        self._layouts = Layouts()
-        # By the number of the group: the number of its first tensor, and what it is part of.
-        self._firsts: list[int] = []
-        self._keys: list[Key] = []
+        self._blueprints = blueprints or Blueprints()
+        # By the number of the group.
         self._incoming: dict[int, Incoming] = {}
         self._last: Incoming | None = None
-        # In the order of the pass; those whose tensors have been looked at.
-        self._groups_of: dict[Key, list[int]] = {}
+        # Those that tensors have come for.
         self._opened: dict[Key, Entry] = {}
-        self._complete_rows: set[tuple[object, ...]] = set()
-        self.n_tensors = 0
+        self.blueprint: Blueprint | None = None
         self.receipt: config.Receipt | None = None
         self.received = 0
-        self.plan: run_pb2.Plan | None = None
         self.run_id = ""
+
+    @property
+    def plan(self) -> run_pb2.Plan | None:
+        """The plan, once it has come."""
+        return self.blueprint.plan if self.blueprint else None
 
     @property
     def entries(self) -> list[Entry]:
@@ -90,7 +76,7 @@ class Assembly:
         Raises:
             IncompleteResultError: the plan contradicts itself or the request.
         """
-        return [self._open(key) for key in self._groups_of]
+        return [self._open(key) for key in self.blueprint.groups_of] if self.blueprint else []
 
     def feed(self, event: Event) -> list[Entry]:
         """Takes one event; returns what has become whole by it.
@@ -115,40 +101,16 @@ class Assembly:
             return self._without_bytes()
         return []
 
-    def begin(self, plan: run_pb2.Plan) -> None:
-        """Takes the plan: what will come, and in which order.
+    def begin(self, plan: run_pb2.Plan) -> Blueprint:
+        """Takes the plan: what will come, and in which order. Returns what it says.
 
         Raises:
             IncompleteResultError: it is the second.
         """
-        if self.plan is not None:
+        if self.blueprint is not None:
             raise errors.IncompleteResultError("the server sent two plans for one run")
-        self.plan = plan
-        for number, group in enumerate(plan.groups):
-            key = (group.source, group.hook, group.intervention)
-            self._groups_of.setdefault(key, []).append(number)
-            self._keys.append(key)
-            self._firsts.append(self.n_tensors)
-            self.n_tensors += len(group.tensors)
-
-    def check(self) -> None:
-        """Whether the plan has everything that was asked for.
-
-        Raises:
-            IncompleteResultError: it has not, or it contradicts itself.
-        """
-        assert self.plan is not None
-        total = sum(entry.sent_bytes for entry in self.entries)
-        if total != self.plan.total_bytes:
-            raise errors.IncompleteResultError(
-                f"the plan announces {self.plan.total_bytes} bytes, but its tensors have {total}"
-            )
-        planned = {OUTPUTS.get(source) for source, _, _ in self._groups_of}
-        absent = [name for name in self._places.outputs if name not in planned]
-        asked = {number for group in self.plan.groups for number in group.captures}
-        absent += [hook for at, hook in enumerate(self._places.hooks) if at not in asked]
-        if absent:
-            raise errors.IncompleteResultError(f"the server plans nothing for {', '.join(absent)}")
+        self.blueprint = self._blueprints.get(plan, self._places, self._names)
+        return self.blueprint
 
     def prepare(self) -> None:
         """Makes the first large arrays before their bytes come.
@@ -156,51 +118,29 @@ class Assembly:
         The system gives new memory page by page as it is first written, which takes as long as
         writing it again: better while the server computes than when bytes wait.
         """
+        assert self.blueprint is not None
         room = _PREPARED_BYTES
-        for key, sent in self.sent_bytes().items():
+        for key, sent in self.blueprint.sent_bytes.items():
             room -= sent
             if room < 0:
                 return
             if sent >= _LARGE_BYTES:
                 entry = self._open(key)
-                entry.allocate()[:: mmap.PAGESIZE] = bytes(-(-entry.bytes // mmap.PAGESIZE))
-
-    def sent_bytes(self) -> dict[Key, int]:
-        """Bytes that travel, of each entry, in the order of the pass; without opening any."""
-        return {
-            key: sum(self._group_bytes(number) for number in numbers)
-            for key, numbers in self._groups_of.items()
-        }
-
-    def _group_bytes(self, number: int) -> int:
-        assert self.plan is not None
-        group = self.plan.groups[number]
-        # A size is 0 where it differs from row to row.
-        elements = math.prod(axis.size for axis in group.axes) * len(group.tensors)
-        return (elements or self._layouts.read(group).elements) * _itemsize(group)
+                memory = entry.allocate()
+                memory[:: mmap.PAGESIZE] = bytes(-(-len(memory) // mmap.PAGESIZE))
 
     def _open(self, key: Key) -> Entry:
         """The entry, ready to be filled."""
         entry = self._opened.get(key)
-        if entry is not None:
-            return entry
-        assert self.plan is not None
-        numbers = self._groups_of[key]
-        groups = [self.plan.groups[number] for number in numbers]
-        entry = self._entry(groups)
-        layouts = [self._layouts.read(group) for group in groups]
-        for number, layout in zip(numbers, layouts, strict=True):
-            places = self._layouts.place(layout, entry.frame, entry.name)
-            first = self._firsts[number]
-            self._incoming[number] = Incoming(entry, first, places)
-            entry.parts.extend(range(first, first + len(places.sizes)))
-            entry.missing += len(places.sizes) - places.sizes.count(0)
-            entry.sent_bytes += layout.elements * entry.frame.itemsize
-        self._check_rows(entry, layouts)
-        if not entry.missing:
-            entry.allocate()
-            entry.memory = None
-        self._opened[key] = entry
+        if entry is None:
+            assert self.blueprint is not None
+            draft = self.blueprint.draft(key)
+            entry = self._opened[key] = Entry(draft)
+            for part in draft.parts:
+                self._incoming[part.number] = Incoming(entry, part.first, part.places)
+            if not entry.missing:
+                entry.allocate()
+                entry.memory = None
         return entry
 
     def _without_bytes(self, source: int | None = None) -> list[Entry]:
@@ -211,67 +151,17 @@ class Assembly:
         """
         keys = [
             key
-            for key in self._groups_of
-            if key not in self._opened and (source is None or key[0] == source)
+            for key in (self.blueprint.groups_of if self.blueprint else ())
+            if key not in self._opened and (source is None or key.source == source)
         ]
         return [entry for entry in map(self._open, keys) if not entry.missing]
 
-    def _entry(self, groups: Sequence[run_pb2.TensorGroup]) -> Entry:
-        group, places = groups[0], self._places
-        if group.dtype not in dtypes.NUMPY:
-            raise errors.IncompleteResultError(
-                f"the server sends {group.hook or group.source} in a dtype that this client does "
-                f"not know ({group.dtype})"
-            )
-        output = OUTPUTS.get(group.source)
-        callback = group.intervention if group.source == _Group.SOURCE_CALLBACK else None
-        if callback is not None:
-            along: Placement | None = places.keys
-        else:
-            along = places.captures if output is None else places.outputs.get(output)
-        if along is None:
-            raise errors.IncompleteResultError(
-                f"the server sends {output}, which was not requested"
-            )
-        kinds, sizes = [], [places.batch]
-        for axis in group.axes:
-            kind = axis.kind
-            kinds.append(kind)
-            if kind == POSITION:
-                sizes.append(along.width)
-            elif kind == KEY_POSITION:
-                sizes.append(places.keys.width)
-            else:
-                sizes.append(axis.size)
-        frame = Frame(tuple(kinds), tuple(sizes), _itemsize(group), along, places.keys)
-        name = output or group.hook
-        names = self._names.get(group.hook)
-        if not names:
-            every = (each for part in groups for each in (list(part.names) or [name]))
-            names = list(dict.fromkeys(every))
-        return Entry(name, output is not None, names, group.dtype, frame, callback)
-
-    def _check_rows(self, entry: Entry, layouts: Sequence[Layout]) -> None:
-        """Every row that has something at an entry's place must send it."""
-        frame = entry.frame
-        has_positions = POSITION in frame.kinds
-        alike = (has_positions, id(frame.along), *map(id, layouts))
-        if alike in self._complete_rows:
-            return
-        rows = {row for layout in layouts for row in layout.rows}
-        for row in range(self._places.batch):
-            if row not in rows and (not has_positions or len(frame.along.rows[row])):
-                raise errors.IncompleteResultError(
-                    f"the server plans {entry.name} without row {row}"
-                )
-        self._complete_rows.add(alike)
-
     def _group(self, tensor: int) -> Incoming:
         """The group that a tensor belongs to, by its number in the plan."""
-        if tensor >= self.n_tensors:
-            raise errors.IncompleteResultError(f"the server sent tensor {tensor}, not planned")
-        number = bisect_right(self._firsts, tensor) - 1
-        self._open(self._keys[number])
+        if self.blueprint is None:
+            raise errors.IncompleteResultError("the server sent a tensor before the plan")
+        key, number = self.blueprint.find(tensor)
+        self._open(key)
         return self._incoming[number]
 
     def _fill(self, chunk: Chunk) -> Entry | None:
@@ -347,8 +237,8 @@ class Assembly:
         assert self.receipt is not None
         made = copy.copy(self)
         made._opened = {
-            key: replace(entry, array=None if entry.array is None else entry.array[rows])
-            for key, entry in ((key, self._open(key)) for key in self._groups_of)
+            entry.draft.key: Entry(entry.draft, None if entry.array is None else entry.array[rows])
+            for entry in self.entries
         }
         of_these = (one for one in self.receipt.non_finite if one.row == rows.start)
         made.receipt = replace(
@@ -362,24 +252,20 @@ class Assembly:
         Raises:
             IncompleteResultError: it has not.
         """
-        if self.plan is None:
+        if self.blueprint is None:
             raise errors.IncompleteResultError("the run ended before it was accepted")
-        self.check()
+        self.blueprint.check()
         missing = [entry.name for entry in self.entries if entry.missing]
         if missing:
             raise errors.IncompleteResultError(
-                f"the run ended with {self.received} of {self.plan.total_bytes} bytes; "
+                f"the run ended with {self.received} of {self.blueprint.plan.total_bytes} bytes; "
                 f"{', '.join(missing[:5])} {'is' if len(missing) == 1 else 'are'} incomplete"
             )
         if self.receipt is None:
             raise errors.IncompleteResultError("the run ended without a receipt")
-        if (self.receipt.bytes, self.receipt.tensors) != (self.received, self.n_tensors):
+        n_tensors = self.blueprint.n_tensors
+        if (self.receipt.bytes, self.receipt.tensors) != (self.received, n_tensors):
             raise errors.IncompleteResultError(
                 f"the receipt names {self.receipt.tensors} tensors and {self.receipt.bytes} bytes; "
-                f"{self.n_tensors} tensors and {self.received} bytes arrived"
+                f"{n_tensors} tensors and {self.received} bytes arrived"
             )
-
-
-def _itemsize(group: run_pb2.TensorGroup) -> int:
-    dtype = dtypes.NUMPY.get(group.dtype)
-    return dtype.itemsize if dtype else 0

@@ -2,62 +2,64 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, field
-
 import numpy as np
 
-from hookwire.answer.layouts import Destinations, Frame
+from hookwire.answer.blueprint import Draft
+from hookwire.answer.layouts import Destinations
 from hookwire.facts import dtypes
 from hookwire.facts.dtypes import Array
 
 
-@dataclass
 class Entry:
     """One hook point's (or output's) array, while it is being filled.
 
     Attributes:
-        name: canonical name of the hook point, or "logits", "log_probs", "residual".
-        is_output: which of the two.
-        names: the names under which it is returned.
-        dtype: the wire's number.
-        frame: the axes of the result.
-        sent_bytes: that travel for it: without padding.
+        draft: what the plan says of it; the next five are its own.
         missing: tensors that are not whole yet.
-        callback: the number of the intervention whose function is to see it; None for results.
-        parts: the tensors that it is made of: their numbers in the plan.
         array: the result; None before its first bytes come, and once it belongs to the user.
     """
 
-    name: str
-    is_output: bool
-    names: list[str]
-    dtype: int
-    frame: Frame = field(repr=False)
-    callback: int | None = None
-    sent_bytes: int = 0
-    missing: int = 0
-    parts: list[int] = field(default_factory=list, repr=False)
-    array: Array | None = field(default=None, repr=False)
-    # The array's bytes, until it is whole.
-    memory: memoryview | None = field(default=None, repr=False)
+    __slots__ = ("array", "draft", "memory", "missing")
+
+    def __init__(self, draft: Draft, array: Array | None = None) -> None:
+        self.draft = draft
+        self.missing = draft.n_filled
+        self.array = array
+        # The array's bytes, until it is whole.
+        self.memory: memoryview | None = None
 
     @property
-    def sizes(self) -> tuple[int, ...]:
-        """Of the result's axes, the batch first."""
-        return self.frame.sizes
+    def name(self) -> str:
+        """The canonical name of the hook point, or "logits", "log_probs", "residual"."""
+        return self.draft.name
 
     @property
-    def bytes(self) -> int:
-        """Of the result, padding included."""
-        return math.prod(self.frame.sizes) * self.frame.itemsize
+    def is_output(self) -> bool:
+        """Whether it is an output rather than a hook point's."""
+        return self.draft.is_output
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names under which it is returned."""
+        return self.draft.names
+
+    @property
+    def callback(self) -> int | None:
+        """The number of the intervention whose function is to see it; None for results."""
+        return self.draft.callback
+
+    @property
+    def sent_bytes(self) -> int:
+        """Bytes that travel for it: without padding."""
+        return self.draft.sent_bytes
 
     def allocate(self) -> memoryview:
         """The array's bytes; makes the array first, where there is none."""
         if self.memory is None:
             # Where padding stays, it is zero; the rest is written over.
-            make = np.empty if self.frame.is_whole else np.zeros
-            self.array = make(self.frame.sizes, dtype=dtypes.NUMPY[self.dtype])
+            frame = self.draft.frame
+            make = np.empty if frame.is_whole else np.zeros
+            self.array = make(frame.sizes, dtype=dtypes.NUMPY[self.draft.dtype])
             self.memory = _bytes(self.array)
         return self.memory
 
@@ -81,7 +83,7 @@ class Incoming:
             return self.entry.memory or self.entry.allocate(), start
         buffer = self.buffers.get(at)
         if buffer is None:
-            dtype = dtypes.NUMPY[self.entry.dtype]
+            dtype = dtypes.NUMPY[self.entry.draft.dtype]
             buffer = self.buffers[at] = np.empty(self.places.shapes[at], dtype)
         return _bytes(buffer), 0
 

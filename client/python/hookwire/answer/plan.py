@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from hookwire import errors
 from hookwire._proto import run_pb2, service_pb2
-from hookwire.answer.assembly import OUTPUTS, Assembly
+from hookwire.answer.assembly import Assembly
+from hookwire.answer.blueprint import OUTPUTS, Blueprint
 from hookwire.facts import display, dtypes
 from hookwire.facts.display import size
 
@@ -87,24 +88,19 @@ def made(assembly: Assembly, answer: service_pb2.PlanResponse) -> Plan:
     Raises:
         IncompleteResultError: it contradicts itself or the request.
     """
-    assembly.begin(answer.plan)
-    assembly.check()
-    return summarize(assembly)
+    blueprint = assembly.begin(answer.plan)
+    blueprint.check()
+    return summarize(blueprint)
 
 
-def summarize(assembly: Assembly) -> Plan:
-    """The plan that an assembly has begun with."""
-    message = assembly.plan
-    assert message is not None
+def summarize(blueprint: Blueprint) -> Plan:
+    """What users see of a plan."""
+    message = blueprint.plan
     tensors = tuple(
         PlannedTensor(
-            entry.name,
-            tuple(entry.names),
-            entry.sizes,
-            dtypes.NAMES[entry.dtype],
-            entry.sent_bytes,
+            draft.name, draft.names, draft.frame.sizes, dtypes.NAMES[draft.dtype], draft.sent_bytes
         )
-        for entry in assembly.entries
+        for draft in map(blueprint.draft, blueprint.groups_of)
     )
     return Plan(
         tensors,
@@ -116,12 +112,12 @@ def summarize(assembly: Assembly) -> Plan:
     )
 
 
-def warn_of_size(assembly: Assembly, threshold: int) -> None:
+def warn_of_size(blueprint: Blueprint, threshold: int) -> None:
     """Warns of a large result, before it starts, with what makes it large."""
-    message = assembly.plan
-    if message is None or message.total_bytes <= threshold:
+    message = blueprint.plan
+    if message.total_bytes <= threshold:
         return
-    sent = assembly.sent_bytes()
+    sent = blueprint.sent_bytes
     largest = heapq.nlargest(3, sent.items(), key=lambda item: item[1])
     what = ", ".join(
         f"{OUTPUTS.get(source) or hook} ({size(count)})" for (source, hook, _), count in largest

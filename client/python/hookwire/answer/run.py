@@ -12,6 +12,7 @@ from hookwire._proto import service_pb2
 from hookwire.answer import output
 from hookwire.answer import plan as plans
 from hookwire.answer.assembly import Assembly
+from hookwire.answer.blueprint import Blueprints
 from hookwire.answer.entries import Entry
 from hookwire.answer.progress import Progress
 from hookwire.answer.visits import Visit
@@ -45,6 +46,7 @@ class Owner(Protocol):
     """The model that a run belongs to."""
 
     last_receipt: Receipt | None
+    _blueprints: Blueprints
 
     def catalogue(self) -> Catalogue:
         """The hook points."""
@@ -84,7 +86,7 @@ class Run:
         self.request = made
         self.timeout = timeout
         self.functions_see_no_batch = False
-        self.assembly = Assembly(made.places, made.names)
+        self.assembly = Assembly(made.places, made.names, owner._blueprints)
 
     def feed(self, event: Any) -> list[Entry]:
         """Takes one event; returns what has become whole by it."""
@@ -95,7 +97,8 @@ class Run:
             self._layers_done = max(self._layers_done, event.layers_done)
         elif isinstance(event, service_pb2.Accepted):
             self._accepted = event
-            plans.warn_of_size(self.assembly, plans.WARN_BYTES)
+            assert self.assembly.blueprint is not None
+            plans.warn_of_size(self.assembly.blueprint, plans.WARN_BYTES)
             plans.warn_of_skipped(event.plan)
             self._progress.begin(event.plan.total_bytes)
             if event.shared_memory:
@@ -161,7 +164,7 @@ class Run:
         array = entry.array
         assert array is not None
         name = entry.name if entry.name in entry.names else entry.names[0]
-        return Activation(name, self._owner.tensor(array), tuple(entry.names))
+        return Activation(name, self._owner.tensor(array), entry.names)
 
     def output(self) -> Any:
         """What the run returns besides its cache."""

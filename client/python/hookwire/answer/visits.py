@@ -48,7 +48,7 @@ class Visit:
     ) -> None:
         assert entry.array is not None
         self._assembly = assembly
-        self._parts = entry.parts
+        self._tensors = entry.draft.tensors
         self._function = function
         self._hook = hook
         self._asked = asked
@@ -114,7 +114,7 @@ class Visit:
                 )
             return
         kept = service_pb2.Keep()
-        for number in self._parts:
+        for number in self._tensors:
             part = self._assembly.part(number, after)
             data = part.reshape(-1).view(np.uint8).data
             before = self._assembly.part(number, self._before)

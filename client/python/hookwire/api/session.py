@@ -7,10 +7,12 @@ import sys
 import threading
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from hookwire import errors, forks
 from hookwire._proto import model_pb2, service_pb2
+from hookwire.answer import memory
+from hookwire.answer.blueprint import Blueprints
 from hookwire.api.attributes import Attributes
 from hookwire.api.standing import StandingHooks
 from hookwire.api.wishes import Wishes
@@ -23,11 +25,7 @@ from hookwire.weights import NamedWeights, Weights, is_digest
 from hookwire.wire.asynchronous import AsyncConnection
 from hookwire.wire.blocking import Connection
 
-if TYPE_CHECKING:
-    pass
-
 T = TypeVar("T")
-
 
 # To wait for a server that is to say why there is no such hook point.
 _WHY_SECONDS = 5.0
@@ -57,13 +55,17 @@ class Session(Attributes, StandingHooks, NamedWeights):
         self._wishes = wishes
         self._use_torch = dtypes.wants_torch(wishes.tensors)
         self.last_receipt: config.Receipt | None = None
+        # What the plans of the latest runs said.
+        self._blueprints = Blueprints()
         self._lock = threading.Lock()
         self._weights_lock = threading.Lock()
         forks.register(self)
+        memory.keep_freed()
         self._hold(answer)
         self._note(answer)
 
     def _after_fork(self) -> None:
+        self._blueprints = Blueprints()
         self._lock = threading.Lock()
         self._weights_lock = threading.Lock()
         self._standing_lock = threading.Lock()
