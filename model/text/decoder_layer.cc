@@ -2,14 +2,32 @@
 
 #include <ATen/TensorOperators.h>
 
+#include <cstdint>
 #include <utility>
 
 #include "model/nn/gelu.h"
+#include "model/nn/one_thread.h"
 #include "model/text/attention_block.h"
 #include "model/text/project.h"
 
 namespace hookwire::model {
 namespace {
+
+// A layer is some dozens of operators. With fewer multiplications in all of them, to wake other
+// threads for each takes longer than the work.
+constexpr int64_t kLeastForThreads = int64_t{1} << 24;
+
+// About how many multiplications a layer takes: stream [rows, d_model].
+int64_t Multiplications(const Config& config, const LayerWeights& weights, const Ragged& stream) {
+  int64_t rows = 0;
+  for (const at::Tensor& part : stream) rows += part.size(0);
+  int64_t a_row = 2 * weights.q.weight.numel() + 3 * weights.gate.weight.numel();
+  if (config.has_experts()) {
+    const int64_t experts = weights.mixture.experts.down.numel() / config.n_experts;
+    a_row += 3 * experts * config.n_experts_per_token;
+  }
+  return rows * a_row;
+}
 
 at::Tensor Add(const at::Tensor& a, const at::Tensor& b) { return a + b; }
 
@@ -92,6 +110,8 @@ Ragged PerLayerInput(const Config& config, const PerLayerWeights& weights, int l
 
 void RunDecoderLayer(const Config& config, const LayerWeights& weights, int layer, PassState& state,
                      const Probe& probe) {
+  const OneThread small(probe.layout().numerics() != Numerics::kReference &&
+                        Multiplications(config, weights, state.hidden) < kLeastForThreads);
   Ragged stream = probe.Visit(Site::kBlockIn, layer, std::move(state.hidden));
 
   Ragged attention = AttentionBlock(config, weights, layer, stream, state, probe);
