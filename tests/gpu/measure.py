@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -189,9 +189,7 @@ def main() -> None:
     rows, n_pos = (2, 16) if arguments.small else (8, 512)
     first = arguments.device.split(",")[0]  # Transformers' side has one
     device = torch.device(first)
-    if device.type == "cuda":
-        print(torch.cuda.get_device_name(device))
-    figures = {}
+    figures: dict[str, Figures] = {}
     for name, shape in SHAPES.items():
         text = {**COMMON, **shape}
         if arguments.small:
@@ -199,15 +197,29 @@ def main() -> None:
         generator = torch.Generator().manual_seed(0)
         tokens = torch.randint(4, text["vocab_size"], (rows, n_pos), generator=generator)
         made = measure(text, arguments.device, tokens, arguments.rounds)
-        figures[name] = dataclasses.asdict(made)
-        print(
-            f"{name}: {made.hookwire:,.0f} tokens/s, Transformers sdpa {made.transformers:,.0f}"
-            f" ({made.hookwire / made.transformers:.2f}x); every hook_resid_post"
-            f" ({made.captured_bytes / 2**20:.0f} MiB) costs {100 * made.capturing:+.1f} %"
-            " (goal: at most 10 %)",
-            flush=True,
+        figures[name] = made
+        print(f"{name}: {made}", flush=True)
+    print(table(figures, device))
+
+
+def table(figures: dict[str, Figures], device: torch.device) -> str:
+    """For docs/performance.md."""
+    on = torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
+    versions = [f"{name} {metadata.version(name)}" for name in ("torch", "transformers")]
+    lines = [
+        f"Measured on: {on}, {', '.join(versions)}, hookwire {hookwire.__version__}.",
+        "",
+        "| shape | Hookwire, tokens/s | Transformers sdpa, tokens/s | ratio"
+        " | every `hook_resid_post` costs (goal: at most 10 %) |",
+        "| :-- | --: | --: | --: | --: |",
+    ]
+    for name, made in figures.items():
+        lines.append(
+            f"| {name} | {made.hookwire:,.0f} | {made.transformers:,.0f}"
+            f" | {made.hookwire / made.transformers:.2f}×"
+            f" | {100 * made.capturing:+.1f} %, {made.captured_bytes / 2**20:.0f} MiB |"
         )
-    print(json.dumps(figures))
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":
