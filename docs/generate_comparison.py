@@ -1,4 +1,4 @@
-"""Makes the table of what TransformerLens's model has and Hookwire's has not.
+"""Makes the table of names that TransformerLens's model has and Hookwire's lacks.
 
     python docs/generate_comparison.py [--check]
 
@@ -19,7 +19,7 @@ FOLDER = Path(__file__).resolve().parent / "coming-from"
 TABLE = FOLDER / "transformer-lens-table.md"
 
 HEAD = """\
-# What TransformerLens has and Hookwire has not
+# Names of TransformerLens that Hookwire lacks
 
 This page lists every public attribute and method that `RemoteModel` does not have, out of those of
 TransformerLens 4.3.0's `TransformerBridge`, of its configuration (here `model.cfg`), and of the

@@ -2,5 +2,5 @@
 
 `config` is what a server says of its model and of itself, `catalogue` its hook points, `names`
 TransformerLens's short ones; `dtypes`, `selection`, `ids` and `characters` read what users write;
-`not_here` is what TransformerLens has and Hookwire has not, with the reasons.
+`not_here` is the names of TransformerLens that Hookwire lacks, with the reasons.
 """

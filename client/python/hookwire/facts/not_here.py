@@ -1,4 +1,4 @@
-"""What TransformerLens's model and configuration have and Hookwire's have not, and why.
+"""Names of TransformerLens's model and configuration that Hookwire's lack, and why.
 
 The one source of these reasons: asking a model or its `cfg` for such a name raises with them, and
 docs/generate_comparison.py makes a page of them. A test holds them against TransformerLens.
