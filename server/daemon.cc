@@ -22,6 +22,7 @@
 #include "server/memory/block_cache.h"
 #include "server/observe/load_id.h"
 #include "server/plan/dtypes.h"
+#include "server/plan/ops.h"
 #include "server/rpc/describe_model.h"
 #include "server/rpc/tokenizer_files.h"
 #include "server/unread_weights.h"
@@ -115,11 +116,11 @@ v1::Server DescribeServer(const Options& options, const model::TextModel& model,
   out.set_max_request_bytes(kMaxRequestBytes);
   out.set_max_result_bytes(options.max_result_mb * kMiB);
   out.set_max_tokens(options.max_tokens);
-  for (const char* capability :
-       {"run", "plan", "ops.set", "ops.add", "ops.scale", "ops.zero", "ops.copy", "logits",
-        "log_probs", "residual", "stop_at_layer", "interact", "priority"}) {
+  for (const char* capability : {"run", "plan", "logits", "log_probs", "residual", "stop_at_layer",
+                                 "interact", "priority"}) {
     out.add_capabilities(capability);
   }
+  for (const Op& op : kOps) out.add_capabilities(absl::StrCat("ops.", OpName(op)));
   if (options.serve_weights) out.add_capabilities("weights");
   if (shared_memory != nullptr) {
     out.add_capabilities("shared_memory");

@@ -12,8 +12,11 @@ namespace hookwire::server {
 
 // Changes the targets' slices in place, in the tensors' own dtype; `copy` reads its sources as they
 // are now. values[s] is the tensor of the group's sequence s; no other may share the memory of the
-// targets' tensors. Targets outside the group are left out. REQUIRES: `op` is no callback.
-void ApplyOp(const OpPlan& op, const SequenceGroup& group, absl::Span<const at::Tensor> values);
+// targets' tensors. Targets outside the group are left out. Where the client is shown the targets,
+// answers[i] is what it makes of target i, undefined if it does not change it; otherwise `answers`
+// is empty.
+void ApplyOp(const OpPlan& op, const SequenceGroup& group, absl::Span<const at::Tensor> answers,
+             absl::Span<const at::Tensor> values);
 
 }  // namespace hookwire::server
 

@@ -316,31 +316,22 @@ absl::Status RunTap::Apply(const model::HookPoint& point, const Work& work,
                            const std::vector<at::Tensor>& masks, absl::Span<at::Tensor> values) {
   std::vector<bool> own(values.size(), false);
   for (const OpPlan* op : work.ops) {
-    const bool is_callback = op->kind == OpKind::kCallback;
     std::vector<at::Tensor> answers;
-    if (is_callback) {
+    if (op->is_shown()) {
       HOOKWIRE_ASSIGN_OR_RETURN(answers, Ask(point, *op, masks, values));
       // The tensor that was shown may still be being sent: the next change works on a copy again.
       for (const Slice& target : op->targets)
         own[static_cast<size_t>(group_.index(target))] = false;
     }
     for (size_t i = 0; i < op->targets.size(); ++i) {
-      if (!group_.Has(op->targets[i]) || (is_callback && !answers[i].defined())) continue;
+      if (!group_.Has(op->targets[i]) || (op->is_shown() && !answers[i].defined())) continue;
       const auto s = static_cast<size_t>(group_.index(op->targets[i]));
       if (own[s]) continue;
       // Never write into the tensor that was shown: it may be being sent.
       values[s] = values[s].clone(at::MemoryFormat::Contiguous);
       own[s] = true;
     }
-    if (is_callback) {
-      for (size_t i = 0; i < answers.size(); ++i) {
-        if (!answers[i].defined()) continue;
-        ChangeSlice(values[static_cast<size_t>(group_.index(op->targets[i]))], op->targets[i].picks,
-                    [&](at::Tensor& part) { part.copy_(answers[i]); });
-      }
-    } else {
-      ApplyOp(*op, group_, values);
-    }
+    ApplyOp(*op, group_, answers, values);
     if (masks.empty()) continue;
     for (const Slice& target : op->targets) {
       if (!group_.Has(target)) continue;

@@ -60,7 +60,7 @@ bool Send(os::System& system, int connection, const std::string& token, int desc
 
 bool HasCallbacks(const RunPlan& plan) {
   return std::any_of(plan.ops.begin(), plan.ops.end(),
-                     [](const OpPlan& op) { return op.kind == OpKind::kCallback; });
+                     [](const OpPlan& op) { return op.is_shown(); });
 }
 
 static_assert(kJoinedAlignment % kAlignment == 0);

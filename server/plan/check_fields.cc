@@ -3,8 +3,10 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "server/errors/status_macros.h"
 #include "server/plan/field_path.h"
+#include "server/plan/ops.h"
 
 namespace hookwire::server {
 namespace {
@@ -61,8 +63,8 @@ absl::Status CheckCapture(const v1::Capture& capture, const FieldPath& path) {
                    FieldPath(path, "missing"));
 }
 
-absl::Status CheckValue(bool present, const v1::Value& value, const FieldPath& path) {
-  if (!present || value.kind_case() == v1::Value::KIND_NOT_SET) {
+absl::Status CheckValue(const v1::Value& value, const FieldPath& path) {
+  if (value.kind_case() == v1::Value::KIND_NOT_SET) {
     return BadField(path, absl::StrCat(path.str(), " is missing: set `scalar` or `tensor`"));
   }
   if (value.kind_case() == v1::Value::kUpload) {
@@ -75,34 +77,23 @@ absl::Status CheckValue(bool present, const v1::Value& value, const FieldPath& p
   return CheckDtype(value.tensor().dtype(), FieldPath(tensor, "dtype"));
 }
 
+// "`set`, `add`, …"
+std::string OpNames() {
+  return absl::StrJoin(kOps, ", ", [](std::string* out, const Op& op) {
+    absl::StrAppend(out, "`", OpName(op), "`");
+  });
+}
+
 absl::Status CheckIntervention(const v1::Intervention& intervention, const FieldPath& path) {
   HOOKWIRE_RETURN_IF_ERROR(CheckSelections(intervention, path));
-  switch (intervention.op_case()) {
-    case v1::Intervention::kSet: {
-      const FieldPath op(path, "set");
-      return CheckValue(intervention.set().has_value(), intervention.set().value(),
-                        FieldPath(op, "value"));
-    }
-    case v1::Intervention::kAdd: {
-      const FieldPath op(path, "add");
-      return CheckValue(intervention.add().has_value(), intervention.add().value(),
-                        FieldPath(op, "value"));
-    }
-    case v1::Intervention::kScale: {
-      const FieldPath op(path, "scale");
-      return CheckValue(intervention.scale().has_factor(), intervention.scale().factor(),
-                        FieldPath(op, "factor"));
-    }
-    case v1::Intervention::kZero:
-    case v1::Intervention::kCopy:
-    case v1::Intervention::kCallback:
-      return absl::OkStatus();
-    case v1::Intervention::OP_NOT_SET:
-      break;
+  const Op* const op = FindOp(intervention.op_case());
+  if (op == nullptr) {
+    return BadField(path, absl::StrCat(path.str(), " does nothing: set one of ", OpNames()));
   }
-  return BadField(path, absl::StrCat(path.str(),
-                                     " does nothing: set one of `set`, `add`, `scale`, `zero`, "
-                                     "`copy`, `callback`"));
+  const v1::Value* const value = SentValue(intervention);
+  if (value == nullptr) return absl::OkStatus();
+  const FieldPath op_path(path, OpName(*op));
+  return CheckValue(*value, FieldPath(op_path, ValueName(*op)));
 }
 
 absl::Status CheckOutputs(const v1::Outputs& outputs, const FieldPath& path) {

@@ -91,7 +91,7 @@ void DescribePlan(const RunPlan& plan, const model::TextModel& model, v1::Plan& 
     AddTensors(group, output);
   }
   for (const OpPlan& op : plan.ops) {
-    if (op.kind != OpKind::kCallback) continue;
+    if (!op.is_shown()) continue;
     const model::HookPoint& point = catalogue.point(op.hook);
     v1::TensorGroup& group = *description.add_groups();
     group.set_source(v1::TensorGroup::SOURCE_CALLBACK);

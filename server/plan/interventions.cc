@@ -1,6 +1,5 @@
 // Plans the interventions: from names, selections and values to operations that can be applied
 // without further checks.
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -10,57 +9,15 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "server/errors/status_macros.h"
 #include "server/plan/dtypes.h"
 #include "server/plan/hook_slicer.h"
+#include "server/plan/ops.h"
 #include "server/plan/planning.h"
 #include "server/plan/values.h"
 
 namespace hookwire::server {
 namespace {
-
-std::string ShapeName(const Slice& slice) {
-  return absl::StrCat("[", absl::StrJoin(ShapeOf(slice), ", "), "]");
-}
-
-OpKind KindOf(const v1::Intervention& intervention) {
-  switch (intervention.op_case()) {
-    case v1::Intervention::kSet:
-      return OpKind::kSet;
-    case v1::Intervention::kAdd:
-      return OpKind::kAdd;
-    case v1::Intervention::kScale:
-      return OpKind::kScale;
-    case v1::Intervention::kCopy:
-      return OpKind::kCopy;
-    case v1::Intervention::kCallback:
-      return OpKind::kCallback;
-    case v1::Intervention::kZero:
-    case v1::Intervention::OP_NOT_SET:
-      break;
-  }
-  return OpKind::kZero;
-}
-
-// The field of Intervention for this op.
-const char* FieldOf(OpKind kind) {
-  switch (kind) {
-    case OpKind::kSet:
-      return "set";
-    case OpKind::kAdd:
-      return "add";
-    case OpKind::kScale:
-      return "scale";
-    case OpKind::kCopy:
-      return "copy";
-    case OpKind::kCallback:
-      return "callback";
-    case OpKind::kZero:
-      break;
-  }
-  return "zero";
-}
 
 // Finds changes that nothing in the run could show, because nothing is read after them.
 class LastWanted {
@@ -69,7 +26,7 @@ class LastWanted {
     const RunPlan& plan = planning.plan;
     // A callback is a read too.
     for (size_t i = 0; i < plan.ops.size(); ++i) {
-      if (plan.ops[i].kind == OpKind::kCallback && plan.ops[i].hook >= hook_) {
+      if (plan.ops[i].is_shown() && plan.ops[i].hook >= hook_) {
         hook_ = plan.ops[i].hook;
         last_callback_ = i;
       }
@@ -91,7 +48,7 @@ class LastWanted {
   bool Shows(size_t index) const {
     const OpPlan& op = planning_.plan.ops[index];
     const model::HookPoint& point = planning_.catalogue().point(op.hook);
-    if (op.kind == OpKind::kCallback || has_logits_) return true;
+    if (op.is_shown() || has_logits_) return true;
     if (has_residual_ && FiresBefore(point, planning_.stop)) return true;
     if (op.hook != hook_) return op.hook < hook_;
     return captured_after_ || (last_callback_ != kNone && index < last_callback_);
@@ -147,19 +104,19 @@ class InterventionPlanner {
     const std::shared_ptr<const NameMatcher::Matches> matches =
         planning_.names.Match(intervention.hook());
     if (!matches->ok()) return BlameOn(hook_path, matches->status());
-    HOOKWIRE_ASSIGN_OR_RETURN(std::vector<int> targets,
+    // CheckFields has refused ops without a row.
+    const Op& row = *FindOp(intervention.op_case());
+    const FieldPath op_path(path, OpName(row));
+    PlannedIntervention planned{planning_, intervention, op_path, {}};
+    HOOKWIRE_ASSIGN_OR_RETURN(planned.targets,
                               PickSequences(intervention.sequences(), planning_.n_sequences(),
                                             FieldPath(path, "sequences")));
-    if (intervention.has_copy()) {
-      HOOKWIRE_RETURN_IF_ERROR(RemoveSource(intervention, path, targets));
-    }
+    if (row.begin != nullptr) HOOKWIRE_RETURN_IF_ERROR(row.begin(planned));
 
-    const OpKind kind = KindOf(intervention);
-    if (kind == OpKind::kCallback) HOOKWIRE_RETURN_IF_ERROR(CheckClient(path));
-    const FieldPath op_path(path, FieldOf(kind));
-    const FieldPath value_path(op_path, kind == OpKind::kScale ? "factor" : "value");
+    const v1::Value* const sent = SentValue(intervention);
+    const FieldPath value_path(op_path, sent == nullptr ? "" : ValueName(row));
     std::optional<OpValue> value;
-    if (const v1::Value* sent = SentValue(intervention)) {
+    if (sent != nullptr) {
       HOOKWIRE_ASSIGN_OR_RETURN(
           value, OpValue::Parse(*sent, planning_.spec.allow_non_finite(), value_path));
     }
@@ -172,14 +129,15 @@ class InterventionPlanner {
       last_hook = match.id;
       HOOKWIRE_RETURN_IF_ERROR(planning_.keep_going());
       const model::HookPoint& point = planning_.catalogue().point(match.id);
-      HOOKWIRE_RETURN_IF_ERROR(CheckPoint(intervention, point, hook_path));
+      HOOKWIRE_RETURN_IF_ERROR(CheckPoint(planned, point, hook_path));
       HOOKWIRE_RETURN_IF_ERROR(slicer.CheckAxes(point));
-      HOOKWIRE_RETURN_IF_ERROR(CountTargets(targets.size(), path));
+      HOOKWIRE_RETURN_IF_ERROR(CountTargets(planned.targets.size(), path));
       OpPlan op;
       op.hook = match.id;
       op.intervention = static_cast<uint32_t>(index);
-      op.kind = kind;
-      for (const int s : targets) {
+      op.kind = row.kind;
+      op.read_only = planned.read_only;
+      for (const int s : planned.targets) {
         HOOKWIRE_ASSIGN_OR_RETURN(Slice slice, slicer.Make(point, s, planning_.length(s)));
         if (value) {
           HOOKWIRE_RETURN_IF_ERROR(value->CheckShape(point, slice, planning_.length(s)));
@@ -191,9 +149,8 @@ class InterventionPlanner {
                                   value->For(point, DtypeOf(point.dtype, planning_.model.dtype())));
         op.scalar = value->scalar();
       }
-      if (kind == OpKind::kCallback) AddTensors(intervention, point, op);
-      if (kind == OpKind::kCopy) {
-        HOOKWIRE_RETURN_IF_ERROR(AddSources(intervention, point, slicer, path, op));
+      if (row.complete != nullptr) {
+        HOOKWIRE_RETURN_IF_ERROR(row.complete(planned, point, slicer, op));
       }
       planning_.plan.ops.push_back(std::move(op));
     }
@@ -201,83 +158,18 @@ class InterventionPlanner {
   }
 
   // Whether the hook point can be changed, and the change can show.
-  absl::Status CheckPoint(const v1::Intervention& intervention, const model::HookPoint& point,
+  absl::Status CheckPoint(const PlannedIntervention& planned, const model::HookPoint& point,
                           const FieldPath& path) const {
-    if (!point.writable && !intervention.callback().read_only()) {
-      const bool is_glob = model::Catalogue::IsGlob(intervention.hook());
+    if (!point.writable && !planned.read_only) {
+      const std::string& hook = planned.message.hook();
+      const bool is_glob = model::Catalogue::IsGlob(hook);
       return InputError(
           v1::ERROR_REASON_HOOK_READ_ONLY, path,
-          absl::StrCat(
-              point.name,
-              is_glob ? absl::StrCat(" (matched by ", Quote(intervention.hook()), ")") : "",
-              " cannot be written: ", point.read_only_reason),
+          absl::StrCat(point.name, is_glob ? absl::StrCat(" (matched by ", Quote(hook), ")") : "",
+                       " cannot be written: ", point.read_only_reason),
           {{"hook", point.name}, {"suggestion", point.read_only_reason}});
     }
     if (!FiresBefore(point, planning_.stop)) return BehindStop(point, *planning_.stop, path);
-    return absl::OkStatus();
-  }
-
-  absl::Status CheckClient(const FieldPath& path) const {
-    if (planning_.client == Planner::Client::kAnswers) return absl::OkStatus();
-    return InputError(v1::ERROR_REASON_BAD_FIELD, FieldPath(path, "callback"),
-                      "a callback needs a client that answers: send the run through Interact");
-  }
-
-  void AddTensors(const v1::Intervention& intervention, const model::HookPoint& point,
-                  OpPlan& op) const {
-    op.read_only = intervention.callback().read_only();
-    op.dtype = DtypeOf(point.dtype, planning_.model.dtype());
-    for (const Slice& target : op.targets) {
-      TensorPlan tensor;
-      tensor.slice = target;
-      tensor.shape = ShapeOf(target);
-      op.tensors.push_back(std::move(tensor));
-    }
-  }
-
-  // A copy of a sequence onto itself changes nothing: it is left out if all sequences are meant,
-  // and is an error if the sequence is named.
-  absl::Status RemoveSource(const v1::Intervention& intervention, const FieldPath& path,
-                            std::vector<int>& targets) const {
-    const FieldPath copy(path, "copy");
-    const uint32_t source = intervention.copy().from_sequence();
-    if (source >= static_cast<uint32_t>(planning_.n_sequences())) {
-      return NoSuchSequence(source, planning_.n_sequences(), FieldPath(copy, "from_sequence"));
-    }
-    const auto self = std::find(targets.begin(), targets.end(), static_cast<int>(source));
-    if (self == targets.end()) return absl::OkStatus();
-    if (!intervention.sequences().empty() || targets.size() == 1) {
-      return InputError(v1::ERROR_REASON_BAD_SELECTION, FieldPath(copy, "from_sequence"),
-                        absl::StrCat("sequence ", source,
-                                     " would be copied onto itself: copy from another sequence of "
-                                     "the run"),
-                        {{"sequence", absl::StrCat(source)}});
-    }
-    targets.erase(self);
-    return absl::OkStatus();
-  }
-
-  absl::Status AddSources(const v1::Intervention& intervention, const model::HookPoint& point,
-                          HookSlicer& slicer, const FieldPath& path, OpPlan& op) const {
-    const int source = static_cast<int>(intervention.copy().from_sequence());
-    HOOKWIRE_ASSIGN_OR_RETURN(const Slice from,
-                              slicer.Make(point, source, planning_.length(source)));
-    for (const Slice& target : op.targets) {
-      if (ShapeOf(from) != ShapeOf(target)) {
-        return InputError(
-            v1::ERROR_REASON_VALUE_SHAPE, FieldPath(path, "copy"),
-            absl::StrCat("the slice of ", point.name, " in sequence ", source, " (",
-                         planning_.length(source), " tokens) is ", ShapeName(from),
-                         ", and in sequence ", target.sequence, " (",
-                         planning_.length(target.sequence), " tokens) it is ", ShapeName(target),
-                         ": select equally many positions",
-                         point.axes.back().kind == model::AxisKind::kKeyPosition
-                             ? " and key positions (features)"
-                             : ""),
-            {{"hook", point.name}, {"expected", ShapeName(target)}, {"got", ShapeName(from)}});
-      }
-      op.sources.push_back(from);
-    }
     return absl::OkStatus();
   }
 

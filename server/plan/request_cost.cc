@@ -5,7 +5,7 @@
 
 #include "absl/container/flat_hash_set.h"
 #include "server/plan/dtypes.h"
-#include "server/plan/values.h"
+#include "server/plan/ops.h"
 
 namespace hookwire::server {
 namespace {

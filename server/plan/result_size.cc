@@ -81,7 +81,7 @@ void PlanReach(Planning& planning) {
     plan.finish |= point.after_blocks;
   }
   for (const OpPlan& op : plan.ops) {
-    if (op.kind != OpKind::kCallback) continue;
+    if (!op.is_shown()) continue;
     const model::HookPoint& point = planning.catalogue().point(op.hook);
     plan.n_layers_run = std::max(plan.n_layers_run, point.layers_needed);
     plan.finish |= point.after_blocks;

@@ -65,7 +65,8 @@ struct CapturePlan {
   std::vector<TensorPlan> tensors;
 };
 
-enum class OpKind { kSet, kAdd, kScale, kZero, kCopy, kCallback };
+// Which op, as the protocol numbers them: OpKind::kSet, … Each has a row in ops.h.
+using OpKind = v1::Intervention::OpCase;
 
 // One intervention at one hook point.
 struct OpPlan {
@@ -74,8 +75,8 @@ struct OpPlan {
   uint32_t intervention = 0;
   OpKind kind = OpKind::kZero;
   std::vector<Slice> targets;
-  // set, add, scale: either a number, which is used as PyTorch uses Python's numbers, or a tensor
-  // in the hook point's dtype that broadcasts to each target's selection.
+  // An op that sends a value: either a number, which is used as PyTorch uses Python's numbers, or a
+  // tensor in the hook point's dtype that broadcasts to each target's selection.
   std::optional<double> scalar;
   at::Tensor value;
   // copy: the source for each target.
@@ -85,6 +86,9 @@ struct OpPlan {
   std::vector<TensorPlan> tensors;
   at::ScalarType dtype = at::kFloat;  // of these, on the wire
   bool read_only = false;
+
+  // Whether the client is shown the targets.
+  bool is_shown() const { return !tensors.empty(); }
 };
 
 // Outputs of one kind: logits, log-probabilities, or the residual stream at the end of the pass.
@@ -120,9 +124,8 @@ struct RunPlan {
 
   // Whether the pass waits for answers of its client.
   bool waits_for_client() const {
-    return std::any_of(ops.begin(), ops.end(), [](const OpPlan& op) {
-      return op.kind == OpKind::kCallback && !op.read_only;
-    });
+    return std::any_of(ops.begin(), ops.end(),
+                       [](const OpPlan& op) { return op.is_shown() && !op.read_only; });
   }
   // Whether NaN and infinity are accepted in answers to callbacks.
   bool allow_non_finite = false;

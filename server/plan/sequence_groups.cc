@@ -22,7 +22,7 @@ std::vector<int> FirstCompanions(const RunPlan& plan) {
   };
   for (const OpPlan& op : plan.ops) {
     for (size_t i = 0; i < op.sources.size(); ++i) tie(op.targets[i], op.sources[i]);
-    if (op.kind != OpKind::kCallback) continue;
+    if (!op.is_shown()) continue;
     for (const Slice& target : op.targets) tie(op.targets.front(), target);
   }
   for (size_t s = 0; s < first.size(); ++s) first[s] = find(static_cast<int>(s));

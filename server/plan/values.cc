@@ -162,19 +162,6 @@ std::string Hint(const std::vector<int64_t>& got, const std::vector<int64_t>& ex
 
 }  // namespace
 
-const v1::Value* SentValue(const v1::Intervention& intervention) {
-  switch (intervention.op_case()) {
-    case v1::Intervention::kSet:
-      return &intervention.set().value();
-    case v1::Intervention::kAdd:
-      return &intervention.add().value();
-    case v1::Intervention::kScale:
-      return &intervention.scale().factor();
-    default:
-      return nullptr;
-  }
-}
-
 absl::StatusOr<OpValue> OpValue::Parse(const v1::Value& value, bool allow_non_finite,
                                        const FieldPath& path) {
   OpValue parsed(path);

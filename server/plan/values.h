@@ -12,16 +12,12 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
-#include "hookwire/v1/run.pb.h"
 #include "hookwire/v1/tensor.pb.h"
 #include "model/adapter/catalogue.h"
 #include "server/plan/field_path.h"
 #include "server/plan/run_plan.h"
 
 namespace hookwire::server {
-
-// The value that an intervention's op sends; null for an op that sends none.
-const v1::Value* SentValue(const v1::Intervention& intervention);
 
 class OpValue {
  public:

@@ -27,7 +27,7 @@ absl::Status Unexpected(uint32_t index, const std::string& what) {
 
 Answers::Answers(std::shared_ptr<const RunPlan> plan) : plan_(std::move(plan)) {
   for (const OpPlan& op : plan_->ops) {
-    if (op.kind != OpKind::kCallback || op.read_only) continue;
+    if (op.read_only) continue;
     for (const TensorPlan& tensor : op.tensors) {
       Answer& answer = answers_[tensor.index];
       answer.op = &op;

@@ -8,22 +8,10 @@
 #include "server/errors/errors.h"
 #include "server/errors/status_macros.h"
 #include "server/plan/dtypes.h"
+#include "server/plan/ops.h"
 
 namespace hookwire::server {
 namespace {
-
-v1::Value* ValueOf(v1::Intervention& intervention) {
-  switch (intervention.op_case()) {
-    case v1::Intervention::kSet:
-      return intervention.mutable_set()->mutable_value();
-    case v1::Intervention::kAdd:
-      return intervention.mutable_add()->mutable_value();
-    case v1::Intervention::kScale:
-      return intervention.mutable_scale()->mutable_factor();
-    default:
-      return nullptr;
-  }
-}
 
 absl::Status BadUpload(int intervention, const std::string& message) {
   return MakeError(
@@ -48,7 +36,7 @@ absl::StatusOr<Uploads> Uploads::Of(v1::RunSpec& spec, uint64_t max_bytes) {
   Uploads uploads;
   uint64_t total = 0;
   for (int i = 0; i < spec.interventions_size(); ++i) {
-    v1::Value* const value = ValueOf(*spec.mutable_interventions(i));
+    v1::Value* const value = MutableSentValue(*spec.mutable_interventions(i));
     if (value == nullptr || !value->has_upload()) continue;
     const uint32_t number = value->upload().upload();
     const uint64_t bytes = BytesOf(value->upload());

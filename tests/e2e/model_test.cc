@@ -91,7 +91,7 @@ TEST_F(ModelInfo, DescribesTheServer) {
   EXPECT_EQ(server.max_request_bytes(), 4U << 20U);
   EXPECT_THAT(server.capabilities(),
               IsSupersetOf({"run", "plan", "ops.set", "ops.add", "ops.scale", "ops.zero",
-                            "ops.copy", "log_probs", "stop_at_layer"}));
+                            "ops.copy", "ops.callback", "log_probs", "stop_at_layer"}));
 }
 
 TEST_F(ModelInfo, ListsEveryHookPointOnce) {

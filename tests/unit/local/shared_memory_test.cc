@@ -88,7 +88,7 @@ TEST_F(SharedMemoryTest, WhatDoesNotQualifyGoesInMessages) {
   EXPECT_EQ(Lend(client, 1000), nullptr) << "small";
   EXPECT_EQ(Lend(client, 4 * kBlock + 1), nullptr) << "more than there is";
   RunPlan asks = PlanOf({kBlock});
-  asks.ops.emplace_back().kind = OpKind::kCallback;
+  asks.ops.emplace_back().tensors.emplace_back();
   EXPECT_EQ(memory_->Lend(client.token(), asks), nullptr) << "a callback";
   EXPECT_NE(Lend(client, 4 * kBlock), nullptr);
 }

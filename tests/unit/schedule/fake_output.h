@@ -98,6 +98,7 @@ inline std::unique_ptr<QueuedRun> MakeInteractive(const std::string& id, const s
   auto plan = std::make_shared<RunPlan>();
   OpPlan op;
   op.kind = OpKind::kCallback;
+  op.tensors.emplace_back();
   plan->ops.push_back(op);
   auto run = MakeRun(id, client, 1, std::move(output));
   run->plan = std::move(plan);
