@@ -12,8 +12,7 @@ namespace hookwire::server {
 RunReactor::RunReactor(const Backend& backend, std::string id, grpc::CallbackServerContext& context,
                        Caller caller)
     : ServedCall(backend, backend.requests, context, std::move(caller)),
-      run_(backend, std::move(id), caller_.principal, absl::FromChrono(context.deadline()), memory_,
-           *this) {}
+      run_(backend, std::move(id), caller_.principal, memory_, *this) {}
 
 absl::Status RunReactor::Begin(const v1::RunSpec& spec, Planner::Client client) {
   HOOKWIRE_RETURN_IF_ERROR(run_.Begin(spec, client, shared_from_this()));

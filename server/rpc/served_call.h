@@ -51,6 +51,8 @@ class ServedCall : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBu
   // CANCELLED or DEADLINE_EXCEEDED when the client no longer waits for an answer, or why the call
   // has to end.
   absl::Status KeepGoing() const;
+  // When the client stops waiting.
+  absl::Time deadline() const { return deadline_; }
 
  protected:
   // `backend` and `registry` must outlive the call.

@@ -11,7 +11,6 @@
 #include "server/rpc/guard.h"
 #include "server/rpc/receipt.h"
 #include "server/rpc/request_reads.h"
-#include "server/rpc/status.h"
 
 namespace hookwire::server {
 
@@ -30,16 +29,11 @@ Priority PriorityOf(v1::Priority priority) {
 
 }  // namespace
 
-absl::Status ServedRun::KeepGoing() const {
-  if (is_cancelled_) return ClientGone();
-  if (backend_.clock.Now() < deadline_) return absl::OkStatus();
-  return absl::DeadlineExceededError("the deadline passed while the run was planned");
-}
-
-absl::Status ServedRun::Prepare(const v1::RunSpec& spec, Planner::Client client) {
+absl::Status ServedRun::Prepare(const v1::RunSpec& spec, Planner::Client client,
+                                const ServedCall& call) {
   HOOKWIRE_RETURN_IF_ERROR(backend_.weights_guard.Check());
-  HOOKWIRE_ASSIGN_OR_RETURN(plan_,
-                            backend_.planner.Plan(spec, client, [this] { return KeepGoing(); }));
+  HOOKWIRE_ASSIGN_OR_RETURN(
+      plan_, backend_.planner.Plan(spec, client, [&call] { return call.KeepGoing(); }));
   const uint64_t messages = client == Planner::Client::kAnswers ? kMaxRequestBytes : 0;
   HOOKWIRE_RETURN_IF_ERROR(memory_->Resize(HeldBytes(*plan_) + messages));
   answers_.emplace(plan_);
@@ -54,15 +48,15 @@ absl::Status ServedRun::Prepare(const v1::RunSpec& spec, Planner::Client client)
 }
 
 absl::Status ServedRun::Begin(const v1::RunSpec& spec, Planner::Client client,
-                              const std::shared_ptr<void>& owner) {
-  HOOKWIRE_RETURN_IF_ERROR(Prepare(spec, client));
+                              const std::shared_ptr<const ServedCall>& call) {
+  HOOKWIRE_RETURN_IF_ERROR(Prepare(spec, client, *call));
   auto run = std::make_unique<QueuedRun>();
   run->id = id_;
   run->client = principal_.key;
   run->priority = PriorityOf(spec.priority());
   run->plan = plan_;
-  run->output = std::shared_ptr<RunOutput>(owner, this);
-  run->deadline = deadline_;
+  run->output = std::shared_ptr<RunOutput>(call, this);
+  run->deadline = call->deadline();
   google::protobuf::Arena arena;
   auto* const message = google::protobuf::Arena::CreateMessage<v1::RunResponse>(&arena);
   v1::Accepted& accepted = *message->mutable_accepted();
@@ -123,7 +117,6 @@ void ServedRun::Cancel(const absl::Status& status) {
   {
     absl::MutexLock lock(&mutex_);
     if (cancelled_.ok()) cancelled_ = status;
-    is_cancelled_ = true;
     if (!begun_) return;
   }
   stream_->Cancel(status);

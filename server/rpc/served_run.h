@@ -17,7 +17,6 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
-#include "absl/time/time.h"
 #include "hookwire/v1/run.pb.h"
 #include "server/access/principal.h"
 #include "server/local/shared_memory.h"
@@ -26,6 +25,7 @@
 #include "server/plan/run_plan.h"
 #include "server/rpc/answers.h"
 #include "server/rpc/backend.h"
+#include "server/rpc/served_call.h"
 #include "server/schedule/scheduler.h"
 #include "server/stream/message_writer.h"
 #include "server/stream/result_stream.h"
@@ -39,26 +39,22 @@ namespace hookwire::server {
 // another.
 class ServedRun final : public RunOutput {
  public:
-  // `backend` and `writer` must outlive the run. A run that has not started by `deadline` ends.
-  // `memory` is what the request holds.
-  ServedRun(const Backend& backend, std::string id, Principal principal, absl::Time deadline,
+  // `backend` and `writer` must outlive the run. `memory` is what the request holds.
+  ServedRun(const Backend& backend, std::string id, Principal principal,
             std::shared_ptr<RequestMemory::Lease> memory, MessageWriter& writer)
       : backend_(backend),
         id_(std::move(id)),
         principal_(std::move(principal)),
-        deadline_(deadline),
         writer_(writer),
         memory_(std::move(memory)) {}
 
-  // CANCELLED or DEADLINE_EXCEEDED when the client no longer waits for the run.
-  absl::Status KeepGoing() const;
-
   // Plans and queues the run. If this returns OK, the writer is told everything from then on, also
-  // how the call ends; if it returns an error, the writer is told nothing. `owner` keeps the
-  // run alive, and is kept until the scheduler has dropped the run. The memory that was held
-  // for the request is exchanged for what its plan holds.
+  // how the call ends; if it returns an error, the writer is told nothing. `call`, whose member
+  // this is, is kept until the scheduler has dropped the run; a run that has not ended by its
+  // deadline ends then. The memory that was held for the request is exchanged for what its plan
+  // holds.
   absl::Status Begin(const v1::RunSpec& spec, Planner::Client client,
-                     const std::shared_ptr<void>& owner);
+                     const std::shared_ptr<const ServedCall>& call);
   bool begun() const { return begun_; }
 
   // Logs that the request was refused.
@@ -66,8 +62,8 @@ class ServedRun final : public RunOutput {
 
   // The writer's message has been sent (or, if not `ok`, never will be).
   void OnWritten(bool ok) { stream_->OnWritten(ok); }
-  // The client has gone, or has broken the protocol: ends planning, or the run, as soon as
-  // possible.
+  // The client has gone, or has broken the protocol: a run that has not begun does not begin, and
+  // one that has ends as soon as possible.
   void Cancel(const absl::Status& status);
   // gRPC has finished the call.
   void Detach();
@@ -94,13 +90,12 @@ class ServedRun final : public RunOutput {
   absl::Status Give(uint32_t index, uint64_t offset, uint32_t count, at::Tensor tensor,
                     absl::FunctionRef<void(bool)> waits);
   // Makes the members of a run that is about to be queued.
-  absl::Status Prepare(const v1::RunSpec& spec, Planner::Client client);
+  absl::Status Prepare(const v1::RunSpec& spec, Planner::Client client, const ServedCall& call);
   void Log(const RunOutcome& outcome) const;
 
   const Backend& backend_;
   const std::string id_;
   const Principal principal_;
-  const absl::Time deadline_;
   MessageWriter& writer_;
   // Shared with the stream, whose tensors may be sent after the call has ended.
   const std::shared_ptr<RequestMemory::Lease> memory_;
@@ -108,8 +103,6 @@ class ServedRun final : public RunOutput {
   // Orders Begin and Cancel, which run on different threads.
   absl::Mutex mutex_;
   absl::Status cancelled_ ABSL_GUARDED_BY(mutex_);
-  // Set with `cancelled_`; read at every step of planning.
-  std::atomic<bool> is_cancelled_ = false;
   // Once true, the members below exist until the end.
   std::atomic<bool> begun_ = false;
   std::shared_ptr<const RunPlan> plan_;
