@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import gc
 import inspect
 import pickle
+import warnings
 
 import hookwire
 import numpy as np
@@ -121,6 +123,17 @@ async def test_a_stream_cannot_be_pickled(server: FakeServer) -> None:
 async def test_a_stream_that_was_never_begun(server: FakeServer) -> None:
     async with await aio.connect(server.address, quiet=True) as twin:
         await twin.stream([[1, 2, 3]]).aclose()
+        assert "run" not in server.calls
+
+
+async def test_forgetting_a_stream_that_was_never_begun(server: FakeServer) -> None:
+    async with await aio.connect(server.address, quiet=True) as twin:
+        with warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("always")
+            stream = twin.stream([[1, 2, 3]])
+            del stream
+            gc.collect()
+        assert [str(one.message) for one in warned] == []
         assert "run" not in server.calls
 
 

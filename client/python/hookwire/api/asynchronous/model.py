@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -364,8 +365,8 @@ class AsyncRemoteModel(AsyncCalls, Session):
 
     def _stream(self, call: Call) -> AsyncResultStream:
         call.check(self)
-        preparing = self._prepare(call, self._hooks_in_force())
-        return AsyncResultStream(self._connection, preparing)
+        prepare = functools.partial(self._prepare, call, self._hooks_in_force())
+        return AsyncResultStream(self._connection, prepare)
 
     async def _prepare(self, call: Call, standing: HooksInForce) -> Run:
         """The run of a call, ready to be sent."""

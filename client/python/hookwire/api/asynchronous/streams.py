@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from hookwire import errors
@@ -45,16 +45,18 @@ async def results(connection: AsyncConnection, run: Run) -> AsyncGenerator[Entry
 class _Begun:
     """The run of a stream, which an asynchronous one prepares when it is first read."""
 
-    def __init__(self, preparing: Coroutine[Any, Any, Run]) -> None:
-        self.preparing = preparing
+    def __init__(self, prepare: Callable[[], Coroutine[Any, Any, Run]]) -> None:
+        self.prepare = prepare  # asynchronous only
         self.run: Run | None = None  # asynchronous only
-        # blocking: self.run: Run | None = preparing
+        # blocking: self.run: Run | None = prepare()
 
 
 async def _activations(
     connection: AsyncConnection, begun: _Begun
 ) -> AsyncGenerator[Activation, None]:
-    run = begun.run = await begun.preparing
+    begun.run = await begun.prepare()  # asynchronous only
+    run = begun.run
+    assert run is not None
     entries = results(connection, run)
     try:
         async for entry in entries:
@@ -73,8 +75,10 @@ class AsyncResultStream:
     tensor has been taken without an error is the run known to be whole.
     """
 
-    def __init__(self, connection: AsyncConnection, preparing: Coroutine[Any, Any, Run]) -> None:
-        self._begun = _Begun(preparing)
+    def __init__(
+        self, connection: AsyncConnection, prepare: Callable[[], Coroutine[Any, Any, Run]]
+    ) -> None:
+        self._begun = _Begun(prepare)
         self._process = os.getpid()
         # No method of this object: a stream that is forgotten must not be kept by its generator.
         self._iterator = _activations(connection, self._begun)
@@ -88,7 +92,6 @@ class AsyncResultStream:
         Raises:
             ArgumentTypeError: always; it says how it is.
         """
-        self._begun.preparing.close()
         raise errors.ArgumentTypeError(
             "the stream of an asynchronous model is read with async for: "
             "async for name, tensor in model.stream(…)"
@@ -128,7 +131,7 @@ class AsyncResultStream:
     async def aclose(self) -> None:
         """Cancels what is left of the run."""
         await self._iterator.aclose()
-        self._begun.preparing.close()
+        # blocking: self._run.close()
 
     async def __aenter__(self) -> Self:
         return self

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -326,8 +327,8 @@ class RemoteModel(Calls, Session):
 
     def _stream(self, call: Call) -> ResultStream:
         call.check(self)
-        preparing = self._prepare(call, self._hooks_in_force())
-        return ResultStream(self._connection, preparing)
+        prepare = functools.partial(self._prepare, call, self._hooks_in_force())
+        return ResultStream(self._connection, prepare)
 
     def _prepare(self, call: Call, standing: HooksInForce) -> Run:
         """The run of a call, ready to be sent."""

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import TYPE_CHECKING, Any
 
 from hookwire import errors
@@ -46,13 +46,13 @@ def results(connection: Connection, run: Run) -> Generator[Entry, None, None]:
 class _Begun:
     """The run of a stream, which an asynchronous one prepares when it is first read."""
 
-    def __init__(self, preparing: Run) -> None:
-        self.preparing = preparing
-        self.run: Run | None = preparing
+    def __init__(self, prepare: Callable[[], Run]) -> None:
+        self.run: Run | None = prepare()
 
 
 def _activations(connection: Connection, begun: _Begun) -> Generator[Activation, None, None]:
-    run = begun.run = begun.preparing
+    run = begun.run
+    assert run is not None
     entries = results(connection, run)
     try:
         for entry in entries:
@@ -71,8 +71,8 @@ class ResultStream:
     tensor has been taken without an error is the run known to be whole.
     """
 
-    def __init__(self, connection: Connection, preparing: Run) -> None:
-        self._begun = _Begun(preparing)
+    def __init__(self, connection: Connection, prepare: Callable[[], Run]) -> None:
+        self._begun = _Begun(prepare)
         self._process = os.getpid()
         # No method of this object: a stream that is forgotten must not be kept by its generator.
         self._iterator = _activations(connection, self._begun)
@@ -114,7 +114,7 @@ class ResultStream:
     def close(self) -> None:
         """Cancels what is left of the run."""
         self._iterator.close()
-        self._begun.preparing.close()
+        self._run.close()
 
     def __enter__(self) -> Self:
         return self
