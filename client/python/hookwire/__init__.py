@@ -8,10 +8,11 @@
     cache["pattern", 5]  # [batch, head, pos, key_pos]
     patched = model.run_with_hooks(prompt, fwd_hooks=[("blocks.3.hook_resid_pre", ops.zero(pos=9))])
 
-`hookwire.connect` gives a `RemoteModel`, and `hookwire.serve` one of a daemon that it starts;
-`hookwire.ops` are the changes; `hookwire.aio` is the asynchronous twin; `hookwire.patching` sweeps;
-`hookwire.plot` draws; `hookwire.transformer_lens.boot` gives a `RemoteBridge` of TransformerLens's;
-every error is a `HookwireError`.
+`hookwire.connect` returns a `RemoteModel`, and `hookwire.serve` starts a server and yields its
+model. `hookwire.ops` has the changes that the server applies, and `hookwire.plot` the pictures.
+`hookwire.patching.sweep` patches activations at all layers and positions. `hookwire.aio` has the
+same names as coroutines. `hookwire.transformer_lens.boot` returns one of TransformerLens's own
+models. Every error is a `HookwireError`.
 """
 
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""The asynchronous twin of the package: the same names, with `await`.
+"""The same names as in `hookwire`, as coroutines.
 
 model = await hookwire.aio.connect("127.0.0.1:7431")
 logits, cache = await model.run_with_cache(prompt, names_filter="blocks.*.hook_resid_post")

@@ -6,20 +6,19 @@
         ("blocks.*.attn.hook_pattern", ops.zero(head=2)),
     ])
 
-Making an op checks it and copies its value: if you change the array later, the op stays as it is.
-Several ops at one hook point apply in the order in which you give them. Elements that an op does
-not select keep their bits.
+An op checks its arguments and copies its value when it is made: if you change the array later, the
+op does not change. Several ops at one hook point apply in the order in which you give them.
+Elements that an op does not select keep their bits.
 
-All ops select where they apply with the same four arguments. Each of them selects everything by
-default:
+The same four arguments select where an op applies. By default, each selects everything:
 
     pos: positions: an int, a list, a range or a slice; negative counts from the end. In a padded
-        batch they are positions of the padded rows, as the user sees them; one that falls on
-        padding is an error. For scores and pattern: query positions.
-    head: heads, at hook points that have any.
-    feature: elements of the last axis (d_model, d_head, d_mlp, …). For scores and pattern: key
-        positions.
-    row: rows of the batch.
+        batch they count in the padded rows; a position on padding is an error. For scores and
+        pattern: query positions.
+    head: heads, likewise. Only at hook points that have heads.
+    feature: elements of the last axis (d_model, d_head, d_mlp, …), likewise. For scores and
+        pattern: key positions.
+    row: rows of the batch, likewise.
 """
 
 from __future__ import annotations
@@ -56,7 +55,7 @@ class Tensor:
     data: bytes
 
     def array(self) -> dtypes.Array:
-        """A read-only view as NumPy array."""
+        """Returns a read-only NumPy array of this shape and dtype, with the same memory."""
         dtype = dtypes.NUMPY[dtypes.number(self.dtype)]
         return np.frombuffer(self.data, dtype).reshape(self.shape)
 
@@ -68,13 +67,17 @@ Value = float | Tensor
 
 
 def freeze(value: Any, what: str = "value") -> Value:
-    """A number, or a frozen copy of a list, a NumPy array or a torch tensor.
+    """Returns a number, or a frozen copy of a list, a NumPy array or a torch tensor.
 
-    Integers and lists become float32; floating-point arrays and tensors keep their type.
+    Integers and lists become float32 (float64 if they have numbers beyond float32); floating-point
+    arrays and tensors keep their type.
 
     Args:
-        value: of an op.
+        value: the value of an op, of any shape.
         what: the argument's name, for messages.
+
+    Returns:
+        A float, or a `Tensor` of the same shape.
 
     Raises:
         ValueDtypeError: bools, complex numbers, strings, objects, numbers beyond float64.
@@ -129,10 +132,10 @@ def _as_float32(array: dtypes.Array) -> dtypes.Array:
 
 @dataclass(frozen=True, kw_only=True)
 class Op:
-    """Where a change applies. See the module's docstring for the arguments.
+    """The base of all ops: where a change applies. `hookwire.ops` documents the arguments.
 
-    Each kind of op says itself what it sends (`sent`), which row it reads (`source`), and how it is
-    written (`write`). A kind that does not say how it is written is no op.
+    A subclass defines the value that it sends (`sent`), the row that it reads (`source`), and how
+    it is written to the request (`write`). Without `write` it cannot be used.
     """
 
     pos: Index = None
@@ -148,21 +151,24 @@ class Op:
 
     @property
     def sent(self) -> Value | None:
-        """The value that goes to the server; None where there is none."""
+        """The value that is sent to the server; None without one."""
         return None
 
     @property
     def source(self) -> int | None:
-        """The row of the batch that is read besides those that change; None where there is none."""
+        """The row of the batch that is read but not changed; None without one."""
         return None
 
     def write(self, wire: run_pb2.Intervention, value: Value | None, source: int | None) -> None:
-        """Writes what is done; where it is done has been written.
+        """Writes the change into a message that already says where it applies.
 
         Args:
             wire: the message to fill.
             value: `sent`, or the part of it that belongs to the rows of this message.
             source: `source`, counted from 0.
+
+        Raises:
+            ArgumentTypeError: the op is of a class without `write`.
         """
         raise unknown(self)
 
@@ -181,7 +187,7 @@ class Op:
 
 
 def unknown(op: Op) -> errors.ArgumentTypeError:
-    """The error for an op of a kind that does not say how it is written."""
+    """Returns the error for an op of a class without `write`."""
     return errors.ArgumentTypeError(
         f"{type(op).__name__} is no op that can be sent: use one that hookwire.ops makes, such as "
         "ops.set(value) or ops.zero()"
@@ -211,7 +217,7 @@ class Set(_WithValue):
     """x = value."""
 
     def write(self, wire: run_pb2.Intervention, value: Value | None, source: int | None) -> None:
-        """Writes it; see `Op`."""
+        """Writes the change into a message; see `Op.write`."""
         _write_value(wire.set.value, value)
 
 
@@ -220,7 +226,7 @@ class Add(_WithValue):
     """x = x + value."""
 
     def write(self, wire: run_pb2.Intervention, value: Value | None, source: int | None) -> None:
-        """Writes it; see `Op`."""
+        """Writes the change into a message; see `Op.write`."""
         _write_value(wire.add.value, value)
 
 
@@ -242,7 +248,7 @@ class Scale(Op):
         return self.factor
 
     def write(self, wire: run_pb2.Intervention, value: Value | None, source: int | None) -> None:
-        """Writes it; see `Op`."""
+        """Writes the change into a message; see `Op.write`."""
         _write_value(wire.scale.factor, value)
 
 
@@ -251,7 +257,7 @@ class Zero(Op):
     """x = 0."""
 
     def write(self, wire: run_pb2.Intervention, value: Value | None, source: int | None) -> None:
-        """Writes it; see `Op`."""
+        """Writes the change into a message; see `Op.write`."""
         wire.zero.SetInParent()
 
 
@@ -274,7 +280,7 @@ class Copy(Op):
         return self.from_row
 
     def write(self, wire: run_pb2.Intervention, value: Value | None, source: int | None) -> None:
-        """Writes it; see `Op`."""
+        """Writes the change into a message; see `Op.write`."""
         assert source is not None
         wire.copy.from_sequence = source
 
@@ -306,9 +312,13 @@ def set(
         feature: elements of the last axis; default all.
         row: rows of the batch; default all.
 
+    Returns:
+        The op.
+
     Raises:
         ValueDtypeError: bools, complex numbers, strings, objects, numbers beyond float64.
-        ValueShapeError: a list whose rows have different lengths.
+        ValueShapeError: a list whose rows have different lengths, or a value without elements.
+        ArgumentTypeError, BadSelectionError: a selection that cannot be.
     """
     return Set(value=value, pos=pos, head=head, feature=feature, row=row)
 
@@ -319,7 +329,18 @@ def add(
 ) -> Add:
     """Adds a value: x = x + value.
 
-    The arguments are those of `set`, but a number is not rounded to the hook point's dtype.
+    Args:
+        value: as the value of `set`, but a number is not rounded to the hook point's dtype.
+        pos: positions; default all.
+        head: heads; default all.
+        feature: elements of the last axis; default all.
+        row: rows of the batch; default all.
+
+    Returns:
+        The op.
+
+    Raises:
+        ValueDtypeError, ValueShapeError, ArgumentTypeError, BadSelectionError: as in `set`.
     """
     return Add(value=value, pos=pos, head=head, feature=feature, row=row)
 
@@ -330,14 +351,38 @@ def scale(
 ) -> Scale:
     """Multiplies by a factor: x = x × factor.
 
-    The arguments are those of `set`, but a number is not rounded to the hook point's dtype.
+    Args:
+        factor: as the value of `set`, but a number is not rounded to the hook point's dtype.
+        pos: positions; default all.
+        head: heads; default all.
+        feature: elements of the last axis; default all.
+        row: rows of the batch; default all.
+
+    Returns:
+        The op.
+
+    Raises:
+        ValueDtypeError, ValueShapeError, ArgumentTypeError, BadSelectionError: as in `set`.
     """
     return Scale(factor=factor, pos=pos, head=head, feature=feature, row=row)
 
 
 @arguments.checked("ops.zero")
 def zero(*, pos: Any = None, head: Any = None, feature: Any = None, row: Any = None) -> Zero:
-    """Sets the selected elements to zero: x = 0. The arguments are those of `set`."""
+    """Sets the selected elements to zero: x = 0.
+
+    Args:
+        pos: positions; default all.
+        head: heads; default all.
+        feature: elements of the last axis; default all.
+        row: rows of the batch; default all.
+
+    Returns:
+        The op.
+
+    Raises:
+        ArgumentTypeError, BadSelectionError: a selection that cannot be.
+    """
     return Zero(pos=pos, head=head, feature=feature, row=row)
 
 
@@ -345,13 +390,20 @@ def zero(*, pos: Any = None, head: Any = None, feature: Any = None, row: Any = N
 def copy(
     from_row: int, *, pos: Any = None, head: Any = None, feature: Any = None, row: Any = None
 ) -> Copy:
-    """Copies from another row of the same run: patching without a round trip.
+    """Copies the same elements from another row of the run. Nothing is sent to the client.
 
     Args:
         from_row: the row to copy from; negative counts from the end.
-        pos: positions, in both rows; default all; both rows must then have the same length.
+        pos: positions, the same in both rows; default all, and both rows must then have the same
+            length.
         head: heads; default all.
         feature: elements of the last axis; default all.
         row: the rows to change; default all but `from_row`.
+
+    Returns:
+        The op.
+
+    Raises:
+        ArgumentTypeError, BadSelectionError: a selection that cannot be.
     """
     return Copy(from_row=from_row, pos=pos, head=head, feature=feature, row=row)

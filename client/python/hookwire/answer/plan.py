@@ -22,9 +22,9 @@ class PlannedTensor:
     Attributes:
         name: canonical name of the hook point, or "logits", "log_probs", "residual".
         names: the names under which it is returned.
-        shape: with the batch in front.
+        shape: sizes of the axes, with the batch in front.
         dtype: "float32", "bfloat16", ….
-        bytes: that travel for it: without padding.
+        bytes: how many bytes the server sends for it. Padding is not sent.
     """
 
     name: str
@@ -39,10 +39,11 @@ class Plan:
     """What a run would do and send.
 
     Attributes:
-        tensors: in the order in which they will be computed, and then what functions are to see.
-        total_bytes: of all tensors together.
-        total_tokens: of all rows together.
-        n_layers_run: layers that will run.
+        tensors: the tensors in the order in which they will be computed, and after them those that
+            functions will get.
+        total_bytes: bytes of all tensors together.
+        total_tokens: tokens of all rows together.
+        n_layers_run: how many layers will run.
         skipped: names that the model does not have, with `missing="skip"`.
         intervened_hooks: hook points that ops will change, in the order of the pass.
     """

@@ -28,10 +28,10 @@ class Activation:
     """One tensor of a stream. Unpacks to `name, tensor`.
 
     Attributes:
-        name: the name it was asked for by (the canonical one, where that was among them), or
+        name: the name under which you asked for it (the canonical one, if that is among them), or
             "logits", "log_probs", "residual".
-        tensor: [batch, pos, …].
-        names: all names that it was asked for by.
+        tensor: the values, [batch, pos, …].
+        names: all names under which you asked for it.
     """
 
     name: str

@@ -18,7 +18,7 @@ class ActiveHook:
         where: its place, as it was given: a name, an alias, a glob, a short name with its layer, a
             list of these, or a function of a name.
         what: an op of `hookwire.ops`, or a function.
-        is_permanent: it stays through `reset_hooks()`.
+        is_permanent: `reset_hooks()` does not remove it.
     """
 
     where: Any
@@ -26,7 +26,7 @@ class ActiveHook:
     is_permanent: bool = False
 
     def place(self) -> str:
-        """The place in words: a function by its name."""
+        """Returns the place as text; of a function, its name."""
         if callable(self.where):
             return str(getattr(self.where, "__qualname__", type(self.where).__name__))
         return self.where if isinstance(self.where, str) else repr(self.where)

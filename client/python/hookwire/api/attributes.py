@@ -1,4 +1,4 @@
-"""What a model has because TransformerLens's has it, and what it says of what it has not."""
+"""Attributes that TransformerLens's model has too, and the errors for those that this one lacks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @arguments.checked_methods("model")
 class Attributes:
-    """Hook points, device, dtype; and names that TransformerLens's model has and this has not."""
+    """Hook points, device, dtype; and errors for what only TransformerLens's model has."""
 
     cfg: config.Config
     server: config.ServerInfo
@@ -29,12 +29,16 @@ class Attributes:
     def hook_dict(self) -> dict[str, Any]:
         """The `HookPoint` of every name and alias, in the order of the pass.
 
-        Another name raises a HookNotFoundError, which is a KeyError.
+        Looking up another name raises HookNotFoundError, which is a KeyError.
         """
         return HookDict(self.catalogue().by_name())
 
     def hook_names(self, aliases: bool = True) -> list[str]:
-        """Returns the names of all hook points, in the order of the pass."""
+        """Returns the names of all hook points, in the order of the pass.
+
+        Args:
+            aliases: with the aliases too; False: the canonical names only.
+        """
         every = self.catalogue()
         return list(every) if aliases else [point.name for point in every.points]
 
@@ -53,10 +57,10 @@ class Attributes:
 
     @property
     def blocks(self) -> NoReturn:
-        """The modules are on the server.
+        """Not available: the modules are on the server.
 
         Raises:
-            NoModulesError: always; it says what to use instead.
+            NoModulesError: always; the message says what to use instead.
         """
         raise errors.NoModulesError(
             "the modules of a remote model are on the server, so there is no model.blocks: read "
@@ -84,7 +88,7 @@ class Attributes:
 
     @property
     def device(self) -> Any:
-        """Where the tensors of results are; `model.server.device` is where the server computes."""
+        """Where result tensors are; `model.server.device` is where the server computes."""
         if not self._use_torch:
             return self.cfg.device
         import torch
@@ -93,9 +97,9 @@ class Attributes:
 
     @property
     def dtype(self) -> Any:
-        """What the server computes in, as `cfg.dtype`."""
+        """The dtype that the server computes in, the same as `cfg.dtype`."""
         return self.cfg.dtype
 
     def hook_points(self) -> list[Any]:
-        """Returns all `HookPoint`s, in the order of the pass. A notebook shows a table."""
+        """Returns all `HookPoint`s, in the order of the pass. A notebook shows them as a table."""
         return HookPoints(self.catalogue().points)

@@ -1,9 +1,9 @@
 """The logit lens of one prompt, computed where the weights are.
 
 The residual stream after each layer goes through the model's own final norm, unembedding and
-softcap: it is written into `ln_final.hook_in` of runs whose logits are then read. A run has a row
-for each layer, and a row's logits are those of its layer. Nothing but the stream and the logits
-travels; what the blocks compute in these runs is not read.
+softcap: the client writes it into `ln_final.hook_in` of runs, and reads their logits. A run has a
+row for each layer, and a row's logits are those of its layer. Only the stream and the logits are
+sent; nobody reads what the blocks compute in these runs.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ class LayerAnswers:
     """What a model would answer if it ended after each layer.
 
     Attributes:
-        layers: the layers.
-        positions: the positions.
+        layers: the numbers of the layers, in the order of the first axis.
+        positions: the positions, in the order of the second axis.
         ids: the most likely token, int64 [layer, pos].
-        probabilities: how likely it is, float64 [layer, pos]; NaN where the logits are.
+        probabilities: its probability, float64 [layer, pos]; NaN where the logits are NaN.
     """
 
     layers: list[int]
@@ -45,7 +45,7 @@ class LayerAnswers:
 
 @dataclass(frozen=True)
 class Piece:
-    """What one run computes: some layers, at some positions (both as indices)."""
+    """What one run computes: some layers at some positions. Both are indices of the stream."""
 
     layers: range
     positions: range
@@ -91,7 +91,7 @@ class Lens:
         }
 
     def begin(self, logits: Any, cache: Any) -> list[Piece]:
-        """Takes what the first run returns; gives the other runs."""
+        """Reads what the first run returned, and returns the other runs."""
         if logits is not None:
             at = self._layers.index(self._last)
             self._ids[at], self._probabilities[at] = top_ids(logits[0])
@@ -103,13 +103,13 @@ class Lens:
         return pieces(self._model, self._stream)
 
     def run(self, piece: Piece) -> dict[str, Any]:
-        """The arguments of `run_with_hooks` for one of them."""
+        """The arguments of `run_with_hooks` for one of the other runs."""
         part = self._stream[piece.layers.start : piece.layers.stop, piece.positions]
         tokens = [self._tokens[self._positions[at]] for at in piece.positions]
         return unembedding(part, tokens)
 
     def take(self, piece: Piece, logits: Any) -> None:
-        """Takes what it returns."""
+        """Reads what that run returned."""
         rows = [self._layers.index(self._rest[at]) for at in piece.layers]
         place = np.ix_(rows, piece.positions)
         self._ids[place], self._probabilities[place] = top_ids(logits)

@@ -24,10 +24,10 @@ BUSY = (
     errors.RequestMemoryFullError,
     errors.TooManyCallsError,
 )
-"""What a server says that takes no more runs just now."""
+"""The errors of a server that has no room for another run at the moment."""
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0
-"""Seconds before a run is sent again that the server had no room for."""
+"""Seconds to wait before a refused run is sent again: at first, and at most."""
 
 # So many batches of prompts are looked at together, to find those of one length.
 _BATCHES_AHEAD = 8
@@ -52,7 +52,7 @@ def windows(model: Session, call: Map) -> Iterator[list[Prompt]]:
     """The prompts, as many at a time as are looked at together.
 
     Raises:
-        HookwireError: one is no prompt; it says which.
+        HookwireError: one is not a prompt; the message says which.
     """
     prompts = enumerate(call.prompts)
     while ahead := list(itertools.islice(prompts, call.batch_size * _BATCHES_AHEAD)):
@@ -101,14 +101,14 @@ def run_of(call: Map, batch: Sequence[Prompt]) -> RunWithCache:
 
 
 def blamed(error: errors.HookwireError, number: int, given: Any) -> errors.HookwireError:
-    """The error, with the prompt that is to blame."""
+    """The error, with the number and text of the prompt that caused it."""
     error.metadata["prompt"] = str(number)
     error.set_message(f"{error.message} (prompt {number}: {errors.shown(given)})")
     return error
 
 
 class Bar:
-    """A bar of prompts; none where nobody would see it, unless it is asked for."""
+    """A bar of prompts. None where nobody would see it, unless `progress=True`."""
 
     def __init__(self, call: Map) -> None:
         total = len(call.prompts) if hasattr(call.prompts, "__len__") else None
@@ -122,6 +122,6 @@ class Bar:
             self._bar.close()
 
     def update(self, count: int) -> None:
-        """Shows that so many more are done."""
+        """Shows that `count` more prompts are done."""
         if self._bar is not None:
             self._bar.update(count)

@@ -18,17 +18,18 @@ def load_cache(
     model: RemoteModel | None = None,
     tensors: dtypes.Tensors = "auto",
 ) -> ActivationCache:
-    """The cache that `cache.save` has written to a file.
-
-    It has the tensors, keys, mask and receipt of the cache that was saved, and all its methods.
-    Those that need weights or the tokenizer ask the server for them.
+    """Reads a cache from a file that `cache.save` has written.
 
     Args:
-        path: of the file.
-        model: the model to ask. Default: one that connects, when it is first needed, to the server
-            that the run was on.
-        tensors: what the tensors are, without `model`: "torch", "numpy", or "auto": torch where it
-            is installed. With `model`: what its results are.
+        path: the file.
+        model: the model that methods ask for weights and the tokenizer. Default: a model that
+            connects to the server of the run when a method first needs it.
+        tensors: without `model`: "torch", "numpy", or "auto", which is torch if it is installed.
+            With `model`, the tensors are of the kind of its results.
+
+    Returns:
+        A cache with the tensors, keys, mask and receipt of the one that was saved, and with all its
+        methods.
 
     Raises:
         FileError: there is no such file, or another program has written it.

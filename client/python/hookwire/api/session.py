@@ -40,8 +40,8 @@ class Session(Attributes, StandingHooks, NamedWeights):
 
     Attributes:
         cfg: the model's configuration.
-        server: what holds it.
-        last_receipt: of the run that ended last, on any thread; None before the first.
+        server: the server that holds it.
+        last_receipt: the receipt of the run that ended last, on any thread; None before the first.
     """
 
     def __init__(
@@ -311,5 +311,9 @@ class Session(Attributes, StandingHooks, NamedWeights):
         return display.table(f"{type(self).__name__} {cfg.model_name}", (), rows)
 
     def tensor(self, array: Array) -> Any:
-        """What users see of an array: a torch tensor over its memory, or itself."""
+        """Returns an array as results have it: a torch tensor with its memory, or the array itself.
+
+        Args:
+            array: a NumPy array of any shape.
+        """
         return dtypes.to_torch(array) if self._use_torch else array

@@ -50,17 +50,20 @@ class StandingHooks:
         """Adds a hook to every run from now on, until `reset_hooks`.
 
         It applies after the hooks that were added before it, those of `with` blocks included, and
-        before those of a run. One that is added in a block outlives it.
+        before the hooks of a single run. A hook that is added inside a `with model.hooks(…)` block
+        stays after the block.
 
         Args:
             name: a name, an alias, a glob, a short name with its layer, such as ("resid_post", 3),
-                a list of these, or a function of a name.
+                a list of these, or a function that is called with each name and returns whether it
+                is meant.
             hook_fn: a function `(tensor, hook)`, or an op of `hookwire.ops`.
             dir: must be "fwd".
-            is_permanent: stays through `reset_hooks()`.
+            is_permanent: keep the hook in `reset_hooks()`.
 
         Raises:
             UnsupportedError: `dir="bwd"`.
+            ArgumentTypeError: `hook_fn` is neither, or `name` is not a place.
             HookNotFoundError, AbsentHookError, GlobNoMatchError: no such hook point.
         """
         if selection.one_of(dir, ("fwd", "bwd"), "dir") == "bwd":
@@ -75,7 +78,16 @@ class StandingHooks:
         hook_fn: Any,
         dir: str = "fwd",  # noqa: A002 - TransformerLens's name
     ) -> None:
-        """`add_hook` with `is_permanent=True`."""
+        """Adds a hook that `reset_hooks()` keeps. The same as `add_hook` with `is_permanent=True`.
+
+        Args:
+            name: as in `add_hook`.
+            hook_fn: as in `add_hook`.
+            dir: must be "fwd".
+
+        Raises:
+            HookwireError: as in `add_hook`.
+        """
         self.add_hook(name, hook_fn, dir=dir, is_permanent=True)
 
     def _check_now(self, where: Any, what: str) -> None:
@@ -136,9 +148,13 @@ class StandingHooks:
         """Removes all hooks that are not permanent, those of `with` blocks too.
 
         Args:
-            direction: "fwd", "bwd" or "both"; there are no backward hooks.
-            including_permanent: remove permanent ones too.
-            level: not supported: hooks of a `with` block end with it.
+            direction: "fwd", "bwd" or "both". There are no backward hooks, so "bwd" removes none.
+            including_permanent: remove permanent hooks too.
+            level: not supported: must be None. Hooks of a `with` block end with the block.
+
+        Raises:
+            UnsupportedError: `level` is given.
+            ArgumentError: another `direction`.
         """
         if level is not None:
             raise errors.UnsupportedError("level is not supported: a block's hooks end with it")
@@ -157,7 +173,17 @@ class StandingHooks:
         including_permanent: bool = False,
         level: int | None = None,
     ) -> None:
-        """`remove_all_hook_fns`, and `clear_contexts` unless that is False."""
+        """Removes all hooks that are not permanent, and empties every `hook.ctx`.
+
+        Args:
+            clear_contexts: empty every `hook.ctx`, as the method of that name does.
+            direction: as in `remove_all_hook_fns`.
+            including_permanent: as in `remove_all_hook_fns`.
+            level: not supported: must be None.
+
+        Raises:
+            UnsupportedError: `level` is given.
+        """
         if clear_contexts:
             self.clear_contexts()
         self.remove_all_hook_fns(direction, including_permanent, level)
@@ -178,10 +204,10 @@ class StandingHooks:
         return self._places.setdefault(name, hooks.Hook(name))
 
     def active_hooks(self) -> ActiveHooks:
-        """The hooks that apply to a run that is asked for now, in their order.
+        """Returns the hooks that apply to a run that starts now, in the order in which they apply.
 
-        These are those of `add_hook`, and of `with model.hooks(…)` blocks that have not ended.
-        Printing them shows a list, and a notebook a table.
+        They come from `add_hook`, and from `with model.hooks(…)` blocks that have not ended.
+        Printing them shows a list; a notebook shows a table.
         """
         return ActiveHooks(self._standing)
 
@@ -220,19 +246,25 @@ class StandingHooks:
         reset_hooks_end: bool = True,
         clear_contexts: bool = False,
     ) -> Iterator[Self]:
-        """Applies hooks to the model's runs until a `with` block ends, before those of the run.
+        """Applies hooks to all runs of the model until a `with` block ends.
 
-        They belong to the model, as those of `add_hook` do: runs that other threads, pools and
-        asynchronous tasks make meanwhile have them too, and two blocks at a time see each other's.
-        For hooks of one run alone pass `fwd_hooks` to `run_with_hooks` or `run_with_cache`.
+        They apply before the hooks of a single run. They belong to the model, as those of
+        `add_hook` do: runs of other threads and asynchronous tasks have them too, and two blocks
+        that are open at the same time apply to the runs of both. For hooks of one run alone, pass
+        `fwd_hooks` to `run_with_hooks` or `run_with_cache`.
 
         Args:
             fwd_hooks: as in `run_with_hooks`.
-            bwd_hooks: not supported.
-            reset_hooks_end: False lets the hooks stay after the block, as if by `add_hook`.
-            clear_contexts: empty `hook.ctx` of these hooks' places at the end of the block.
+            bwd_hooks: not supported: must be empty.
+            reset_hooks_end: False keeps the hooks after the block, as `add_hook` does.
+            clear_contexts: at the end of the block, empty `hook.ctx` of the hook points that have
+                these hooks.
+
+        Yields:
+            The model.
 
         Raises:
+            UnsupportedError: `bwd_hooks` is given.
             HookNotFoundError, AbsentHookError, GlobNoMatchError: no such hook point; the block is
                 not entered.
         """

@@ -5,12 +5,12 @@
 
     model.run_with_hooks(prompt, fwd_hooks=[("blocks.2.attn.hook_pattern", knock_out)])
 
-A function gets the whole tensor, [batch, pos, …], and the `Hook`, as in TransformerLens. What it
-returns, or what the tensor then holds where it returns None (after `x[:] = …`, and after
-`x.data = …` too), is what every later reader of the hook point sees. Positions that are padding
-hold zeros, and what is written there goes nowhere. Where nothing can be written, a function may
-look; a change there is an error. An exception that a function raises comes out of the run as it is,
-with a note that names the hook point.
+A function gets the whole tensor, [batch, pos, …], and the `Hook`, as in TransformerLens. The pass
+goes on with the tensor that it returns, or, if it returns None, with the tensor as the function has
+left it (after `x[:] = …`, and after `x.data = …` too). Positions that are padding hold zeros, and
+changes there have no effect. At a hook point that cannot be written, a function may read; a change
+there is an error. If a function raises an exception, the run raises it too, with a note that names
+the hook point.
 """
 
 from __future__ import annotations
@@ -35,14 +35,15 @@ class Hook:
 
     Attributes:
         name: the canonical name of the hook point.
-        ctx: a dict that the function may use. It stays from run to run, until contexts are cleared.
+        ctx: a dict for the function's own use. It stays from run to run, until contexts are
+            cleared.
     """
 
     name: str
     ctx: dict[Any, Any] = field(default_factory=dict)
 
     def layer(self) -> int:
-        """The layer of `blocks.<layer>.…`.
+        """Returns the number of the layer, of `blocks.<layer>.…`.
 
         Raises:
             ArgumentError: the hook point is in no layer.
@@ -63,7 +64,7 @@ class Callback:
 
     Attributes:
         function: what is called.
-        read_only: the function only looks: the pass does not wait for it.
+        read_only: the function only reads: the pass does not wait for it.
     """
 
     function: HookFunction
@@ -97,13 +98,22 @@ class Callback:
 def read_only(function: HookFunction) -> Callback:
     """Marks a function that only reads the tensor, so that the pass does not wait for it.
 
-    The function is called as soon as the tensor has come, in the order of the pass, and may be used
-    at hook points that cannot be written. What it returns, or writes into the tensor, changes
-    nothing. Also a decorator:
+    The function is called when its tensor has arrived, in the order of the pass. It may be used at
+    hook points that cannot be written. What it returns, or writes into the tensor, has no effect.
+    Also a decorator:
 
         @hookwire.read_only
         def norm(resid, hook):
             print(hook.layer(), resid.norm())
+
+    Args:
+        function: `(tensor, hook)`, with a tensor [batch, pos, …].
+
+    Returns:
+        What `fwd_hooks` and `add_hook` take in place of the function.
+
+    Raises:
+        ArgumentTypeError: it is not a function, or cannot be called as `function(tensor, hook=…)`.
     """
     return Callback(function, read_only=True)
 

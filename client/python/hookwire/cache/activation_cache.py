@@ -15,38 +15,42 @@ from hookwire.errors import arguments
 
 @arguments.checked_methods("cache")
 class ActivationCache(Captured):
-    """What `run_with_cache` captured: a mapping from names to tensors [batch, pos, …].
+    """The tensors that `run_with_cache` captured: a mapping from names to tensors [batch, pos, …].
 
-    `cache[key]`, `cache.get(key)` and `key in cache` take every name of a hook point that was
-    captured, whichever of them the filter matched: the canonical name, an alias, and a short name,
-    as in TransformerLens: `cache["pattern", 5]`, `cache["q", 3]`, `cache["resid_post", -1]`,
-    `cache["embed"]`, `cache["scale", 2, "ln1"]`. So does `key in cache.keys()`. Iteration, `len`,
-    `keys()`, `values()` and `items()` give each name that the filter matched, once, in the order of
+    `cache[key]`, `cache.get(key)`, `key in cache` and `key in cache.keys()` take every name of a
+    captured hook point, whichever of them the filter matched: the canonical name, an alias, or a
+    short name as in TransformerLens: `cache["pattern", 5]`, `cache["q", 3]`,
+    `cache["resid_post", -1]`, `cache["embed"]`, `cache["scale", 2, "ln1"]`. Iteration, `len`,
+    `keys()`, `values()` and `items()` have each name that the filter matched, once, in the order of
     the pass.
 
     A cache can be copied, pickled, and written to a file with `cache.save` (`hookwire.load_cache`
-    reads it) or `torch.save` (read it with `torch.load(path, weights_only=False)`;
-    `cache.cache_dict`, a dict of tensors, can be read without that). One that was pickled or saved
-    has all its methods; those that need weights or the tokenizer connect to the server
-    that the run was on when they are first called, and raise a HookwireError where it does not
-    answer or holds another model.
+    reads it) or `torch.save` (`torch.load(path, weights_only=False)` reads it; `cache.cache_dict`,
+    a dict of tensors, can be read without that argument). A cache that was pickled or saved has all
+    its methods. Methods that need weights or the tokenizer then connect to the server of the run
+    when they are first called. They raise a HookwireError if it does not answer or holds another
+    model.
 
     The other methods are TransformerLens's, with its arguments, defaults and shapes. They work on
-    torch tensors and on NumPy arrays. Weights that they need come from the server when they are
-    first needed. What differs: parts are what
-    really reaches the residual stream (behind the norms of Gemma 4, with its layer scalars and its
-    per-layer embeddings), so that they sum to it, and `apply_ln` applies the norm's weight too.
+    torch tensors and on NumPy arrays, and fetch weights from the server when they first need them.
+    Two things differ, so that parts of the residual stream sum to it: a part is what the stream
+    really receives (after the post-norms of Gemma 4, with its layer scalars and per-layer
+    embeddings), and `apply_ln` applies the norm's weight too.
 
     Attributes:
-        cache_dict: the tensors.
-        receipt: what ran, where, on which weights.
+        cache_dict: the tensors by name, a dict.
+        model: the model that methods ask for weights and the tokenizer.
+        receipt: the `Receipt`: what ran, where, on which weights.
         has_batch_dim: whether tensors have the batch in front.
         has_embed: whether the embedding was captured.
         has_pos_embed: False: Gemma 4 has no positional embedding.
     """
 
     def toggle_autodiff(self, mode: bool = False) -> None:
-        """Not supported.
+        """Not supported: the tensors have no graph, because the pass runs on the server.
+
+        Args:
+            mode: has no effect.
 
         Raises:
             UnsupportedError: always.
@@ -68,20 +72,21 @@ class ActivationCache(Captured):
         """Returns the residual stream at the input of each layer.
 
         Args:
-            layer: up to the input of this one; None or -1: up to the final norm.
-            incl_mid: also between attention and MLP.
-            apply_ln: put each through the norm that reads the last of them: the final norm with a
-                scale of each one's own, as the logit lens wants it; the norm of another layer with
-                the scale that it had.
-            pos_slice: at which positions.
-            mlp_input: also the input of that layer's MLP.
-            return_labels: also labels: "0_pre", "0_mid", "final_post".
+            layer: the last layer to include; None or -1: up to the input of the final norm.
+            incl_mid: also include the stream between attention and MLP.
+            apply_ln: apply the norm that reads the last entry. The final norm uses each entry's own
+                scale, as the logit lens does; the norm of a layer uses the scale that it had in the
+                run.
+            pos_slice: positions: an int, which removes the axis, a list or a slice. Default: all.
+            mlp_input: also include the input of the last layer's MLP.
+            return_labels: return labels too: "0_pre", "0_mid", "final_post".
 
         Returns:
-            [entry, batch, pos, d_model], or that and the labels.
+            [entry, batch, pos, d_model]; with `return_labels`, a pair of that and a list of labels.
 
         Raises:
-            HookNotFoundError: the cache lacks hook points; it names them.
+            HookNotFoundError: hook points that are needed were not captured; the message names
+                them.
         """
         layer, positions = residual.layer_number(self, layer), Slice(pos_slice, "pos_slice")
         if mlp_input:
@@ -110,24 +115,25 @@ class ActivationCache(Captured):
     ) -> Any:
         """Returns what the embedding and each layer add to the residual stream at a layer.
 
-        Each part is multiplied by the layer scalars on its way. With `mode="all"` and `incl_embeds`
-        they sum to the stream; where the stream was captured, that is checked.
+        Each part is multiplied by the scalars of the layers that it passes. With `mode="all"` and
+        `incl_embeds`, the parts sum to the stream. If the stream was captured, this is checked.
 
         Args:
-            layer: at the input of this one; None or -1: of the final norm.
-            mlp_input: at the input of its MLP instead.
-            mode: "all": "embed", "3_attn_out", "3_mlp_out", and "3_ple_out" where the model has
-                per-layer embeddings; "attn" or "mlp": the embedding and these.
-            apply_ln: put the parts through the norm there, with the scale that it had.
-            pos_slice: at which positions.
-            incl_embeds: with the embedding.
-            return_labels: also the labels.
+            layer: take the stream at the input of this layer; None or -1: of the final norm.
+            mlp_input: take it at the input of the layer's MLP instead.
+            mode: which parts. "all": attention ("3_attn_out"), MLPs ("3_mlp_out") and, if the model
+                has them, per-layer embeddings ("3_ple_out"); "attn" or "mlp": only these.
+            apply_ln: apply the norm there to the parts, with the scale that it had in the run.
+            pos_slice: positions: an int, which removes the axis, a list or a slice. Default: all.
+            incl_embeds: include the embedding ("embed").
+            return_labels: return the labels too.
 
         Returns:
-            [part, batch, pos, d_model], or that and the labels.
+            [part, batch, pos, d_model]; with `return_labels`, a pair of that and a list of labels.
 
         Raises:
-            HookNotFoundError: the cache lacks hook points; it names them.
+            HookNotFoundError: hook points that are needed were not captured; the message names
+                them.
             DecompositionError: the parts do not sum to the stream.
         """
         layer, positions = residual.layer_number(self, layer), Slice(pos_slice, "pos_slice")
@@ -139,10 +145,10 @@ class ActivationCache(Captured):
         return (stack, labels) if return_labels else stack
 
     def compute_head_results(self) -> None:
-        """Puts each head's own output, [batch, pos, head, d_model], under `hook_result`.
+        """Adds each head's own output to the cache as `hook_result`, [batch, pos, head, d_model].
 
-        From `hook_z` and W_O, where it was not captured. It is the output before `ln1_post`: a
-        layer's results sum to `attn.hook_out`.
+        A head's output is `hook_z` @ W_O of the head. It is the output before `ln1_post`: the
+        results of a layer's heads sum to `attn.hook_out`.
 
         Raises:
             HookNotFoundError: a layer's `hook_z` was not captured.
@@ -161,20 +167,22 @@ class ActivationCache(Captured):
     ) -> Any:
         """Returns what each head adds to the residual stream at a layer's input.
 
-        A head's result through `ln1_post`, and multiplied by the layer scalars on its way.
+        A part is the head's result after `ln1_post`, multiplied by the scalars of the layers that
+        it passes.
 
         Args:
-            layer: the heads of the layers before this one; None or -1: of all.
-            return_labels: also labels: "L0H0".
-            incl_remainder: with the rest of the stream, as "remainder".
-            pos_slice: at which positions.
-            apply_ln: put the parts through the norm there, with the scale that it had.
+            layer: take the heads of the layers before this one; None or -1: of all layers.
+            return_labels: return labels too: "L0H0".
+            incl_remainder: add the rest of the stream, as "remainder".
+            pos_slice: positions: an int, which removes the axis, a list or a slice. Default: all.
+            apply_ln: apply the norm there to the parts, with the scale that it had in the run.
 
         Returns:
-            [part, batch, pos, d_model], or that and the labels.
+            [part, batch, pos, d_model]; with `return_labels`, a pair of that and a list of labels.
 
         Raises:
-            HookNotFoundError: the cache lacks hook points; it names them.
+            HookNotFoundError: hook points that are needed were not captured; the message names
+                them.
         """
         layer, positions = residual.layer_number(self, layer), Slice(pos_slice, "pos_slice")
         parts, labels = contributions.heads(self, layer, layer, positions)
@@ -206,17 +214,21 @@ class ActivationCache(Captured):
     def stack_activation(
         self, activation_name: str, layer: int | None = -1, sublayer_type: str | None = None
     ) -> Any:
-        """Stacks one activation of all layers, [layer, …].
+        """Stacks one activation of several layers.
 
         Args:
             activation_name: a short name, such as "pattern" or "resid_pre".
-            layer: of the layers before this one; None or -1: of all.
-            sublayer_type: the component, where the name alone does not say it.
+            layer: stack the layers before this one; None or -1: all layers.
+            sublayer_type: the component, such as "ln1", if several have the name. Default: the
+                usual one.
+
+        Returns:
+            [layer, batch, pos, …].
 
         Raises:
-            HookNotFoundError: a layer's was not captured.
+            HookNotFoundError: the activation of a layer was not captured.
             LayersDifferError: the layers' shapes differ; take them one by one.
-            ArgumentError: there is no layer before `layer`.
+            ArgumentError: there is no layer before `layer`, or the name is not a short name.
         """
         if not isinstance(activation_name, str) or "." in activation_name:
             raise errors.ArgumentError(
@@ -246,23 +258,27 @@ class ActivationCache(Captured):
     ) -> Any:
         """Returns what each neuron of a layer adds to its `mlp_out`.
 
-        Behind `ln2_post` (with experts, behind `post_feedforward_layernorm_1` before that), and
-        before the layer's scalar. Without experts, all of them sum to `hook_mlp_out`.
+        A neuron's part is taken after `ln2_post` (on a model with experts, after
+        `post_feedforward_layernorm_1` too), and before the layer's scalar. Without experts, the
+        parts of all neurons sum to `hook_mlp_out`.
 
         Args:
             layer: the layer.
-            neuron_slice: which neurons.
-            pos_slice: at which positions.
-            project_output_onto: [d_model] or [d_model, output]: the product with this in place of
-                the last axis; the larger tensor is never made.
+            neuron_slice: neurons: an int, which removes the axis, a list or a slice. Default: all.
+            pos_slice: positions: an int, which removes the axis, a list or a slice. Default: all.
+            project_output_onto: [d_model] or [d_model, output]: multiply each part with this. The
+                tensor with d_model is then never made. Default: do not multiply.
 
         Returns:
-            [batch, pos, neuron, d_model]; [batch, pos, neuron, output]; [batch, pos, neuron].
+            [batch, pos, neuron, d_model]; with `project_output_onto`, [batch, pos, neuron, output]
+            or [batch, pos, neuron].
 
         Raises:
-            HookNotFoundError: the cache lacks hook points; it names them.
-            LayerOutOfRangeError: no such layer.
-            SliceOutOfRangeError: positions or neurons that there are not.
+            HookNotFoundError: hook points that are needed were not captured; the message names
+                them.
+            LayerOutOfRangeError: the model does not have this layer.
+            SliceOutOfRangeError: positions or neurons that do not exist.
+            ValueShapeError: `project_output_onto` has another shape.
         """
         self._check_projection(project_output_onto)
         return contributions.neurons(
@@ -300,26 +316,27 @@ class ActivationCache(Captured):
     ) -> Any:
         """Returns what each neuron adds to the residual stream at a layer's input.
 
-        As `get_neuron_results`, multiplied by the layer scalars on its way. Layers may differ in
-        their number of neurons.
+        A part is as in `get_neuron_results`, multiplied by the scalars of the layers that it
+        passes. Layers may differ in their number of neurons.
 
         Args:
-            layer: the neurons of the layers before this one; None or -1: of all.
-            pos_slice: at which positions.
-            neuron_slice: which neurons of each layer.
-            return_labels: also labels: "L0N0".
-            incl_remainder: with the rest of the stream, as "remainder".
-            apply_ln: put the parts through the norm there, with the scale that it had.
-            project_output_onto: as in `get_neuron_results`.
-            mlp_input: as the input of that layer's MLP: the remainder is that of `resid_mid`, and
-                the norm is `ln2`.
+            layer: take the neurons of the layers before this one; None or -1: of all layers.
+            pos_slice: positions: an int, which removes the axis, a list or a slice. Default: all.
+            neuron_slice: neurons of each layer: an int, a list or a slice. Default: all.
+            return_labels: return labels too: "L0N0".
+            incl_remainder: add the rest of the stream, as "remainder".
+            apply_ln: apply the norm there to the parts, with the scale that it had in the run.
+            project_output_onto: as in `get_neuron_results`. Default: do not multiply.
+            mlp_input: take the stream at the input of the layer's MLP: the remainder is the rest of
+                `resid_mid`, and the norm is `ln2`.
 
         Returns:
-            [part, batch, pos, d_model] (or [part, batch, pos, output], or [part, batch, pos]), or
-            that and the labels.
+            [part, batch, pos, d_model]; with `project_output_onto`, [part, batch, pos, output] or
+            [part, batch, pos]; with `return_labels`, a pair of that and a list of labels.
 
         Raises:
-            HookNotFoundError: the cache lacks hook points; it names them.
+            HookNotFoundError: hook points that are needed were not captured; the message names
+                them.
         """
         layer, positions = residual.layer_number(self, layer), Slice(pos_slice, "pos_slice")
         self._check_projection(project_output_onto)
@@ -351,25 +368,32 @@ class ActivationCache(Captured):
         has_batch_dim: bool = True,
         recompute_ln: bool = False,
     ) -> Any:
-        """Applies the norm that reads the stream to parts of it, with the scale of this run.
+        """Applies a norm to parts of the residual stream, with the scale of this run.
 
-        That is linear, so the parts of a whole give the parts of the norm's output. The norm's
-        weight is applied: nothing is folded into the matrices here.
+        The norm is x / scale × weight, with scale = √(mean(x²) + eps) of the whole stream
+        (RMSNorm, Zhang and Sennrich, 2019). With a given scale it is linear, so parts that sum to
+        the stream give parts that sum to the norm's output. The norm's weight is applied, because
+        it is not folded into the matrices that follow.
 
         Args:
             residual_stack: [part, batch, pos, d_model].
             layer: the norm at the input of this layer; None, -1 or n_layers: the final norm.
             mlp_input: the norm before its MLP instead of the one before its attention.
-            pos_slice: at which positions the parts are; it is applied to the scale alone.
-            batch_slice: which rows; applied to the parts and to the scale.
-            has_batch_dim: whether the parts have a batch.
-            recompute_ln: at the final norm: each part with a scale of its own, as if it were the
-                whole (the logit lens).
+            pos_slice: the positions of the parts: an int, a list or a slice; only the scale is
+                sliced. Default: all.
+            batch_slice: rows: an int, a list or a slice; the parts and the scale are sliced.
+                Default: all.
+            has_batch_dim: whether the parts have a batch axis.
+            recompute_ln: at the final norm, use each part's own scale, as if it were the whole
+                stream (the logit lens).
+
+        Returns:
+            [part, batch, pos, d_model].
 
         Raises:
-            HookNotFoundError: the scale was not captured, nor what it can be computed from.
-            ValueShapeError: the parts are of other rows or positions than the scale.
-            ArgumentTypeError: no tensor, or not one of the cache's kind.
+            HookNotFoundError: neither the scale nor what it is computed from was captured.
+            ValueShapeError: the parts have other rows or positions than the scale.
+            ArgumentTypeError: not a tensor, or not one of the cache's kind.
         """
         self._check_stack(residual_stack)
         layer, rows = residual.layer_number(self, layer), Slice(batch_slice, "batch_slice")
@@ -398,27 +422,29 @@ class ActivationCache(Captured):
     ) -> Any:
         """Returns what parts of the residual stream add to the logits of tokens.
 
-        The parts go through the final norm, with the scale that it had, and onto the tokens'
-        columns of the unembedding; only these columns are fetched. The parts of a whole give the
-        parts of the logit **before** the final softcap (`hook_unembed`): the softcap is not linear,
-        but it keeps the order, so a difference of two tokens' attributions, summed over all parts,
-        has the sign of the difference of their logits.
+        This is direct logit attribution: norm(part) @ W_U[:, token], where the final norm uses the
+        scale that it had in the run. Only the tokens' columns of the unembedding are fetched. Parts
+        that sum to the stream give values that sum to the logit **before** the final softcap
+        (`hook_unembed`). The softcap is not linear, but it keeps the order: if all parts of one
+        token sum to more than those of another, its logit is larger too.
 
         Args:
-            residual_stack: [part, batch, pos, d_model], such as `decompose_resid` gives.
-            tokens: a string, an id, or ids [batch], [pos] or [batch, pos]. As many ids as the batch
-                has rows are one for each row.
-            incorrect_tokens: subtract the contributions to these; of the same shape.
-            pos_slice: at which positions the parts are.
-            batch_slice: which rows.
-            has_batch_dim: whether the parts have a batch.
+            residual_stack: [part, batch, pos, d_model], as `decompose_resid` returns it.
+            tokens: a string, an id, or ids [batch], [pos] or [batch, pos]. If there are as many ids
+                as rows, each row has its own.
+            incorrect_tokens: subtract the values of these tokens; of the same shape as `tokens`.
+                Default: subtract nothing.
+            pos_slice: the positions of the parts: an int, a list or a slice. Default: all.
+            batch_slice: rows: an int, a list or a slice. Default: all.
+            has_batch_dim: whether the parts have a batch axis.
 
         Returns:
             [part, batch, pos].
 
         Raises:
-            HookNotFoundError: the scale was not captured, nor what it can be computed from.
-            ArgumentError: `incorrect_tokens` has another shape, or no shape of these fits.
+            HookNotFoundError: neither the scale nor what it is computed from was captured.
+            ArgumentError: `incorrect_tokens` has another shape, or the ids fit none of the shapes.
+            NotASingleTokenError: a string that is not one token.
             TokenOutOfRangeError: a token that the vocabulary does not have.
         """
         self._check_stack(residual_stack)
@@ -453,27 +479,34 @@ class ActivationCache(Captured):
     ) -> lenses.LogitLens:
         """Computes what the model would predict from the stream at each layer's input.
 
-        Final norm (with a scale of each entry's own), unembedding and final softcap; the last entry
-        is the model's own prediction. The whole unembedding is fetched, once.
+        The stream goes through the final norm (with each entry's own scale), the unembedding and
+        the final softcap, as in "interpreting GPT: the logit lens" (nostalgebraist, 2020). The last
+        entry is the model's own prediction. The whole unembedding is fetched, once.
 
         Args:
             layers: which entries of `accumulated_resid()`; negative counts from the last. Default:
                 all.
-            incl_mid: also between attention and MLP.
-            positions: which positions. Default: the last column. In a padded batch that is not
-                every row's last token.
-            batch_slice: which rows.
-            lens: `f(entry, index)`, applied to each entry before the norm.
-            apply_ln: with the final norm.
-            vocab: keep the values of these tokens.
-            targets: keep the values and ranks of these: a string, an id, a list of them; or a
-                tensor of ids, one for each row, aligned with [batch, pos] from the right.
-            return_type: "logits", "log_probs" or "probs".
-            top_k: keep the largest so many, and their ids.
-            chunk_size: vectors that are read at once.
+            incl_mid: also include the stream between attention and MLP.
+            positions: an int, a list or a slice. Default: the last column, which in a padded batch
+                is not every row's last token.
+            batch_slice: rows: an int, a list or a slice. Default: all.
+            lens: a function `f(entry, index)` that is applied to each entry before the norm.
+                Default: none.
+            apply_ln: apply the final norm.
+            vocab: keep the values of these tokens only. Default: of all.
+            targets: keep the values and ranks of these only: a string, an id, or a list of them; or
+                a tensor of ids, one for each row, aligned with [batch, pos] from the right.
+                Default: none.
+            return_type: "logits", "log_probs" (natural logarithms) or "probs".
+            top_k: keep the `top_k` largest values of each position, and their ids. Default: all.
+            chunk_size: how many vectors are multiplied with the unembedding at once.
+
+        Returns:
+            A `LogitLens`, with values [entry, batch, pos, token].
 
         Raises:
-            HookNotFoundError: the cache lacks hook points; it names them.
+            HookNotFoundError: hook points that are needed were not captured; the message names
+                them.
             ArgumentError: an argument that cannot be.
             TokenOutOfRangeError: a token that the vocabulary does not have.
         """
@@ -504,28 +537,29 @@ class ActivationCache(Captured):
     ) -> Any:
         """Returns everything that adds to the stream at a layer, in the smallest parts.
 
-        Heads ("L0H0"), then neurons ("L0N0") or MLPs ("0_mlp_out"); with neurons, and on a model
-        with experts, the experts of each layer ("0_experts_out"); per-layer embeddings
-        ("0_ple_out"); "embed"; and the attention biases ("bias"; zero on a model without). They sum
-        to the stream; where the stream was captured, that is checked (but not where neurons are
-        projected, or behind a norm).
+        The parts are: heads ("L0H0"); neurons ("L0N0") or MLPs ("0_mlp_out"); with neurons, on a
+        model with experts, the experts of each layer ("0_experts_out"); per-layer embeddings
+        ("0_ple_out"); the embedding ("embed"); and the attention biases ("bias", zero on a model
+        without). They sum to the stream. If the stream was captured, this is checked, except with
+        `apply_ln` or `project_output_onto`.
 
         Args:
-            layer: at the input of this one; None or -1: of the final norm.
-            mlp_input: at the input of its MLP instead.
+            layer: take the stream at the input of this layer; None or -1: of the final norm.
+            mlp_input: take it at the input of the layer's MLP instead.
             expand_neurons: neurons in place of MLPs.
-            apply_ln: put the parts through the norm there, with the scale that it had.
-            pos_slice: at which positions.
-            return_labels: also the labels.
-            project_output_onto: [d_model] or [d_model, output]: the product with this in place of
-                the last axis.
+            apply_ln: apply the norm there to the parts, with the scale that it had in the run.
+            pos_slice: positions: an int, which removes the axis, a list or a slice. Default: all.
+            return_labels: return the labels too.
+            project_output_onto: [d_model] or [d_model, output]: multiply each part with this.
+                Default: do not multiply.
 
         Returns:
-            [part, batch, pos, d_model] (or [part, batch, pos, output], or [part, batch, pos]), or
-            that and the labels.
+            [part, batch, pos, d_model]; with `project_output_onto`, [part, batch, pos, output] or
+            [part, batch, pos]; with `return_labels`, a pair of that and a list of labels.
 
         Raises:
-            HookNotFoundError: the cache lacks hook points; it names them.
+            HookNotFoundError: hook points that are needed were not captured; the message names
+                them.
             DecompositionError: the parts do not sum to the stream.
         """
         layer, positions = residual.layer_number(self, layer), Slice(pos_slice, "pos_slice")
@@ -569,15 +603,23 @@ class ActivationCache(Captured):
         return (stack, labels) if return_labels else stack
 
     def ssm_layers(self, mixer_type: Any = None) -> list[int]:
-        """Layers with a state-space mixer: Gemma 4 has none."""
+        """Returns the layers with a state-space mixer: an empty list, as Gemma 4 has none.
+
+        Args:
+            mixer_type: has no effect.
+        """
         del mixer_type
         return []
 
     def compute_ssm_state(self, layer: int | None = None, time_step: int | None = None) -> Any:
-        """Not supported: a Gemma 4 has no such layers.
+        """Not supported: Gemma 4 has no state-space layers.
+
+        Args:
+            layer: has no effect.
+            time_step: has no effect.
 
         Raises:
-            UnsupportedError: always: Gemma 4 has no state-space layers.
+            UnsupportedError: always.
         """
         raise errors.UnsupportedError("Gemma 4 has no state-space layers, and so no such state")
 
@@ -587,10 +629,15 @@ class ActivationCache(Captured):
         include_dt_scaling: bool = False,
         per_state_coord: bool = False,
     ) -> Any:
-        """Not supported: a Gemma 4 has no such layers.
+        """Not supported: Gemma 4 has no state-space layers.
+
+        Args:
+            layer: has no effect.
+            include_dt_scaling: has no effect.
+            per_state_coord: has no effect.
 
         Raises:
-            UnsupportedError: always: Gemma 4 has no state-space layers.
+            UnsupportedError: always.
         """
         raise errors.UnsupportedError(
             "Gemma 4 has no state-space layers; its attention is cache['pattern', layer]"

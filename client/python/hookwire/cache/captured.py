@@ -37,7 +37,7 @@ def _layer_of(name: str) -> int:
 
 @arguments.checked_methods("cache")
 class Captured(Mapping[str, Any]):
-    """A mapping from names to tensors; what of `ActivationCache` needs no arithmetic."""
+    """A mapping from names to tensors: the part of `ActivationCache` without arithmetic."""
 
     has_pos_embed = False
     # For each name of what was captured, all names of that hook point; None: the catalogue says so.
@@ -66,10 +66,10 @@ class Captured(Mapping[str, Any]):
 
     @property
     def weights(self) -> Weights:
-        """The model's parameters, fetched when they are first needed.
+        """The model's parameters. Each is fetched from the server when it is first needed.
 
         Raises:
-            LoadChangedError: the model has been connected to other weights since this run.
+            LoadChangedError: the model has connected to other weights since this run.
         """
         weights = self.model.weights
         weights.check_receipt(self.receipt)
@@ -81,7 +81,11 @@ class Captured(Mapping[str, Any]):
         return self.find("hook_embed") is not None
 
     def __getitem__(self, key: str | tuple[Any, ...]) -> Any:
-        """The tensor under a name, or a short name with its layer and component.
+        """Returns the tensor of a hook point, [batch, pos, …].
+
+        Args:
+            key: a name, an alias, a short name such as "embed", or a short name with its layer
+                and component, such as ("scale", 2, "ln1").
 
         Raises:
             HookNotFoundError: nothing was captured under that name (it is a KeyError).
@@ -107,7 +111,12 @@ class Captured(Mapping[str, Any]):
             return False
 
     def get(self, key: Any, default: Any = None) -> Any:
-        """Returns the tensor of a name, or `default`."""
+        """Returns the tensor of a hook point, [batch, pos, …], or `default`.
+
+        Args:
+            key: as in `cache[key]`.
+            default: what to return if it was not captured.
+        """
         try:
             found = self._lookup(key)
         except errors.HookNotFoundError:
@@ -120,7 +129,11 @@ class Captured(Mapping[str, Any]):
         return self.find(self._full_name(key)) if found is None else found
 
     def find(self, name: str) -> Any:
-        """The tensor of a hook point, whichever of its names it was captured under, or None."""
+        """Returns the tensor of a hook point, [batch, pos, …]; None if it was not captured.
+
+        Args:
+            name: its canonical name or an alias, whichever was captured.
+        """
         found = self.cache_dict.get(name)
         if found is not None:
             return found
@@ -139,10 +152,16 @@ class Captured(Mapping[str, Any]):
         return next(iter(self.cache_dict.values()), None)
 
     def need(self, names: Sequence[str]) -> list[Any]:
-        """The tensors of hook points.
+        """Returns the tensors of hook points.
+
+        Args:
+            names: canonical names or aliases.
+
+        Returns:
+            A list of tensors [batch, pos, …], in the order of the names.
 
         Raises:
-            HookNotFoundError: some were not captured; it names all of these.
+            HookNotFoundError: some were not captured; the message names them all.
         """
         tensors = [self.find(name) for name in names]
         lacking = [name for name, x in zip(names, tensors, strict=True) if x is None]
@@ -225,15 +244,15 @@ class Captured(Mapping[str, Any]):
 
     @property
     def mask(self) -> Any:
-        """Bool [batch, pos]: False where a captured position is padding; there, all is zero."""
+        """Bool [batch, pos]: False if a captured position is padding, where tensors are zero."""
         mask = self._make_mask()
         return mask if self.has_batch_dim else mask[0]
 
     def __setitem__(self, key: object, value: object) -> NoReturn:
-        """A cache is what a run captured.
+        """Not supported: a cache has what a run captured.
 
         Raises:
-            ArgumentTypeError: always; it says where tensors can be put.
+            ArgumentTypeError: always; the message says where tensors can be set.
         """
         raise errors.ArgumentTypeError(
             f"cache[{key!r}] cannot be set, because a cache has what a run captured; "
@@ -296,10 +315,13 @@ class Captured(Mapping[str, Any]):
         """Removes the batch axis of every tensor of a run with one row, and returns the cache.
 
         Args:
-            batch_size: not needed: the cache knows how many rows it has.
+            batch_size: the number of rows, which is checked. Default: not checked.
+
+        Returns:
+            This cache, with tensors [pos, …].
 
         Raises:
-            ArgumentError: the run had several rows.
+            ArgumentError: the run had several rows, or another number than `batch_size`.
         """
         if not self.has_batch_dim:
             return self
@@ -322,11 +344,14 @@ class Captured(Mapping[str, Any]):
         """Returns a new cache with some rows of the batch.
 
         Args:
-            batch_slice: which rows; a number removes the batch axis.
+            batch_slice: rows: a list or a slice; or an int, which removes the batch axis.
+
+        Returns:
+            A cache with tensors [row, pos, …], or [pos, …] for an int.
 
         Raises:
-            ArgumentError: the batch's axis is gone already.
-            SliceOutOfRangeError: rows that there are not.
+            ArgumentError: the cache has no batch axis any more.
+            SliceOutOfRangeError: rows that the cache does not have.
         """
         rows = Slice(batch_slice, "batch_slice")
         if not self.has_batch_dim and rows.mode != "identity":
@@ -352,6 +377,12 @@ class Captured(Mapping[str, Any]):
 
     def to(self, device: Any) -> Self:
         """Moves torch tensors to a device, and returns the cache.
+
+        Args:
+            device: a `torch.device`, or its name, such as "cuda".
+
+        Returns:
+            This cache.
 
         Raises:
             UnsupportedError: the tensors are NumPy arrays.
@@ -380,17 +411,17 @@ class Captured(Mapping[str, Any]):
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the cache to a file, which `hookwire.load_cache` reads.
 
-        It is a safetensors file: each distinct tensor under the first of its keys, bfloat16 as such
-        from NumPy too, `mask`, and the receipt as JSON in the metadata. Other programs that read
-        safetensors can read it; nothing in it is pickled.
+        It is a safetensors file, so other programs can read it too. It has each distinct tensor
+        under the first of its keys (bfloat16 stays bfloat16, also from NumPy), the mask as "mask",
+        and the receipt as JSON in the metadata. Nothing in it is pickled.
 
         Args:
-            path: ends with ".safetensors", or has no suffix. A file that is there is replaced, in
-                one step when all is written.
+            path: ends with ".safetensors", or has no suffix. An existing file is replaced in one
+                step, when all has been written.
 
         Raises:
             ArgumentError: another suffix.
-            FileError: it cannot be written.
+            FileError: the file cannot be written.
         """
         file = Path(path)
         if file.suffix.lower() not in ("", tensor_file.SUFFIX):

@@ -26,15 +26,15 @@ _COLUMNS = {"logits": "logit", "log_probs": "log_prob", "probs": "probability"}
 
 @dataclass(frozen=True)
 class LogitReadout:
-    """What vectors say through the unembedding.
+    """The predictions of vectors, read through the unembedding.
 
     Attributes:
-        values: [..., selected]: of the targets, the `top_k`, the `vocab`, or of all tokens.
+        values: [..., token]: of the targets, the `top_k`, the `vocab`, or of all tokens.
         return_type: "logits", "log_probs" or "probs".
         entropy: of the distribution over all tokens, in nats, [...].
         top_ids: with `top_k`: the tokens, [..., k].
-        vocab_ids: with `vocab`: the tokens, [selected].
-        target_ids: with `targets`: [target], or [...] where each row has its own.
+        vocab_ids: with `vocab`: the tokens, [token].
+        target_ids: with `targets`: [target], or [...] if each row has its own.
         target_ranks: how many tokens have a larger logit than the target, [..., target].
         per_row_targets: whether each row has its own target.
     """
@@ -60,13 +60,13 @@ class LogitReadout:
 @arguments.checked_methods("lens")
 @dataclass(frozen=True)
 class LogitLens:
-    """A logit lens over the stream of a run.
+    """The logit lens of a run. `cache.logit_lens` returns it.
 
     Attributes:
-        readout: the numbers; their first axis is the entry.
-        labels: of the entries: "0_pre", "3_mid", "final_post".
-        has_batch_dim: whether the batch comes after the entry.
-        target_names: the strings among the targets, None for ids.
+        readout: the values, ids and ranks; their first axis is the entry.
+        labels: a label for each entry: "0_pre", "3_mid", "final_post".
+        has_batch_dim: whether the second axis is the batch.
+        target_names: for each target, the string that was given; None for an id.
     """
 
     readout: LogitReadout
@@ -76,17 +76,21 @@ class LogitLens:
 
     @property
     def values(self) -> Any:
-        """[entry, batch, pos, selected]."""
+        """The values of the kept tokens, [entry, batch, pos, token]."""
         return self.readout.values
 
     def rank_trajectory(self, target: str | int | None = None) -> Any:
-        """The rank of a target at every entry, [entry, batch, pos].
+        """Returns the rank of a target at every entry; rank 0 is the most likely token.
 
         Args:
-            target: as it was given to `targets`; None where there was just one.
+            target: one of the `targets` of the lens. Default: the only one.
+
+        Returns:
+            Ints [entry, batch, pos].
 
         Raises:
-            ArgumentError: no such target, or not just one (it is a ValueError).
+            ArgumentError: the lens does not have this target, or has several and none is given (it
+                is a ValueError).
         """
         ranks, ids = self.readout.target_ranks, self.readout.target_ids
         if ranks is None:
@@ -111,10 +115,13 @@ class LogitLens:
         return ranks[..., known.index(target)]
 
     def top_tokens(self, tokenizer: Any) -> dict[str, Any]:
-        """The text of the `top_k` tokens of every entry, by label.
+        """Returns the texts of the `top_k` tokens of every entry.
 
         Args:
-            tokenizer: anything with `decode(ids)`; `model.tokenizer` too.
+            tokenizer: an object with `decode(ids)`, such as `model.tokenizer`.
+
+        Returns:
+            For each label, nested lists of strings, [batch, pos, k].
 
         Raises:
             ArgumentError: the lens was made without `top_k`.
@@ -129,14 +136,15 @@ class LogitLens:
         return {label: _texts(ids[i], tokenizer) for i, label in enumerate(self.labels)}
 
     def to_dataframe(self, tokenizer: Any = None, top_k: int | None = None) -> Any:
-        """One line for each entry, row, position and token: a pandas DataFrame.
-
-        Columns are `layer`, `batch` and `pos` where they were not sliced away, `token_index`,
-        `token_string` with a tokenizer, and `logit`, `log_prob` or `probability`.
+        """Returns a pandas DataFrame with a line for each entry, row, position and token.
 
         Args:
-            tokenizer: as in `top_tokens`.
-            top_k: only so many lines of each position, the largest values.
+            tokenizer: as in `top_tokens`, for the column `token_string`. Default: no such column.
+            top_k: keep the `top_k` largest values of each position. Default: all.
+
+        Returns:
+            A DataFrame with the columns `layer`, `batch` and `pos` (unless an int sliced them
+            away), `token_index`, `token_string`, and `logit`, `log_prob` or `probability`.
 
         Raises:
             MissingExtraError: pandas is not installed.

@@ -19,13 +19,13 @@ class Slice:
     """Some indices of one axis.
 
     Args:
-        input_slice: None for all; a number for one, whose axis goes away; a tuple of one to three
-            numbers, or a slice, for a range; a list, an array or a tensor of indices (or of
-            booleans); another `Slice`, TransformerLens's own included.
-        what: the argument that it comes from, for messages.
+        input_slice: None for all; an int for one index, which removes the axis; a tuple of one to
+            three ints, or a slice, for a range; a list, an array or a tensor of indices or of
+            bools; or another `Slice`, TransformerLens's own included.
+        what: the name of the argument, for messages.
 
     Attributes:
-        slice: what the axis is indexed with.
+        slice: the index of the axis.
         mode: "identity", "int", "slice" or "array".
 
     Raises:
@@ -80,12 +80,21 @@ class Slice:
 
     @classmethod
     def unwrap(cls, input_slice: Any, what: str = "") -> Slice:
-        """The slice, with a number as a list of one, so that its axis stays."""
+        """Returns the `Slice`, with an int as a list of one, so that its axis stays.
+
+        Args:
+            input_slice: as in `Slice`.
+            what: the name of the argument, for messages.
+        """
         made = cls(input_slice, what)
         return cls([made.slice], made._what) if made.mode == "int" else made
 
     def apply(self, tensor: Any, dim: int = 0) -> Any:
-        """The selected part of a tensor or an array, along one axis.
+        """Returns the selected part of a tensor or an array.
+
+        Args:
+            tensor: of any shape.
+            dim: the axis; negative counts from the last.
 
         Raises:
             SliceOutOfRangeError: an index that the axis does not have (it is an IndexError).
@@ -105,7 +114,10 @@ class Slice:
             ) from None
 
     def indices(self, max_ctx: int | None = None) -> Any:
-        """The selected indices of an axis with `max_ctx` elements, as an array.
+        """Returns the selected indices of an axis, int64 [index].
+
+        Args:
+            max_ctx: the size of the axis. Only the slice of an int does not need it.
 
         Raises:
             ArgumentError: `max_ctx` is needed and not given.

@@ -1,10 +1,10 @@
 """All errors and warnings.
 
-Every error of this package is a `HookwireError`. Those of the server have the gRPC code,
+Every error of this package is a `HookwireError`. An error that the server sends has the gRPC code,
 the reason (a name of `ErrorReason` in proto/hookwire/v1/service.proto, without its prefix), the
-metadata that goes with it, and the request field that is to blame. Each reason has one class, in
-`BY_REASON`; many are also the Python exception that a caller would expect, such as `KeyError` for a
-hook point that does not exist.
+reason's metadata, and the request field that caused it. `BY_REASON` has the class of each reason.
+Many classes are also the Python exception that a caller would expect, such as `KeyError` for a hook
+point that does not exist.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from hookwire.errors.values import shown as shown
 
 
 def printable(text: str) -> str:
-    """A text that can be printed: half characters of UTF-16 in it are escaped, as in repr()."""
+    """Returns a text that can be printed: lone UTF-16 surrogates are escaped, as in repr()."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
@@ -30,12 +30,13 @@ class HookwireError(Exception):
     """The base of all errors.
 
     Attributes:
-        message: the sentence.
-        reason: a name of `ErrorReason`, such as "HOOK_NOT_FOUND"; empty where there is none.
-        code: the gRPC status code; None for errors found in the client.
-        metadata: what the reason brings along, such as "hook" and "suggestion"; under
-            "server_message" what the server said, where this package says it in its own words.
-        field: the request field to blame, such as "spec.captures[0].hook"; None where unknown.
+        message: what is wrong, in words.
+        reason: a name of `ErrorReason`, such as "HOOK_NOT_FOUND"; empty if the error has none.
+        code: the gRPC status code; None for errors that the client found.
+        metadata: the details of the reason, such as "hook" and "suggestion". If this package has
+            replaced the server's message by its own, "server_message" has the server's.
+        field: the request field that caused the error, such as "spec.captures[0].hook"; None if
+            unknown.
     """
 
     default_reason: ClassVar[str] = ""
@@ -59,15 +60,21 @@ class HookwireError(Exception):
         return self.message
 
     def set_message(self, message: str) -> None:
-        """Replaces the message."""
+        """Replaces the message.
+
+        Args:
+            message: the new one. Characters that cannot be printed are escaped.
+        """
         self.message = printable(message)
         self.args = (self.message,)
 
     def rename(self, name: str, other: str) -> None:
-        """Says another name of the same hook point; "server_message" keeps the sentence as it was.
+        """Replaces a hook point's name in the message by another of its names.
+
+        `metadata["server_message"]` then has the message as it was.
 
         Args:
-            name: a hook point's canonical name.
+            name: the hook point's canonical name.
             other: the name by which the user knows it.
         """
         said = re.sub(rf"(?<![\w.]){re.escape(name)}(?!\w|\.\w)", lambda _: other, self.message)
@@ -77,12 +84,12 @@ class HookwireError(Exception):
 
     @property
     def hook(self) -> str | None:
-        """The hook point in question."""
+        """The name of the hook point that caused the error; None if it has none."""
         return self.metadata.get("hook")
 
     @property
     def suggestion(self) -> str | None:
-        """The nearest right name, or what to do instead."""
+        """The nearest right name, or what to do instead; None if the server suggests nothing."""
         return self.metadata.get("suggestion")
 
     def _number(self, key: str) -> int | None:
@@ -91,25 +98,25 @@ class HookwireError(Exception):
 
 
 class HookNotFoundError(HookwireError, KeyError):
-    """No such hook point on any Gemma 4."""
+    """There is no hook point, or no captured tensor, of this name."""
 
     default_reason = "HOOK_NOT_FOUND"
 
 
 class AbsentHookError(HookwireError, KeyError):
-    """A hook point that other layers or models have, but not this one; the message says why."""
+    """Other layers or models have this hook point, but not this one; the message says why."""
 
     default_reason = "HOOK_ABSENT"
 
 
 class GlobNoMatchError(HookwireError, KeyError):
-    """A filter that matches no hook point."""
+    """A filter matches no hook point."""
 
     default_reason = "GLOB_NO_MATCH"
 
 
 class ReadOnlyHookError(HookwireError, ValueError):
-    """A write to a hook point that can only be read."""
+    """A change was asked for at a hook point that can only be read."""
 
     default_reason = "HOOK_READ_ONLY"
 
@@ -123,32 +130,32 @@ class ArgumentTypeError(HookwireError, TypeError):
 
 
 class NoSequencesError(HookwireError, ValueError):
-    """An input without any sequence."""
+    """The input has no sequence."""
 
     default_reason = "NO_SEQUENCES"
 
 
 class EmptySequenceError(HookwireError, ValueError):
-    """A sequence without any token."""
+    """A sequence has no token."""
 
     default_reason = "SEQUENCE_EMPTY"
 
 
 class NothingToPredictError(HookwireError, ValueError):
-    """A loss, or log-probabilities of next tokens, of rows that have no next token."""
+    """A loss or log-probabilities of next tokens were asked for, and no row has a next token."""
 
 
 class _OverLimitError(HookwireError):
-    """More than the server gives."""
+    """More than the server allows."""
 
     @property
     def limit(self) -> int | None:
-        """The most that is allowed."""
+        """The largest value that is allowed, in the unit of the error; None if unknown."""
         return self._number("limit")
 
 
 class _TooManyBytesError(_OverLimitError):
-    """More bytes than the server gives."""
+    """More bytes than the server allows."""
 
     @property
     def bytes(self) -> int | None:
@@ -157,88 +164,88 @@ class _TooManyBytesError(_OverLimitError):
 
 
 class SequenceTooLongError(_OverLimitError, ValueError):
-    """More tokens than `cfg.n_ctx`."""
+    """A sequence has more tokens than `cfg.n_ctx`."""
 
     default_reason = "SEQUENCE_TOO_LONG"
 
     @property
     def tokens(self) -> int | None:
-        """Tokens of the sequence."""
+        """The number of tokens of the sequence."""
         return self._number("tokens")
 
 
 class TokenOutOfRangeError(HookwireError, IndexError, ValueError):
-    """A token id that the vocabulary does not have."""
+    """The vocabulary does not have this token id."""
 
     default_reason = "TOKEN_OUT_OF_RANGE"
 
 
 class RowOutOfRangeError(HookwireError, IndexError):
-    """A row that the batch does not have."""
+    """The batch does not have this row."""
 
     default_reason = "SEQUENCE_OUT_OF_RANGE"
 
 
 class PositionOutOfRangeError(HookwireError, IndexError):
-    """A position outside the sequence, or on its padding."""
+    """A position is outside the sequence, or on its padding."""
 
     default_reason = "POSITION_OUT_OF_RANGE"
 
 
 class HeadOutOfRangeError(HookwireError, IndexError):
-    """A head that the hook point does not have."""
+    """The hook point does not have this head."""
 
     default_reason = "HEAD_OUT_OF_RANGE"
 
 
 class NoHeadsError(HookwireError, ValueError):
-    """Heads chosen at a hook point that has none."""
+    """Heads were selected at a hook point that has none."""
 
     default_reason = "NO_HEADS"
 
 
 class FeatureOutOfRangeError(HookwireError, IndexError):
-    """An index outside the last axis."""
+    """An index is outside the last axis."""
 
     default_reason = "FEATURE_OUT_OF_RANGE"
 
 
 class SliceOutOfRangeError(HookwireError, IndexError):
-    """A slice of a cache's tensors that is outside of their axis."""
+    """A slice of a cache's tensors is outside their axis."""
 
 
 class NoSuchAxisError(HookwireError, ValueError):
-    """A selection along an axis that the hook point does not have."""
+    """A selection is along an axis that the hook point does not have."""
 
     default_reason = "NO_SUCH_AXIS"
 
 
 class BadSelectionError(HookwireError, ValueError):
-    """A selection that is empty, impossible, or names an index twice."""
+    """A selection is empty or impossible, or names an index twice."""
 
     default_reason = "BAD_SELECTION"
 
 
 class ValueShapeError(HookwireError, ValueError):
-    """A value that does not broadcast to the selected part of the hook point."""
+    """A value has the wrong shape: it does not fit the part of the tensor that it is for."""
 
     default_reason = "VALUE_SHAPE"
 
 
 class ValueDtypeError(HookwireError, TypeError):
-    """A value that is not a floating-point number."""
+    """A value has a type that cannot be used, such as bool or complex."""
 
     default_reason = "VALUE_DTYPE"
 
 
 class ValueNotFiniteError(HookwireError, ValueError):
-    """NaN or infinity in a value, without `allow_non_finite=True`."""
+    """A value has NaN or infinity, and `allow_non_finite=True` was not given."""
 
     default_reason = "VALUE_NOT_FINITE"
 
 
 class NeverFiresError(HookwireError, ValueError):
-    """A request for something after the end of the pass."""
+    """The run does not reach this hook point, because it starts or ends at another layer."""
 
     default_reason = "NEVER_FIRES"
 
@@ -250,13 +257,13 @@ class StopOutOfRangeError(HookwireError, IndexError):
 
 
 class ResultTooLargeError(_TooManyBytesError):
-    """A result over the limit. Nothing was computed."""
+    """The result would be larger than the limit. Nothing was computed."""
 
     default_reason = "RESULT_TOO_LARGE"
 
 
 class PassTooLargeError(_TooManyBytesError):
-    """A forward pass that would need more memory than the server allows. Nothing was computed.
+    """The pass would need more memory than the server allows. Nothing was computed.
 
     Attention scores and patterns grow with the square of a sequence's length.
     """
@@ -265,18 +272,18 @@ class PassTooLargeError(_TooManyBytesError):
 
     @property
     def tokens(self) -> int | None:
-        """The greatest length of its sequences that would fit; 0 where none would."""
+        """The longest sequence that would fit, in tokens; 0 if none would."""
         return self._number("tokens")
 
 
 class TooManyTokensError(HookwireError, ValueError):
-    """More tokens in one run than the server takes."""
+    """A run has more tokens than the server accepts."""
 
     default_reason = "TOO_MANY_TOKENS"
 
 
 class TooManyTensorsError(HookwireError, ValueError):
-    """More tensors in one run than the server sends."""
+    """A run asks for more tensors than the server sends in one run."""
 
     default_reason = "TOO_MANY_TENSORS"
 
@@ -306,19 +313,19 @@ class NoTokenizerError(HookwireError):
 
 
 class WeightNotFoundError(HookwireError, KeyError):
-    """No such parameter on any Gemma 4."""
+    """There is no parameter of this name, or the model does not have the layer."""
 
     default_reason = "WEIGHT_NOT_FOUND"
 
 
 class AbsentWeightError(HookwireError, KeyError):
-    """A parameter that other layers or models have, but not this one; the message says why."""
+    """Other layers or models have this parameter, but not this one; the message says why."""
 
     default_reason = "WEIGHT_ABSENT"
 
 
 class WeightRowError(HookwireError, IndexError):
-    """A row that a parameter does not have."""
+    """The parameter does not have this row."""
 
     default_reason = "ROW_OUT_OF_RANGE"
 
@@ -330,34 +337,34 @@ class WeightsNotServedError(HookwireError, PermissionError):
 
 
 class LayerOutOfRangeError(HookwireError, IndexError, ValueError):
-    """A layer that the model does not have."""
+    """The model does not have this layer."""
 
 
 class LayersDifferError(HookwireError, ValueError):
-    """Tensors that differ from layer to layer cannot be stacked into one."""
+    """Tensors cannot be stacked into one, because their shapes differ from layer to layer."""
 
 
 class DecompositionError(HookwireError, ValueError):
-    """Parts of the residual stream that do not sum to it."""
+    """Parts of the residual stream do not sum to it."""
 
 
 class LoadChangedError(HookwireError):
     """The server has loaded another model, or has other settings, than the request expects.
 
-    That of a model is the load that it was connected to: nothing was computed, and
-    `model.reconnect()` takes what the server holds now. That of a cache is the load that made it:
-    its tensors and the weights of another checkpoint do not belong together.
+    A model expects the load that it connected to. Nothing was computed; `model.reconnect()`
+    connects it to what the server has loaded now. A cache expects the load that made it: its
+    tensors do not belong together with the weights of another checkpoint.
     """
 
     default_reason = "LOAD_CHANGED"
 
 
 class ClosedError(HookwireError, ValueError):
-    """A call on a connection that was closed with `close()`. `reconnect()` opens it again."""
+    """The connection was closed with `close()`. `reconnect()` opens it again."""
 
 
 class ForkedError(HookwireError, RuntimeError):
-    """Something of a parent process that its child cannot use; the message says what."""
+    """A child process cannot use this object of its parent process; the message says why."""
 
 
 class UnavailableError(HookwireError, ConnectionError):
@@ -377,7 +384,7 @@ class ServerOutOfMemoryError(HookwireError):
 
 
 class InternalServerError(HookwireError):
-    """A fault of the server."""
+    """The server has a fault."""
 
     default_reason = "INTERNAL"
 
@@ -405,7 +412,7 @@ class DeadlineError(HookwireError, TimeoutError):
 
 
 class HookTimeoutError(DeadlineError):
-    """The server ended a run whose function took long, because another run needed its slot."""
+    """The server ended the run, because its function took long and another run needed its place."""
 
     default_reason = "HOOK_TIMEOUT"
 
@@ -417,7 +424,7 @@ class ReaderStalledError(DeadlineError):
 
 
 class UnexpectedMessageError(HookwireError):
-    """This client sent a message that does not belong into the run."""
+    """The server did not expect a message that this client sent: a fault of the client."""
 
     default_reason = "UNEXPECTED_MESSAGE"
 
@@ -441,7 +448,7 @@ class SenderStalledError(DeadlineError):
 
 
 class TooManyEntriesError(_OverLimitError, ValueError):
-    """More captures or changes than one run may have."""
+    """A run has more captures or changes than the server accepts."""
 
     default_reason = "TOO_MANY_ENTRIES"
 
@@ -459,15 +466,15 @@ class CancelledError(HookwireError):
 
 
 class IncompleteResultError(HookwireError):
-    """The answer is incomplete or contradicts itself. Nothing of it is returned."""
+    """The server's answer is incomplete or contradicts itself. None of it is returned."""
 
 
 class RequestTooLargeError(HookwireError, ValueError):
-    """A request over the server's `max_request_bytes`. It was not sent."""
+    """The request is larger than the server's `max_request_bytes`. It was not sent."""
 
 
 class MaskError(HookwireError, ValueError):
-    """An attention mask that masks more than padding on the left or the right."""
+    """An attention mask masks more than padding on the left or the right."""
 
 
 class TokensNeededError(HookwireError, ValueError):
@@ -475,15 +482,15 @@ class TokensNeededError(HookwireError, ValueError):
 
 
 class NotASingleTokenError(HookwireError, AssertionError):
-    """A string that is not exactly one token, or that the vocabulary lacks."""
+    """A string is not exactly one token, or the vocabulary does not have it."""
 
 
 class UnknownWordError(HookwireError, ValueError):
-    """A text with a word that the vocabulary lacks, and a tokenizer without an unknown token."""
+    """The vocabulary lacks a word of the text, and the tokenizer has no unknown token."""
 
 
 class ChatTemplateError(HookwireError, ValueError):
-    """A chat template that is missing, wrong, or that refuses these messages."""
+    """The chat template is missing or wrong, or refuses these messages."""
 
 
 class MissingExtraError(HookwireError, ImportError):
@@ -491,38 +498,38 @@ class MissingExtraError(HookwireError, ImportError):
 
 
 class DaemonError(HookwireError, RuntimeError):
-    """A daemon that `serve` was to start is missing, did not start, or ended by itself."""
+    """The server that `serve` starts is missing, did not start, or ended by itself."""
 
 
 class FileError(HookwireError, OSError, ValueError):
-    """A file that cannot be read or written, or that holds something else."""
+    """A file cannot be read or written, or holds something else."""
 
 
 class NotInTokenizerError(HookwireError, AttributeError, NotImplementedError):
-    """A feature of Hugging Face's tokenizers that this one lacks; it says what to use instead."""
+    """This tokenizer lacks a feature of Hugging Face's; the message says what to use instead."""
 
 
 class UnsupportedError(HookwireError, NotImplementedError):
-    """A feature of TransformerLens that Hookwire does not have, or not yet."""
+    """Hookwire does not have this feature of TransformerLens."""
 
 
 class NotHereError(UnsupportedError, AttributeError):
-    """An attribute of TransformerLens's model that a remote model lacks; it says why."""
+    """A remote model lacks this attribute of TransformerLens's model; the message says why."""
 
 
 class ReadOnlyConfigError(UnsupportedError, AttributeError):
-    """An attempt to change a setting that belongs to the server."""
+    """The setting belongs to the server, so a client cannot change it."""
 
 
 class NoAttributeError(HookwireError, AttributeError):
-    """An attribute that neither Hookwire nor TransformerLens has."""
+    """Neither Hookwire nor TransformerLens has this attribute."""
 
 
 class NoModulesError(HookwireError, AttributeError, ValueError):
-    """An attempt to use the modules of a model that is on a server.
+    """The modules of a model on a server cannot be used here.
 
-    An AttributeError, as of whatever is not there; and a ValueError, with which TransformerLens's
-    direct path patching refuses a Gemma 4.
+    It is an AttributeError, because the attribute does not exist, and a ValueError, because
+    TransformerLens's direct path patching refuses a Gemma 4 with one.
     """
 
 
@@ -531,35 +538,40 @@ class HookwireWarning(UserWarning):
 
 
 class ResultSizeWarning(HookwireWarning):
-    """A large result is about to be sent."""
+    """The server is about to send a large result: over 64 MiB."""
 
 
 class NonFiniteWarning(HookwireWarning):
-    """NaN or infinity in what was captured or returned."""
+    """A captured tensor or an output has NaN or infinity."""
 
 
 class SkippedWarning(HookwireWarning):
-    """Names that were left out, because this model does not have them."""
+    """Names were left out of a run, because this model does not have them."""
 
 
 class PaddingWarning(HookwireWarning):
-    """Token ids that look like padding, without a mask."""
+    """Token ids look like padding, and there is no mask; they are read as real tokens."""
 
 
 class NothingToPredictWarning(HookwireWarning):
-    """Rows of a batch that are too short to have a loss, beside others that have one."""
+    """Some rows of a batch have a single token, and so no loss; other rows have one."""
 
 
 class TruncatedWarning(HookwireWarning):
-    """A text with more tokens than `cfg.n_ctx`: the model sees a part of it."""
+    """A text has more tokens than `cfg.n_ctx`: the model sees a part of it."""
 
 
 class UnknownWordsWarning(HookwireWarning):
-    """A text with words that the vocabulary lacks: the model sees the unknown token instead."""
+    """The vocabulary lacks words of a text: the model sees the unknown token instead."""
 
 
 def warn(message: str, category: type[HookwireWarning]) -> None:
-    """Warns at the line outside this package that led here."""
+    """Shows a warning, at the line of the user's code that called this package.
+
+    Args:
+        message: the text.
+        category: the class of the warning.
+    """
     level, frame = 1, sys._getframe()
     while frame.f_back is not None and _is_ours(frame.f_globals.get("__name__")):
         level, frame = level + 1, frame.f_back

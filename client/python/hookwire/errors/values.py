@@ -16,7 +16,7 @@ def shown(value: object) -> str:
 
 
 def is_set(value: object) -> bool:
-    """Whether an argument that nothing can serve was given a value: more than None, False or []."""
+    """Whether an argument that is not supported was given a value other than None, False or []."""
     return (
         value is not None
         and value is not False

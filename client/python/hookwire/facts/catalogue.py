@@ -41,14 +41,14 @@ class HookPoint:
     """A named place in the forward pass.
 
     Attributes:
-        name: the canonical name.
-        aliases: second names.
+        name: the canonical name, such as "blocks.3.attn.q.hook_out".
+        aliases: other names of the same place, such as "blocks.3.attn.hook_q".
         layer: the layer it belongs to; None outside the blocks.
-        axes: of one row's tensor, outermost first; a result has the batch in front.
+        axes: the axes of one row's tensor, outermost first; a result has the batch in front.
         dtype: "float32", "bfloat16", "int64", ….
-        writable: whether an op may change it.
-        read_only_reason: why not, and what to change instead.
-        module: the checkpoint's module.
+        writable: whether an op or a function may change it.
+        read_only_reason: why it cannot be changed, and what to change instead; else empty.
+        module: the module of the checkpoint that it belongs to.
     """
 
     name: str
@@ -62,21 +62,25 @@ class HookPoint:
 
     @property
     def shape(self) -> tuple[str | int, ...]:
-        """Of a result, such as `("batch", "pos", 64)`."""
+        """The shape of a result, such as `("batch", "pos", 64)`."""
         return ("batch", *(axis.size or axis.name for axis in self.axes))
 
     def add_hook(self, *_: Any, **__: Any) -> NoReturn:
-        """There is no module here to put a hook on.
+        """Not available: there is no module here to put a hook on.
 
         Raises:
-            NoModulesError: always; it says what to use instead.
+            NoModulesError: always; the message says what to use instead.
         """
         raise errors.NoModulesError(
             f"a hook point of a remote model is a name: use model.add_hook({self.name!r}, hook)"
         )
 
     def axis(self, kind: int) -> int | None:
-        """Where the axis of this kind stands, counted from 0; None if it has none."""
+        """Returns the number of the axis of this kind, counted from 0; None if there is none.
+
+        Args:
+            kind: a number of `Axis.Kind` in proto/hookwire/v1/tensor.proto.
+        """
         for number, axis in enumerate(self.axes):
             if axis.kind == kind:
                 return number

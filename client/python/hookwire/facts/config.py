@@ -25,12 +25,12 @@ _NUMERICS = {
 
 @dataclass(frozen=True)
 class LayerConfig:
-    """One layer's own values.
+    """The configuration of one layer.
 
     Attributes:
         attention_type: "sliding_attention" or "full_attention".
-        n_heads: query heads.
-        n_key_value_heads: key-value heads.
+        n_heads: number of query heads.
+        n_key_value_heads: number of key-value heads.
         d_head: width of a head.
         d_mlp: width of the MLP.
         key_value_source: the earlier layer whose keys and values this one reuses; None where it has
@@ -84,16 +84,52 @@ class RopeConfig:
 class Config:
     """The model's configuration, under TransformerLens's names.
 
-    Where layers differ, `d_head` and `n_key_value_heads` are the value that most layers have (the
-    first of these, where two are as frequent), as in TransformerLens, and `d_mlp` is that of the
-    layers without a double-wide MLP. `layers` has each one's own, and `layer_types`,
-    `layer_scalars` and `key_value_sources` gather one value of all layers.
+    Attributes that are the same for every Gemma 4, such as `normalization_type`, have the values
+    that TransformerLens gives them.
 
-    `n_params` counts the text path's parameters as PyTorch does: tied ones once, buffers
-    (`layer_scalars`) not, and towers for images or audio, which stay unused, neither.
-
-    `device` is where the tensors of results are, and `dtype_name` what the server computes in;
-    `ServerInfo.device` is where it computes. `use_torch`: whether results are torch's.
+    Attributes:
+        model_name: the name of the checkpoint's directory.
+        architecture: the class that config.json names.
+        variant: "E" (with per-layer embeddings), "dense", "moe" or "unified".
+        n_layers: number of layers.
+        d_model: width of the residual stream.
+        n_heads: number of query heads, the same in every layer.
+        n_key_value_heads: number of key-value heads that most layers have (the first such number,
+            if two are equally frequent), as in TransformerLens. `layers` has each layer's own.
+        d_head: width of a head in most layers, likewise.
+        d_mlp: width of the MLP in the layers without a double-wide one.
+        d_vocab: number of tokens of the vocabulary.
+        n_ctx: the most tokens that a sequence may have.
+        eps: what every RMSNorm adds to the mean square.
+        act_fn: the activation function of the MLP.
+        sliding_window: how many tokens a token of a sliding layer sees, itself included.
+        output_logits_soft_cap: cap in logits = cap × tanh(raw / cap); None without a softcap.
+        d_per_layer_input: width of the per-layer embeddings; 0 without.
+        d_vocab_per_layer_input: rows of their table; 0 without.
+        n_key_value_shared_layers: how many layers, counted from the last, reuse the keys and values
+            of earlier ones.
+        n_experts: experts of a layer; 0 without.
+        n_experts_per_token: experts that each token uses; 0 without.
+        d_expert: width of one expert's MLP; 0 without.
+        tie_word_embeddings: the unembedding is the embedding.
+        bos_token_id: the beginning-of-sequence token; None without.
+        eos_token_ids: the end-of-sequence tokens.
+        pad_token_id: the padding token; None without.
+        n_params: number of the text path's parameters, as PyTorch counts them: tied ones once,
+            buffers (`layer_scalars`) not. Towers for images or audio are not counted.
+        weights_digest: "sha256:" and 64 hex digits over the weight files; or "pending".
+        dtype_name: the dtype that the server computes in.
+        device: where the tensors of results are; `ServerInfo.device` is where the server computes.
+        default_prepend_bos: True: text gets a beginning-of-sequence token unless asked otherwise.
+        use_torch: results are torch tensors; False: NumPy arrays.
+        ropes: the rotary embedding of each attention type.
+        layers: the configuration of each layer.
+        n_unread_tensors: how many tensors of the checkpoint the server does not read, apart from
+            parts that are known to be unused, such as vision towers.
+        unread_tensors: the names of the first 100 of them.
+        n_unread_files: how many weight files in the checkpoint's directory the server does not
+            read.
+        unread_files: the first 100 of them.
     """
 
     model_name: str
@@ -136,7 +172,7 @@ class Config:
 
     @property
     def dtype(self) -> Any:
-        """What the server computes in: a `torch.dtype` where results are torch's, else a name."""
+        """The dtype the server computes in: a `torch.dtype` if results are torch's, else a name."""
         if not self.use_torch:
             return self.dtype_name
         import torch
@@ -167,7 +203,7 @@ class Config:
 
     @property
     def tokenizer_prepends_bos(self) -> bool:
-        """Whether text gets a beginning-of-sequence token: where the model has one."""
+        """Whether text gets a beginning-of-sequence token: True if the model has one."""
         return self.bos_token_id is not None
 
     @property
@@ -187,17 +223,17 @@ class Config:
 
     @property
     def eos_token_id(self) -> int | None:
-        """The first of `eos_token_ids`."""
+        """The first of `eos_token_ids`; None without."""
         return self.eos_token_ids[0] if self.eos_token_ids else None
 
     @property
     def num_experts(self) -> int | None:
-        """As `n_experts`; None on a model without."""
+        """As `n_experts`; None on a model without experts."""
         return self.n_experts or None
 
     @property
     def experts_per_token(self) -> int | None:
-        """As `n_experts_per_token`; None on a model without."""
+        """As `n_experts_per_token`; None on a model without experts."""
         return self.n_experts_per_token or None
 
     @property
@@ -207,17 +243,17 @@ class Config:
 
     @property
     def window_size(self) -> int | None:
-        """As `sliding_window`; None where no layer has one."""
+        """As `sliding_window`; None if no layer has sliding attention."""
         return self.sliding_window if self.use_local_attn else None
 
     @property
     def per_layer_head_dim(self) -> tuple[int, ...]:
-        """Each layer's width of a head."""
+        """The width of a head in each layer."""
         return tuple(layer.d_head for layer in self.layers)
 
     @property
     def per_layer_num_key_value_heads(self) -> tuple[int, ...]:
-        """Each layer's number of key-value heads."""
+        """The number of key-value heads in each layer."""
         return tuple(layer.n_key_value_heads for layer in self.layers)
 
     def to_dict(self) -> dict[str, Any]:
@@ -247,22 +283,22 @@ class Config:
 
     @property
     def final_logit_softcap(self) -> float | None:
-        """logits = cap × tanh(raw / cap); None where there is none."""
+        """As `output_logits_soft_cap`: logits = cap × tanh(raw / cap)."""
         return self.output_logits_soft_cap
 
     @property
     def layer_types(self) -> tuple[str, ...]:
-        """Each layer's attention type."""
+        """The attention type of each layer."""
         return tuple(layer.attention_type for layer in self.layers)
 
     @property
     def layer_scalars(self) -> tuple[float, ...]:
-        """Each layer's factor."""
+        """The factor by which each layer's output is multiplied."""
         return tuple(layer.layer_scalar for layer in self.layers)
 
     @property
     def key_value_sources(self) -> tuple[int | None, ...]:
-        """For each layer, the one whose keys and values it reuses, or None."""
+        """For each layer, the layer whose keys and values it reuses; None if it has its own."""
         return tuple(layer.key_value_source for layer in self.layers)
 
 
@@ -276,15 +312,15 @@ class ServerInfo:
 
     Attributes:
         address: as given to `connect`.
-        build: its version.
-        device: where it computes.
-        dtype: what it computes in.
+        build: its version, such as "hookwired 0.1.0 (libtorch 2.15.0)".
+        device: where it computes, such as "cpu" or "cuda:0".
+        dtype: what it computes in, such as "bfloat16".
         numerics: "fast", "invariant" or "reference".
-        threads: compute threads.
-        max_request_bytes: the largest request message.
-        max_result_bytes: the largest result of one run; 0: no limit.
+        threads: number of compute threads.
+        max_request_bytes: the largest request message, in bytes.
+        max_result_bytes: the largest result of one run, in bytes; 0: no limit.
         max_tokens: the most tokens of one run.
-        capabilities: what it can do.
+        capabilities: what it can do, such as "plan" or "ops.copy".
     """
 
     address: str
@@ -301,18 +337,20 @@ class ServerInfo:
 
 @dataclass(frozen=True)
 class ServerLoad:
-    """The load of a server at the moment.
+    """What a server is doing at the moment.
 
-    All are 0 on an idle one without clients.
+    All values are 0 on an idle server without clients.
 
     Attributes:
         waiting_runs: runs in the queue.
         running_runs: runs that have started and not ended.
-        open_results: calls whose results have not been read to the end, runs that wait among them.
-        buffered_bytes: of results that wait for their readers, or set aside for those to come.
-        request_bytes: that requests hold: messages, uploads, plans, and 1 KiB for each tensor.
-        shared_memory_bytes: of shared memory that clients have.
-        shared_memory_clients: how many have some.
+        open_results: calls whose results have not been read to the end, waiting runs included.
+        buffered_bytes: bytes of results that wait for their readers, and bytes reserved for results
+            of runs that have started.
+        request_bytes: bytes that requests hold: messages, uploads, plans, and 1 KiB for each
+            tensor.
+        shared_memory_bytes: bytes of shared memory that clients hold.
+        shared_memory_clients: how many clients hold some.
     """
 
     waiting_runs: int
@@ -326,7 +364,14 @@ class ServerLoad:
 
 @dataclass(frozen=True)
 class NonFinite:
-    """NaN and infinity that one row had at one hook point (or in an output)."""
+    """NaN and infinity that one row has at one hook point, or in an output.
+
+    Attributes:
+        hook: the hook point's canonical name, or "logits", "log_probs", "residual".
+        row: the row of the batch, counted from 0.
+        nan: how many elements are NaN.
+        inf: how many are infinite.
+    """
 
     hook: str
     row: int
@@ -339,15 +384,28 @@ class Receipt:
     """What a run computed, where, and on which weights.
 
     Attributes:
-        batch_runs: runs that shared the pass, this one included; `batch_sequences` and
-            `batch_tokens` are theirs together. Of the last batch where `repeats` is not 0.
+        run_id: the server's name for the run.
+        weights_digest: "sha256:" and 64 hex digits over the weight files; or "pending" while the
+            server computes it.
+        build: the server's version.
+        device: where the server computed, such as "cpu".
+        dtype: what it computed in, such as "bfloat16".
+        numerics: "fast", "invariant" or "reference".
+        threads: number of compute threads.
+        batch_runs: runs that shared the pass, this one included.
+        batch_sequences: sequences of all these runs.
+        batch_tokens: tokens of all these runs.
+        tensors: number of tensors that were sent.
+        bytes: bytes of all tensors that were sent.
+        n_layers_run: layers that ran.
         queue_us: microseconds in the queue until the first pass began.
-        compute_us: from the start of the (last) pass until the run left it.
-        stream_us: from the first tensor that was sent to the receipt.
-        load_id: of the load that ran; empty where the server names none.
-        repeats: how many times the run was computed again, alone or in a smaller batch, because
-            the pass of its batch had failed. Tensors that had been sent by then come from the
-            earlier batch.
+        compute_us: microseconds from the start of the (last) pass until the run left it.
+        stream_us: microseconds from the first tensor that was sent to the receipt.
+        repeats: how many times the run was computed again, alone or in a smaller batch, because the
+            pass of its batch had failed. The `batch_` values are then those of the last batch;
+            tensors that had been sent before come from the earlier one.
+        non_finite: where the result has NaN or infinity.
+        load_id: names the load that ran; empty if the server sends no name.
     """
 
     run_id: str

@@ -43,13 +43,20 @@ _OF_NORMS = ("scale", "normalized")
 
 @arguments.checked("hookwire.get_act_name")
 def get_act_name(name: str, layer: int | str | None = None, layer_type: str | None = None) -> str:
-    """The full name of an activation.
+    """Returns the full name of an activation, as TransformerLens's function of this name does.
 
     Args:
-        name: a short name, with or without the layer and its component in it ("k6", "scale4ln1");
-            a full name is returned as it is.
-        layer: the layer.
-        layer_type: the component, where the name is one that several have: "ln1", "attn", ….
+        name: a short name, which may include the layer and the component ("k6", "scale4ln1"). A
+            full name is returned as it is.
+        layer: the layer. Default: the one in `name`, or none.
+        layer_type: the component, if several have the name: "ln1", "attn", …. Default: the usual
+            one.
+
+    Returns:
+        Such as "blocks.6.attn.hook_k". It is not checked that the model has it.
+
+    Raises:
+        ArgumentTypeError: `name` is not a string.
     """
     if not isinstance(name, str):
         raise errors.ArgumentTypeError(

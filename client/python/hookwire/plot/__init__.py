@@ -5,9 +5,9 @@
     plot.patching(values, tokens=words, clean=9.8, corrupted=-7.0, metric="logit difference")
     plot.attention(cache["pattern", 5], tokens=words, head=2, save="head.png")
 
-Each function returns a `Figure`. A notebook shows it with plotly, interactive, where that is
-installed, and as a PNG otherwise; `figure.save("picture.png")` writes it with matplotlib. Both come
-with the extra: `pip install 'hookwire[plot]'`. Values may be NumPy arrays, torch tensors or lists.
+Each function returns a `Figure`. A notebook shows it as an interactive figure if plotly is
+installed, and otherwise as a PNG. `figure.save("picture.png")` writes it with matplotlib.
+`pip install 'hookwire[plot]'` installs both. Values may be NumPy arrays, torch tensors or lists.
 """
 
 from hookwire.errors import MissingExtraError

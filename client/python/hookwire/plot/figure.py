@@ -25,12 +25,12 @@ class Panel:
 
     Attributes:
         values: [row, column], float64.
-        rows: a label for each row, the top one first.
-        columns: a label for each column.
-        text: what is written into each cell, where it fits; None for nothing.
-        title: above the panel.
-        is_words: the text is words: those that do not fit are shortened. Numbers that do not fit
-            are left out.
+        rows: a label for each row, from the top.
+        columns: a label for each column, from the left.
+        text: the text of each cell, [row, column]; None for no text.
+        title: the text above the panel.
+        is_words: whether the cells' text is words. Words that do not fit are shortened; numbers
+            that do not fit are left out.
     """
 
     values: Array
@@ -48,10 +48,10 @@ class Figure:
 
     Attributes:
         panels: the matrices.
-        title: above them.
-        row_axis: what rows are, such as "layer".
-        column_axis: what columns are.
-        legend: what the colour means.
+        title: the text above the panels.
+        row_axis: the label of the vertical axis, such as "layer".
+        column_axis: the label of the horizontal axis.
+        legend: the label of the colour bar.
         scale: which value has which colour.
     """
 
@@ -74,22 +74,24 @@ class Figure:
 
     @property
     def diverging(self) -> bool:
-        """Blue over white to red, with `scale.white` as white; otherwise white to blue."""
+        """Whether colours go from blue through white to red; if not, from white to blue."""
         return self.scale.white is not None
 
     def save(self, path: str | Path, *, dpi: int = 150, width: float = WIDTH) -> None:
-        """Writes the picture, and makes the folders that it needs.
+        """Writes the picture to a file, and makes the folders that the path needs.
 
         Args:
-            path: ".png", ".svg" or ".pdf", drawn with matplotlib; or ".html": a page that holds the
-                interactive figure and needs no network.
+            path: ends with ".png", ".svg" or ".pdf", which matplotlib draws; or with ".html", a
+                page with the interactive figure, which needs no network.
             dpi: pixels per inch of a PNG.
-            width: inches that the picture may be wide. The default, 9, can be read on a page that
-                shows it 800 pixels wide. A wider one has room for more text in its cells.
+            width: the largest width of the picture, in inches. With the default, 9, the text can be
+                read on a page that shows the picture 800 pixels wide. A wider picture has room for
+                more text in its cells.
 
         Raises:
-            MissingExtraError: the library is not installed.
+            MissingExtraError: the library that draws it is not installed.
             ArgumentError: another suffix, or a width below 4.
+            ArgumentTypeError: `path` is not a path.
         """
         if not isinstance(path, (str, os.PathLike)):
             raise errors.ArgumentTypeError(f"path must be a path, not {path!r:.60}")
@@ -107,16 +109,25 @@ class Figure:
             drawn.savefig(path, format=kind[1:], dpi=dpi)
 
     def png(self, *, dpi: int = 100, width: float = WIDTH) -> bytes:
-        """Returns the picture as a PNG. Arguments and errors as in `save`."""
+        """Returns the picture as the bytes of a PNG.
+
+        Args:
+            dpi: pixels per inch.
+            width: the largest width in inches, as in `save`.
+
+        Raises:
+            MissingExtraError: matplotlib is not installed.
+            ArgumentError: a width below 4.
+        """
         content = io.BytesIO()
         self.matplotlib(width=width).savefig(content, format="png", dpi=dpi)
         return content.getvalue()
 
     def matplotlib(self, *, width: float = WIDTH) -> Any:
-        """Returns the picture as a `matplotlib.figure.Figure` outside of `pyplot`.
+        """Returns the picture as a `matplotlib.figure.Figure` that `pyplot` does not manage.
 
         Args:
-            width: inches, as in `save`.
+            width: the largest width in inches, as in `save`.
 
         Raises:
             MissingExtraError: matplotlib is not installed.

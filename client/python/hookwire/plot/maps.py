@@ -41,31 +41,34 @@ def heatmap(
 ) -> Figure:
     """Draws a heat map over layers × positions.
 
-    Where values have both signs, colours go from blue over white at 0 to red, as far to either
-    side; otherwise from white to blue. Cells that are NaN or infinite are grey.
+    If values have both signs, colours go from blue (below 0) through white to red (above 0),
+    equally far to both sides; otherwise from white to blue. NaN and infinity are grey.
 
     Args:
         values: [layer, pos], real numbers.
-        tokens: a label for each position; default: its number.
-        layers: a label for each row; default: its number.
-        title: above the map.
-        legend: what the values are.
-        text: what is written into each cell, [layer, pos]; True: the value; False: nothing.
-            Default: the value, where there are at most 5,000. Numbers that do not fit into the
-            cells are left out; other text is shortened.
-        low: the value at the lower end of the colours; default: the lowest.
-        high: the value at the upper end; default: the highest.
-        white: the value that is white, with blue below it and red above; default: 0, where values
-            (or `low` and `high`) have both signs. An end that is not given is as far from it as the
-            value that is farthest.
-        row_axis: what rows are.
-        column_axis: what columns are.
-        save: also write the picture there; see `Figure.save`.
+        tokens: a label for each position. Default: its number.
+        layers: a label for each row. Default: its number.
+        title: the text above the map.
+        legend: the label of the colour bar.
+        text: the text of each cell, [layer, pos]; True: the value; False: no text. Default: the
+            value, if there are at most 5,000 cells. Numbers that do not fit into their cells are
+            left out; other text is shortened.
+        low: the value at the lower end of the colours. Default: the lowest.
+        high: the value at the upper end. Default: the highest.
+        white: the value that is white; values below it are blue, and values above it red. Default:
+            0, if values (or `low` and `high`) have both signs. If an end is not given, it is as far
+            from white as the farthest value.
+        row_axis: the label of the vertical axis.
+        column_axis: the label of the horizontal axis.
+        save: also write the picture to this path, as `Figure.save` does. Default: do not.
+
+    Returns:
+        The picture.
 
     Raises:
-        ArgumentError: values that are not [layer, pos], or as many labels as they are not; ends of
-            the colours in the wrong order.
-        MissingExtraError: nothing that draws is installed.
+        ArgumentError: values that are not [layer, pos], a wrong number of labels, or ends of the
+            colours in the wrong order.
+        MissingExtraError: neither matplotlib nor plotly is installed.
     """
     extras.require_any()
     matrix = _real(values, 2, "values must be [layer, pos]")
@@ -90,28 +93,31 @@ def patching(
 ) -> Figure:
     """Draws the effect of patching at each layer and position, or layer and head.
 
-    White is the corrupted run's value: a patch without effect is white. The colours reach as far
-    as the clean run's value, and as far to the other side, so all maps of one metric have one scale
-    and noise stays pale. Where a patch goes more than a tenth farther, the colours reach as far as
-    the farthest patch. The colour bar says all this.
+    White is the value of the corrupted run, so a patch without effect is white. The colours end at
+    the value of the clean run, and equally far on the other side. So all maps of one metric have
+    the same scale, and noise stays pale. If a patch goes more than a tenth farther than the clean
+    run, the colours end at the farthest patch. The colour bar shows these values.
 
     Args:
         values: the metric after each patch, [layer, pos] or [layer, head].
-        tokens: the corrupted prompt's tokens, a label for each column; default: its number.
-        clean: the metric of the clean run. Default: unknown; the colours then reach as far as the
-            farthest patch.
-        corrupted: the metric of the corrupted run, without a patch; 0 where it is not given, which
-            is right for metrics such as the share of the effect that a patch recovers.
-        layers: a label for each row; default: its number.
+        tokens: the corrupted prompt's tokens, a label for each column. Default: its number.
+        clean: the metric of the clean run. Default: unknown; the colours then end at the farthest
+            patch.
+        corrupted: the metric of the corrupted run without a patch. Default: 0, which is right for
+            metrics such as the share of the effect that a patch recovers.
+        layers: a label for each row. Default: its number.
         metric: what the values are, such as "logit(Mary) − logit(John)".
         hook: the hook point that was patched, for the title.
-        title: in place of a title that says so.
-        column_axis: what columns are, such as "head".
-        save: also write the picture there; see `Figure.save`.
+        title: the text above the map. Default: a title that names the hook point.
+        column_axis: the label of the horizontal axis, such as "head".
+        save: also write the picture to this path, as `Figure.save` does. Default: do not.
+
+    Returns:
+        The picture.
 
     Raises:
         ArgumentError: as in `heatmap`.
-        MissingExtraError: nothing that draws is installed.
+        MissingExtraError: neither matplotlib nor plotly is installed.
     """
     extras.require_any()
     matrix = _real(values, 2, "values must be [layer, pos]")
@@ -136,20 +142,23 @@ def attention(
     """Draws attention patterns: a panel for each head, queries down and keys across.
 
     Args:
-        pattern: of one layer, such as `cache["pattern", 5]`: [head, pos, key_pos], with a batch of
-            one in front or not; or of one head, [pos, key_pos].
-        tokens: the prompt's tokens.
-        head: the heads to show; default: all.
-        title: above the panels.
-        legend: what the values are.
-        high: the value at the upper end of the colours; default: 1, so that all patterns have one
-            scale; of scores, the farthest from 0.
-        save: also write the picture there; see `Figure.save`.
+        pattern: of one layer, such as `cache["pattern", 5]`: [head, pos, key_pos] or
+            [1, head, pos, key_pos]; or of one head, [pos, key_pos].
+        tokens: the prompt's tokens, a label for each position.
+        head: the heads to show, an int or a list. Default: all.
+        title: the text above the panels.
+        legend: the label of the colour bar.
+        high: the value at the upper end of the colours. Default: 1 for patterns, so that all have
+            one scale; for scores, the largest distance from 0.
+        save: also write the picture to this path, as `Figure.save` does. Default: do not.
+
+    Returns:
+        The picture.
 
     Raises:
-        HeadOutOfRangeError: a head that the pattern does not have (it is an IndexError).
-        ArgumentError: a pattern of another shape, or as many tokens as it does not have.
-        MissingExtraError: nothing that draws is installed.
+        HeadOutOfRangeError: the pattern does not have a head (it is an IndexError).
+        ArgumentError: a pattern of another shape, or a wrong number of tokens.
+        MissingExtraError: neither matplotlib nor plotly is installed.
     """
     extras.require_any()
     heads = _array(pattern)
@@ -194,16 +203,19 @@ def lens(
     """Draws the logit lens: what the model would answer if it ended after each layer.
 
     Args:
-        words: the most likely word, [layer, pos]; see `top_words`.
-        probabilities: how likely it is, [layer, pos].
-        tokens: the prompt's tokens.
-        layers: a label for each row; default: its number.
-        title: above the map.
-        save: also write the picture there; see `Figure.save`.
+        words: the most likely words, [layer, pos]; `top_words` returns them.
+        probabilities: their probabilities, [layer, pos].
+        tokens: the prompt's tokens, a label for each position.
+        layers: a label for each row. Default: its number.
+        title: the text above the map.
+        save: also write the picture to this path, as `Figure.save` does. Default: do not.
+
+    Returns:
+        The picture.
 
     Raises:
         ArgumentError: as in `heatmap`.
-        MissingExtraError: nothing that draws is installed.
+        MissingExtraError: neither matplotlib nor plotly is installed.
     """
     return heatmap(
         probabilities,

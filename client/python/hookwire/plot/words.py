@@ -14,15 +14,17 @@ from hookwire.facts.logits import top_ids
 
 @arguments.checked("plot.top_words")
 def top_words(logits: Any, decode: Callable[[int], str]) -> tuple[list[Any], Array]:
-    """The most likely word at each place, and its probability.
+    """Returns the most likely word at each place, and its probability.
 
     Args:
-        logits: [layer, pos, d_vocab], or with other axes in front of the vocabulary.
-        decode: the text of a token id, such as `model.to_single_str_token`.
+        logits: [layer, pos, d_vocab], or other axes before d_vocab.
+        decode: a function that returns the text of a token id, such as `model.to_single_str_token`.
 
     Returns:
-        Words, as lists in the shape of the logits without the vocabulary; and probabilities in the
-        same shape, float64.
+        A pair: words, nested lists [layer, pos]; and probabilities, float64 [layer, pos].
+
+    Raises:
+        ArgumentTypeError: `decode` is not a function.
     """
     arguments.check_callable(decode, "decode", "a function of a token id", 0)
     ids, probabilities = top_ids(logits)

@@ -6,10 +6,10 @@
     found.values  # [hook, position]: the metric after each patch
     found.plot(save="patching.png")
 
-What a hook point has at one place in the run of the clean prompt is put into the run of the
-corrupted one, and the next word is looked at. A hook point is one run: row 0 is the clean prompt,
-and each other row is the corrupted one, patched at a place of its own with `ops.copy`. Nothing but
-two log-probabilities a row comes back.
+The sweep copies the activation at one place of the clean prompt's run into the corrupted prompt's
+run, and measures how the prediction of the next word changes. Each hook point takes one run: row 0
+is the clean prompt, and each other row is the corrupted one, patched at its own place with
+`ops.copy`. The server sends only two log-probabilities for each row.
 """
 
 from __future__ import annotations
@@ -40,18 +40,18 @@ class Sweep:
     """The result of a sweep.
 
     Attributes:
-        values: the metric of the corrupted prompt after each patch, [hook, place].
-        hooks: the hook points' names, one a row.
-        layers: their layers; None for one in no layer.
-        by: "pos" or "head".
-        places: the positions or heads, one a column.
-        labels: the tokens there, or the heads' numbers.
-        metric: one of `METRICS`.
-        answer: the id of the answer.
-        against: the id of the word that it is held against.
-        words: the texts of both.
+        values: the metric of the corrupted prompt after each patch, float64 [hook, place].
+        hooks: the name of each row's hook point.
+        layers: the layer of each row's hook point; None outside the layers.
+        by: "pos" or "head": what a place is.
+        places: the position or head of each column.
+        labels: the token or the head's number of each column.
+        metric: "logit-diff", "recovered", "log-prob" or "prob".
+        answer: the token id of the answer.
+        against: the token id of the word that the answer is compared with.
+        words: the texts of both words.
         clean: the metric of the clean prompt.
-        corrupted: that of the corrupted one, before any patch.
+        corrupted: the metric of the corrupted prompt without a patch.
     """
 
     values: Array
@@ -69,7 +69,7 @@ class Sweep:
 
     @property
     def largest(self) -> tuple[int, int]:
-        """The row and the column where the metric is farthest from that of the corrupted prompt."""
+        """The row and column of the patch with the largest effect on the metric."""
         distance = np.nan_to_num(np.abs(self.values - self.corrupted), nan=-1.0)
         row, column = divmod(int(distance.argmax()), len(self.places))
         return row, column
@@ -81,10 +81,10 @@ class Sweep:
         return [name if layer is None else str(layer) for name, layer in pairs]
 
     def measures(self, shown: Callable[[str], str] = str) -> str:
-        """What the values are, in words.
+        """Returns what the values are, such as "logit(Mary) − logit(John)".
 
         Args:
-            shown: how a word is shown.
+            shown: a function that returns the text to show for a word. Default: the word itself.
         """
         answer, against = map(shown, self.words)
         difference = f"logit({answer}) − logit({against})"
@@ -96,12 +96,18 @@ class Sweep:
         }[self.metric]
 
     def plot(self, *, hook: str = "", save: Any = None, shown: Callable[[str], str] = str) -> Any:
-        """Draws the result: see `hookwire.plot.patching`.
+        """Draws the result with `hookwire.plot.patching`.
 
         Args:
-            hook: what was copied, for the title. Default: the first hook point's name.
-            save: a path to write it to.
-            shown: how a word is shown.
+            hook: the name of what was copied, for the title. Default: the first hook point's name.
+            save: also write the picture to this path. Default: do not.
+            shown: a function that returns the text to show for a word. Default: the word itself.
+
+        Returns:
+            A `hookwire.plot.Figure`.
+
+        Raises:
+            MissingExtraError: neither matplotlib nor plotly is installed.
         """
         from hookwire import plot
 
@@ -136,28 +142,40 @@ def sweep(
 ) -> Sweep:
     """Patches one prompt with activations of another, one place at a time.
 
+    "How to use and interpret activation patching" (Heimersheim and Nanda, 2024) discusses the
+    metrics. Logits are those after the final softcap.
+
     Args:
         model: a blocking model.
-        clean: the prompt that is copied from: text, or token ids [pos].
-        corrupted: the prompt that is patched, of as many tokens.
-        hooks: where: a name, an alias, a glob, or TransformerLens's short name for one a layer,
-            such as "resid_pre", "attn_out" or "z"; or hook points by the names to show.
-        by: copy one "pos" at a time (of all heads), or one "head" (at all positions).
-        layers: which of their layers: an int, a list or a slice. Default: all.
-        at: which positions, or heads. Default: all.
+        clean: the prompt whose activations are copied: text, or token ids [pos].
+        corrupted: the prompt that is patched, with the same number of tokens.
+        hooks: which hook points: a name, an alias, a glob, or a short name of TransformerLens,
+            which stands for one hook point in each layer, such as "resid_pre", "attn_out" or "z";
+            or a dict from names to show to `HookPoint`s.
+        by: copy one "pos" at a time (all heads), or one "head" at a time (all positions).
+        layers: only hook points of these layers: an int, a list or a slice. Default: all.
+        at: which positions or heads: an int, a list or a slice. Default: all.
         answer: a word that is one token, or its id. Default: the clean prompt's next word.
-        against: the word that it is held against. Default: the corrupted prompt's next word.
-        metric: "logit-diff": the logit of the answer less that of the other word; "recovered": the
-            same on a scale from 0, as in the corrupted run, to 1, as in the clean one; "log-prob"
-            and "prob": those of the answer alone.
-        prepend_bos: for text: whether a beginning-of-sequence token comes first. Default: yes.
-        steps: goes over the runs, and may show a bar: such as `tqdm.tqdm`.
+        against: the word that the answer is compared with, or its id. Default: the corrupted
+            prompt's next word.
+        metric: "logit-diff": logit(answer) − logit(against); "recovered": (logit-diff − corrupted)
+            / (clean − corrupted), which is 0 in the corrupted run and 1 in the clean one;
+            "log-prob": ln p(answer); "prob": p(answer).
+        prepend_bos: for text: put a beginning-of-sequence token first. Default: the tokenizer's
+            `default_prepend_bos`, which is True unless you set it.
+        steps: a function that is called with the list of runs and a title, and yields the runs,
+            such as `tqdm.tqdm`, which shows a bar. Default: no bar.
+
+    Returns:
+        The metric after each patch.
 
     Raises:
-        ArgumentError: prompts of different lengths, the same word twice, nothing to recover, or no
-            hook point in these layers.
+        ArgumentError: prompts of different lengths, the same word twice, clean and corrupted runs
+            with the same metric (for "recovered"), or no hook point in these layers.
+        ArgumentTypeError: `model` is not a blocking model.
         HookNotFoundError, AbsentHookError, GlobNoMatchError: no such hook point.
-        NotASingleTokenError: a word that is none.
+        NotASingleTokenError: a word is not one token.
+        HookwireError: as in `RemoteModel.run_with_cache`.
     """
     if not isinstance(model, RemoteModel):
         raise errors.ArgumentTypeError(

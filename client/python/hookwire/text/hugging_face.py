@@ -110,32 +110,44 @@ class HuggingFaceTokenizer(Vocabulary):
         verbose: bool = True,
         **others: Any,
     ) -> BatchEncoding:
-        """Text to ids, with Transformers' arguments and defaults.
+        """Encodes text as token ids, with Transformers' arguments and defaults.
 
         Args:
             text: a text, or a list of texts.
-            text_pair: not supported.
-            add_special_tokens: those that the tokenizer puts around a text.
-            padding: True or "longest"; "max_length"; False: rows of their own lengths.
-            truncation: cut rows to `max_length` tokens.
-            max_length: default: the tokenizer's `model_max_length`.
+            text_pair: not supported: must be None.
+            add_special_tokens: add the tokens that the tokenizer puts around a text.
+            padding: True or "longest": pad to the longest row; "max_length": pad to `max_length`;
+                False: do not pad.
+            truncation: True: cut rows to `max_length` tokens; False: do not. Default: cut if
+                `max_length` is given and `padding` is not.
+            max_length: in tokens. Default: the tokenizer's `model_max_length`.
             padding_side: "left" or "right". Default: the tokenizer's.
-            pad_to_multiple_of: pad up to a multiple of so many tokens.
-            return_tensors: "pt", "np", or None for lists.
-            return_token_type_ids: add zeros, [batch, pos].
-            return_attention_mask: add 1 where a token is real, 0 at padding. Default: yes.
-            return_special_tokens_mask: add 1 where a token is no text.
-            return_offsets_mapping: add where in the text each token begins and ends.
-            return_length: add the length of each row.
+            pad_to_multiple_of: pad rows to a multiple of this number of tokens. Default: do not.
+            return_tensors: "pt" or "np". Default: lists.
+            return_token_type_ids: add "token_type_ids", zeros [batch, pos]. Default: if
+                `model_input_names` has it.
+            return_attention_mask: add "attention_mask", 1 at real tokens and 0 at padding. Default:
+                if `model_input_names` has it.
+            return_special_tokens_mask: add "special_tokens_mask", 1 at special tokens.
+            return_offsets_mapping: add "offset_mapping", the start and end of each token in the
+                text, in characters.
+            return_length: add "length", the number of tokens of each row.
             verbose: has no effect.
-            **others: other arguments of Transformers, which raise unless they change nothing.
+            **others: other arguments of Transformers. They raise an error unless they have no
+                effect.
 
         Returns:
-            A dict with "input_ids", "attention_mask" and what was asked for: of a single text
-            without `return_tensors` lists [pos], otherwise [batch, pos].
+            A dict with "input_ids", "attention_mask" and the other items that were asked for: for a
+            single text without `return_tensors`, lists [pos]; otherwise [batch, pos].
+
+        Raises:
+            NoSequencesError: an empty list of texts.
+            UnsupportedError: an argument that is not supported.
+            ArgumentError, ArgumentTypeError: an argument that cannot be.
+            UnknownWordError: the vocabulary lacks a word, and there is no unknown token.
 
         Warns:
-            UnknownWordsWarning: words that the vocabulary lacks.
+            UnknownWordsWarning: the vocabulary lacks a word.
         """
         del verbose
         _refuse("tokenizer", self.__call__, {"text_pair": text_pair or None, **others})
@@ -190,7 +202,25 @@ class HuggingFaceTokenizer(Vocabulary):
         return_tensors: str | None = None,
         **others: Any,
     ) -> Any:
-        """The ids of a text: "input_ids" of a call with these arguments."""
+        """Encodes text, and returns the ids alone.
+
+        The same as `tokenizer(text, …)["input_ids"]` with these arguments.
+
+        Args:
+            text: a text, or a list of texts.
+            text_pair: not supported: must be None.
+            add_special_tokens: as in `tokenizer(text, …)`.
+            padding: as in `tokenizer(text, …)`.
+            truncation: as in `tokenizer(text, …)`. Default: as there.
+            max_length: in tokens. Default: the tokenizer's `model_max_length`.
+            stride: must be 0.
+            padding_side: "left" or "right". Default: the tokenizer's.
+            return_tensors: "pt" or "np". Default: a list.
+            **others: as in `tokenizer(text, …)`.
+
+        Returns:
+            For a single text without `return_tensors`, a list [pos]; otherwise [batch, pos].
+        """
         return self(
             text,
             text_pair,
@@ -207,14 +237,31 @@ class HuggingFaceTokenizer(Vocabulary):
     def tokenize(
         self, text: str, pair: Any = None, add_special_tokens: bool = False, **others: Any
     ) -> list[str]:
-        """The words of the vocabulary that a text consists of."""
+        """Splits a text into words of the vocabulary.
+
+        Args:
+            text: a text.
+            pair: not supported: must be None.
+            add_special_tokens: add the tokens that the tokenizer puts around a text.
+            **others: as in `tokenizer(text, …)`.
+
+        Returns:
+            The words, as the vocabulary has them.
+
+        Raises:
+            ArgumentTypeError: `text` is not a string.
+        """
         if not isinstance(text, str):
             raise errors.ArgumentTypeError(f"text must be a string, not {errors.shown(text)}")
         return self(text, pair, add_special_tokens=add_special_tokens, **others).tokens()
 
     # Ids to text.
     def convert_tokens_to_string(self, tokens: Sequence[str]) -> str:
-        """Words of the vocabulary to text."""
+        """Joins words of the vocabulary to a text.
+
+        Args:
+            tokens: words as the vocabulary has them, such as "▁store".
+        """
         tokens = as_texts(tokens, "tokens")
         decoder = self._backend.decoder
         return " ".join(tokens) if decoder is None else str(decoder.decode(list(tokens)))
@@ -226,17 +273,21 @@ class HuggingFaceTokenizer(Vocabulary):
         clean_up_tokenization_spaces: bool | None = None,
         **others: Any,
     ) -> Any:
-        """Token ids [pos], or one id, to a text; rows of them to a list of texts.
+        """Decodes token ids to text.
 
         Args:
-            token_ids: ids, also as an array or a tensor, or a call's answer.
-            skip_special_tokens: leave them out.
-            clean_up_tokenization_spaces: no space before a full stop and the like; never for a
-                BPE vocabulary. Default: as the checkpoint says.
-            **others: raise.
+            token_ids: one id, ids [pos], or rows of ids: numbers, lists, arrays or tensors; or what
+                `tokenizer(text, …)` returns.
+            skip_special_tokens: leave out special tokens.
+            clean_up_tokenization_spaces: remove spaces before punctuation and English contractions;
+                has no effect with a BPE vocabulary. Default: the checkpoint's setting.
+            **others: other arguments raise an error.
+
+        Returns:
+            A string; for rows, a list of strings.
 
         Raises:
-            TokenOutOfRangeError: an id that the vocabulary lacks.
+            TokenOutOfRangeError: the vocabulary does not have an id.
         """
         _refuse("tokenizer.decode", self.decode, others)
         return self._decoded(
@@ -264,7 +315,20 @@ class HuggingFaceTokenizer(Vocabulary):
         clean_up_tokenization_spaces: bool | None = None,
         **others: Any,
     ) -> list[str]:
-        """Rows of token ids, [batch, pos] or of several lengths, to texts."""
+        """Decodes rows of token ids to texts.
+
+        Args:
+            sequences: token ids [batch, pos], or lists that may differ in length.
+            skip_special_tokens: leave out special tokens.
+            clean_up_tokenization_spaces: as in `decode`.
+            **others: other arguments raise an error.
+
+        Returns:
+            A text for each row.
+
+        Raises:
+            TokenOutOfRangeError: the vocabulary does not have an id.
+        """
         _refuse("tokenizer.batch_decode", self.batch_decode, others)
         found = self._decoded(
             sequences, "sequences", skip_special_tokens, clean_up_tokenization_spaces
@@ -276,14 +340,23 @@ class HuggingFaceTokenizer(Vocabulary):
 
     @staticmethod
     def clean_up_tokenization(text: str) -> str:
-        """Takes away spaces before punctuation and English contractions."""
+        """Returns a text without spaces before punctuation and English contractions.
+
+        Args:
+            text: the text.
+        """
         for mark in _CLEAN_UP:
             text = text.replace(mark, mark.strip())
         return text
 
     # Chats.
     def get_chat_template(self, chat_template: str | None = None, tools: Any = None) -> str:
-        """The chat template: the one given or named, or the checkpoint's.
+        """Returns the chat template, as Jinja text.
+
+        Args:
+            chat_template: a template, which is returned, or the name of one of the checkpoint's.
+                Default: the checkpoint's.
+            tools: with tools, a checkpoint's template "tool_use" is the default.
 
         Raises:
             ChatTemplateError: there is none.
@@ -309,28 +382,35 @@ class HuggingFaceTokenizer(Vocabulary):
         tokenizer_kwargs: dict[str, Any] | None = None,
         **variables: Any,
     ) -> Any:
-        """A chat as the model reads it, by the checkpoint's template.
+        """Formats a chat with the checkpoint's template, and encodes it.
 
         Needs jinja2: `pip install hookwire[chat]`.
 
         Args:
-            conversation: messages with "role" and "content", or a list of such chats.
-            tools: JSON schemas of functions that the model may call.
-            documents: with "title" and "text".
-            chat_template: a Jinja template, or the name of one of the checkpoint's.
+            conversation: a list of messages, dicts with "role" and "content"; or a list of such
+                lists.
+            tools: JSON schemas of functions that the model may call. Default: none.
+            documents: dicts with "title" and "text". Default: none.
+            chat_template: a Jinja template, or the name of one of the checkpoint's. Default: the
+                checkpoint's.
             add_generation_prompt: end with the beginning of the model's answer.
-            continue_final_message: leave the last message open, for the model to continue; a string
-                names the field of it to continue.
-            tokenize: return ids; False: the text.
-            sanitize_control_tokens: not supported.
-            padding: as in a call, as are `truncation`, `max_length` and `return_tensors`.
+            continue_final_message: leave the last message open, so that the model continues it; a
+                string names the field of the message to continue.
+            tokenize: return ids; False: return the text.
+            sanitize_control_tokens: not supported: must be False.
+            padding: as in `tokenizer(text, …)`.
             truncation: cut to `max_length` tokens.
-            max_length: in tokens.
-            return_tensors: "pt", "np" or None.
-            return_dict: return what a call returns; False: its "input_ids".
-            return_assistant_tokens_mask: not supported.
-            tokenizer_kwargs: more arguments of the call.
-            **variables: for the template.
+            max_length: in tokens. Default: the tokenizer's `model_max_length`.
+            return_tensors: "pt" or "np". Default: lists.
+            return_dict: return a dict as `tokenizer(text, …)` does; False: its "input_ids".
+            return_assistant_tokens_mask: not supported: must be False.
+            tokenizer_kwargs: more arguments for `tokenizer(text, …)`. Default: none.
+            **variables: more variables for the template.
+
+        Returns:
+            With `tokenize`, a dict with "input_ids" and "attention_mask", or the ids alone: [pos]
+            for one chat without `return_tensors`, otherwise [batch, pos]. Without it, a string, or
+            a list of strings for several chats.
 
         Raises:
             ChatTemplateError: there is no template, it is wrong, or it refuses the messages.

@@ -41,7 +41,7 @@ class _SpecialToken:
 
 @arguments.checked_methods("tokenizer")
 class Vocabulary:
-    """The words of a tokenizer, and the special ones among them, as Transformers gives them."""
+    """The words of a tokenizer and its special tokens, with Transformers' methods."""
 
     is_fast = True
     pad_token_type_id = 0
@@ -129,7 +129,7 @@ class Vocabulary:
 
     @property
     def padding_side(self) -> str:
-        """Where shorter texts of a list are padded, "left" or "right". May be set."""
+        """On which side shorter texts of a list are padded: "left" or "right". You may set it."""
         return self._padding_side
 
     @padding_side.setter
@@ -144,21 +144,21 @@ class Vocabulary:
 
     @property
     def decoder(self) -> Any:
-        """Its `tokenizers.decoders.Decoder`."""
+        """The `tokenizers.decoders.Decoder` of the tokenizer."""
         return self._backend.decoder
 
     @property
     def vocab_size(self) -> int:
-        """Words of the vocabulary, without those that were added to it."""
+        """The number of words of the vocabulary, without added words."""
         return int(self._backend.get_vocab_size(with_added_tokens=False))
 
     def get_vocab(self) -> dict[str, int]:
-        """Every word, and its id."""
+        """Every word and its id."""
         return dict(self._backend.get_vocab())
 
     @property
     def vocab(self) -> dict[str, int]:
-        """Every word, and its id."""
+        """Every word and its id."""
         return self.get_vocab()
 
     @property
@@ -177,11 +177,21 @@ class Vocabulary:
 
     # Special tokens.
     def token(self, kind: str) -> str | None:
-        """The text of a special token: "bos", "eos", "unk", "sep", "pad", "cls" or "mask"."""
+        """Returns the text of a special token; None without one.
+
+        Args:
+            kind: "bos", "eos", "unk", "sep", "pad", "cls" or "mask".
+        """
         return self._special.get(f"{kind}_token")
 
     def token_id(self, kind: str) -> int | None:
-        """The id of a special token; the unknown token's where the vocabulary lacks it."""
+        """Returns the id of a special token; None without one.
+
+        If the vocabulary lacks its text, this is the id of the unknown token, as in Transformers.
+
+        Args:
+            kind: as in `token`.
+        """
         text = self.token(kind)
         if text is None:
             return None
@@ -231,27 +241,38 @@ class Vocabulary:
 
     @property
     def all_special_tokens(self) -> list[str]:
-        """The texts of all special tokens, each once."""
+        """The texts of all special tokens, each one once."""
         return list(dict.fromkeys([*self.special_tokens_map.values(), *self.extra_special_tokens]))
 
     @property
     def all_special_ids(self) -> list[int]:
-        """Their ids."""
+        """The ids of `all_special_tokens`."""
         return list(self.convert_tokens_to_ids(self.all_special_tokens))
 
     def num_special_tokens_to_add(self, pair: bool = False) -> int:
-        """How many special tokens encoding puts around a text."""
+        """Returns how many special tokens encoding adds to a text.
+
+        Args:
+            pair: to a pair of texts instead.
+        """
         return int(self._backend.num_special_tokens_to_add(pair))
 
     # Words to ids, and back.
     def convert_tokens_to_ids(self, tokens: Any) -> Any:
-        """The id of a word of the vocabulary, or of each of several.
+        """Returns the id of a word of the vocabulary, or the ids of several.
 
-        As in Transformers, a word that the vocabulary lacks gives the unknown token's id, or None
-        where there is none.
+        Args:
+            tokens: a word as the vocabulary has it, such as "▁store", or a list of words.
+
+        Returns:
+            An int, or a list of ints. As in Transformers, a word that the vocabulary lacks has the
+            unknown token's id, or None without an unknown token.
+
+        Raises:
+            ArgumentTypeError: neither a string nor a list of strings.
 
         Warns:
-            UnknownWordsWarning: words that the vocabulary lacks.
+            UnknownWordsWarning: the vocabulary lacks a word.
         """
         if not isinstance(tokens, str) and not dtypes.is_iterable(tokens):
             raise errors.ArgumentTypeError(
@@ -295,10 +316,17 @@ class Vocabulary:
         return found
 
     def convert_ids_to_tokens(self, ids: Any, skip_special_tokens: bool = False) -> Any:
-        """Of one id, or of each of several, the word as the vocabulary has it.
+        """Returns the word of an id as the vocabulary has it, or the words of several.
+
+        Args:
+            ids: an id, or ids [pos].
+            skip_special_tokens: leave out special tokens.
+
+        Returns:
+            A string, or a list of strings.
 
         Raises:
-            TokenOutOfRangeError: an id that the vocabulary lacks.
+            TokenOutOfRangeError: the vocabulary does not have an id.
         """
         words = [self._backend.id_to_token(token) for token in self._known(ids, "ids")]
         if isinstance(ids, numbers.Integral):

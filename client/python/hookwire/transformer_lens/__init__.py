@@ -6,11 +6,12 @@
     logits, cache = bridge.run_with_cache("When Mary and John went to the store")
     bridge.run_with_hooks(prompt, fwd_hooks=[("blocks.2.attn.hook_z", knock_out)])
 
-For code that wants an object of TransformerLens's classes; everything else is simpler with
-`hookwire.connect`. Needs TransformerLens 4.3: `pip install "hookwire[transformer-lens]"`.
+It is for code that needs an object of TransformerLens's classes; everything else is simpler with
+`hookwire.connect`. It needs TransformerLens 4.3: `pip install "hookwire[transformer-lens]"`.
 
-Beyond what `RemoteBridge` does by itself, functions as hooks change the computation, passes start
-and stop at a layer, and prompts come in batches. It has no gradients and no `generate`.
+Beyond what TransformerLens's `RemoteBridge` can do, functions as hooks can change the computation,
+passes can start and stop at a layer, and prompts can come in batches. There are no gradients and no
+`generate`.
 """
 
 from __future__ import annotations

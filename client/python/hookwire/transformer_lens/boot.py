@@ -36,12 +36,15 @@ def boot(
 
     Args:
         address: as in `hookwire.connect`.
-        tokenizer: a tokenizer of Transformers, for the bridge's `tokenizer`. Default: made of the
-            checkpoint's files, which the server sends; None where it has none.
-        timeout: as in `hookwire.connect`.
+        tokenizer: a tokenizer of Transformers, for the bridge's `tokenizer`. Default: one made from
+            the checkpoint's files, which the server sends; None if it has none.
+        timeout: seconds to wait for the server's first answer.
         quiet: as in `hookwire.connect`.
         cache_weights: as in `hookwire.connect`.
         shared_memory: as in `hookwire.connect`.
+
+    Returns:
+        The bridge, connected.
 
     Raises:
         UnavailableError, DeadlineError: as in `hookwire.connect`.

@@ -43,20 +43,26 @@ class HookwireDriver(DriverBase):
         return_logits: bool = True,
         **options: Any,
     ) -> ForwardResult:
-        """One forward pass.
+        """Runs one forward pass.
 
         Args:
-            input_ids: any input of `RemoteModel.run_with_cache`.
-            capture: names of hook points to record, after the interventions.
-            intervene: by name, a spec (see `specs`) or a function of a tensor.
+            input_ids: any input of `RemoteModel.run_with_cache`. It must be given.
+            capture: names of hook points to capture, after the interventions.
+            intervene: from names of hook points to specs (see `specs`) or functions of a tensor.
+                Default: none.
             max_new_tokens: must be 1.
             return_logits: False: return no logits, and end the pass after the last capture.
             **options: keywords of `RemoteModel.run_with_cache`.
 
         Returns:
             Logits [batch, pos, d_vocab] (with `stop_at_layer` the residual stream; None without
-            `return_logits`), the captured
-            tensors by the names in `capture`, and the receipt as `raw_output`.
+            `return_logits`), the captured tensors [batch, pos, …] by the names in `capture`, and
+            the receipt as `raw_output`.
+
+        Raises:
+            ArgumentError: no `input_ids`.
+            UnsupportedError: `max_new_tokens` is not 1.
+            HookwireError: as in `RemoteModel.run_with_cache`.
         """
         if input_ids is None:
             raise errors.ArgumentError(
@@ -80,5 +86,5 @@ class HookwireDriver(DriverBase):
         return ForwardResult(logits=logits, captured=captured, raw_output=cache.receipt)
 
     def close(self) -> None:
-        """Ends the connection."""
+        """Closes the connection."""
         self.remote.close()

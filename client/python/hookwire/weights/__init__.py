@@ -3,15 +3,15 @@
     model.weights["blocks.3.attn.q.weight"]
     model.weights.rows("unembed.weight", [17, 4021])  # these rows, and no others, travel
 
-A name is the component's (as in hook points) and the parameter's own. Tensors are as the server
-computes with them: in its dtype, and oriented as the checkpoint has them, `y = x @ weight.T`. The
-matrices in TransformerLens's orientation are `model.W_Q[3]` and its kin (`named`).
+A name has two parts: the component's name, as in hook points, and the parameter's own. Tensors are
+in the dtype that the server computes in, and in the checkpoint's orientation: `y = x @ weight.T`.
+`model.W_Q[3]` and the like are the same matrices in TransformerLens's orientation (`named`).
 
-What has been fetched is kept: in memory for as long as the model is, and on disk under
-`$XDG_CACHE_HOME/hookwire/weights` (`~/.cache` where that is not set), by the digest of the server's
-weights, so that the next session, and any other with the same checkpoint, needs no transfer. A
-server that has just started may still be computing its digest; until it has one, nothing is looked
-up on disk, and nothing is waited for. `connect(cache_weights=False)` uses no disk.
+Fetched parameters are kept in memory as long as the model. They are also kept on disk, under
+`$XDG_CACHE_HOME/hookwire/weights` (`~/.cache` if that is not set), by the digest of the server's
+weights: the next session with the same checkpoint does not fetch them again. A server that has just
+started may still be computing its digest; the client does not wait for it, and uses the disk when
+the server has a digest. `connect(cache_weights=False)` uses no disk.
 """
 
 from hookwire.weights.disk import DiskCache, disk_cache, is_digest

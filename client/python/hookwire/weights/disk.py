@@ -19,18 +19,18 @@ _CARRIER = np.dtype("<u2")
 
 
 def is_digest(text: str) -> bool:
-    """Whether this is a digest, rather than "pending"."""
+    """Returns whether a text is a digest, and not "pending"."""
     return _DIGEST.fullmatch(text) is not None
 
 
 class DiskCache:
     """Parameters in files, by digest, dtype and name.
 
-    Any number of processes may share a directory: a file appears whole or not at all. What cannot
-    be read or written is as if it were not there.
+    Any number of processes may share a directory, because a file appears only when it is complete.
+    A file that cannot be read counts as missing; one that cannot be written is left out.
 
     Args:
-        directory: made when something is stored.
+        directory: where the files are. It is made when the first one is stored.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -44,7 +44,15 @@ class DiskCache:
         return self.directory / digest.removeprefix("sha256:") / dtype / f"{name}.npy"
 
     def load(self, digest: str, dtype: str, name: str) -> Array | None:
-        """The parameter, mapped; writing to it changes this process's copy alone."""
+        """Returns a parameter, mapped from its file; None if it is not stored.
+
+        Writing to the array changes this process's copy alone.
+
+        Args:
+            digest: the digest of the weights.
+            dtype: the dtype, such as "bfloat16".
+            name: the full name.
+        """
         path = self._path(digest, dtype, name)
         if path is None:
             return None
@@ -57,7 +65,13 @@ class DiskCache:
         return array if array.dtype.name == dtype else None
 
     def store(self, digest: str, name: str, array: Array) -> None:
-        """Keeps a parameter."""
+        """Stores a parameter in a file.
+
+        Args:
+            digest: the digest of the weights.
+            name: the full name.
+            array: the parameter.
+        """
         path = self._path(digest, array.dtype.name, name)
         if path is None or not self._writable:
             return
@@ -81,7 +95,7 @@ class DiskCache:
 
 
 def disk_cache(choice: bool | str | os.PathLike[str]) -> DiskCache | None:
-    """The disk cache that `connect(cache_weights=…)` asks for.
+    """Returns the disk cache that `connect(cache_weights=…)` asks for; None without one.
 
     Args:
         choice: True for the user's cache directory, False for none, or a directory.

@@ -1,12 +1,12 @@
 """The weights under TransformerLens's names and in its orientation: `model.W_Q[3]`.
 
-Layers of a Gemma 4 differ: in the width of a head, in the number of key-value heads, in the width
-of the MLP; and some have no keys or values of their own. So what is one tensor [layer, …] in
-TransformerLens is a sequence with one tensor a layer here. It acts as one tensor where it can be
-one, and says why where it cannot.
+Layers of a Gemma 4 differ in the width of a head, the number of key-value heads and the width of
+the MLP, and some have no keys or values of their own. So a weight that is one tensor [layer, …] in
+TransformerLens is a sequence here, with one tensor for each layer. It can be used as one tensor if
+all layers have the same shape; otherwise an error says why not.
 
-As with `model.weights`, nothing that is done to them changes the model's own: NumPy arrays are
-read-only, torch tensors are copies.
+As with `model.weights`, users cannot change the model's own weights: NumPy arrays are read-only,
+and torch tensors are copies.
 """
 
 from __future__ import annotations
@@ -26,11 +26,12 @@ if TYPE_CHECKING:
 
 @arguments.checked_methods("weights")
 class LayerWeights(Sequence[Any]):
-    """One tensor a layer, fetched when it is first asked for.
+    """One tensor for each layer, fetched when it is first needed.
 
-    `model.W_Q[3]` is a layer's, `model.W_Q[-1]` the last one's, `model.W_Q[2:4]` a list. Where all
-    layers have one shape, this is also what TransformerLens has, one tensor [layer, …]: for
-    functions of torch and NumPy, for `@`, and with `.stack()`; then `.shape` is its shape.
+    `model.W_Q[3]` is the tensor of layer 3, `model.W_Q[-1]` that of the last layer, and
+    `model.W_Q[2:4]` a list. If all layers have the same shape, this can be used like
+    TransformerLens's one tensor [layer, …]: in functions of torch and NumPy, with `@`, and with
+    `.stack()`; `.shape` is then the shape of that tensor.
     """
 
     def __init__(self, name: str, get: Callable[[int], Any], n_layers: int) -> None:
@@ -46,12 +47,16 @@ class LayerWeights(Sequence[Any]):
     @overload
     def __getitem__(self, layer: slice) -> list[Any]: ...
     def __getitem__(self, layer: Any) -> Any:
-        """A layer's tensor.
+        """Returns the tensor of a layer, or a list of them.
+
+        Args:
+            layer: an int, where negative counts from the last; or a slice.
 
         Raises:
-            LayerOutOfRangeError: no such layer.
-            ArgumentTypeError: not a number or a slice.
-            AbsentWeightError: this layer has none; the message says why.
+            LayerOutOfRangeError: the model does not have this layer.
+            ArgumentTypeError: neither an int nor a slice.
+            AbsentWeightError: this layer has no such tensor; the message says why.
+            WeightsNotServedError: the server does not send its weights.
         """
         if isinstance(layer, slice):
             return [self._get(at) for at in range(self._n_layers)[layer]]
@@ -101,10 +106,13 @@ class LayerWeights(Sequence[Any]):
         return f"{self._name} of {self._n_layers} layers; {self._name}[layer] is one"
 
     def stack(self) -> Any:
-        """One tensor, [layer, …].
+        """Returns the tensors of all layers as one.
+
+        Returns:
+            [layer, …].
 
         Raises:
-            LayersDifferError: the layers' shapes differ, or some have none.
+            LayersDifferError: the layers' shapes differ, or some layers have no tensor.
         """
         tensors = []
         for layer in range(self._n_layers):
@@ -129,7 +137,11 @@ class LayerWeights(Sequence[Any]):
 
     @property
     def shape(self) -> Any:
-        """Of the one tensor, [layer, …]. Raises as `stack` does."""
+        """The shape of the one tensor, [layer, …].
+
+        Raises:
+            LayersDifferError: the layers' shapes differ, or some layers have no tensor.
+        """
         return self.stack().shape
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:

@@ -17,7 +17,7 @@ from hookwire.weights.parameters import Weights
 
 @arguments.checked_methods("model")
 class NamedWeights:
-    """What gives a model its `W_…` and `b_…`."""
+    """The attributes `W_…` and `b_…` of a model."""
 
     cfg: Config
 
@@ -56,7 +56,8 @@ class NamedWeights:
     def W_K(self) -> LayerWeights:  # noqa: N802
         """Key weights, [key_value_head, d_model, d_head] for each layer.
 
-        A layer that reuses another's keys and values has none; the error names that layer.
+        A layer that reuses the keys and values of another has none: `W_K[layer]` raises
+        AbsentWeightError, which names that other layer.
         """
         return self._projection("W_K", "k")
 
@@ -64,7 +65,7 @@ class NamedWeights:
     def W_V(self) -> LayerWeights:  # noqa: N802
         """Value weights, [key_value_head, d_model, d_head] for each layer.
 
-        As `W_K`; a layer whose values are its keys' projection (K==V) has none either.
+        As `W_K`. A layer whose values are the output of its key projection has none either.
         """
         return self._projection("W_V", "v")
 
@@ -105,7 +106,10 @@ class NamedWeights:
 
     @property
     def b_Q(self) -> LayerWeights:  # noqa: N802
-        """Query biases, [head, d_head] for each layer. A published Gemma 4 has none (an error)."""
+        """Query biases, [head, d_head] for each layer.
+
+        The published Gemma 4 checkpoints have none: `b_Q[layer]` then raises AbsentWeightError.
+        """
         return self._biases("b_Q", "attn.q", heads=True)
 
     @property
@@ -125,12 +129,12 @@ class NamedWeights:
 
     @property
     def b_in(self) -> LayerWeights:
-        """Input biases of the MLP. A Gemma 4 has none, so this is an error."""
+        """Input biases of the MLP. Gemma 4 has none: `b_in[layer]` raises an error."""
         return self._biases("b_in", "mlp.in")
 
     @property
     def b_out(self) -> LayerWeights:
-        """Output biases of the MLP. A Gemma 4 has none, so this is an error."""
+        """Output biases of the MLP. Gemma 4 has none: `b_out[layer]` raises an error."""
         return self._biases("b_out", "mlp.out")
 
     @property
@@ -142,17 +146,19 @@ class NamedWeights:
         return np.zeros(self.cfg.d_vocab, row.dtype)
 
     def tokens_to_residual_directions(self, tokens: Any) -> Any:
-        """Returns the unembedding's columns of tokens: [d_model] for one, [..., d_model] for many.
-
-        It fetches only these columns.
+        """Returns the columns of the unembedding that belong to tokens. Only these are fetched.
 
         Args:
-            tokens: a string that is one token, an id, or ids of any shape.
+            tokens: a string that is one token, an id, or ids of any shape [...].
+
+        Returns:
+            [d_model] for one token, [..., d_model] for several.
 
         Raises:
-            NotASingleTokenError: the string is none.
-            TokenOutOfRangeError: an id that the vocabulary does not have.
-            ArgumentTypeError: neither.
+            NotASingleTokenError: the string is not one token.
+            TokenOutOfRangeError: the vocabulary does not have an id.
+            ArgumentTypeError: neither a string nor ids.
+            WeightsNotServedError: the server does not send its weights.
         """
         ids = words(tokens, "tokens", self._single_token, self.cfg.d_vocab)
         rows = self.weights.rows("unembed.weight", ids.reshape(-1))

@@ -22,17 +22,17 @@ Fetch = Callable[[str, "Sequence[int] | None"], tuple[Array, str]]
 class Weights:
     """The parameters by name. See `hookwire.weights`. Safe to use from several threads.
 
-    Nobody can change a parameter for others, such as the methods of caches: NumPy arrays, and all
-    their views, are read-only, and each call gives a torch tensor of its own.
+    No user can change a parameter that others use, such as the methods of caches: NumPy arrays and
+    all their views are read-only, and each call returns a torch tensor of its own.
 
     Args:
         fetch: gets a parameter, or some of its rows, from the server.
         ask_digest: asks the server for the digest of its weights, which may be "pending".
-        digest: what it said at first.
-        dtype: that the server computes in.
-        tensor: makes what users see of an array.
-        disk: where parameters are kept, if anywhere.
-        load_id: of the load whose parameters these are; empty: the server names none.
+        digest: the digest that the server sent at first.
+        dtype: the dtype that the server computes in.
+        tensor: makes a result tensor of an array.
+        disk: where parameters are stored; None: nowhere.
+        load_id: the load of these parameters; empty if the server sends no name.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Weights:
 
     @property
     def digest(self) -> str:
-        """Of the server's weights, "sha256:…", or "pending" while it computes that."""
+        """The digest of the server's weights, "sha256:…"; or "pending": it is not computed yet."""
         if not is_digest(self._digest):
             self._note_digest(self._ask_digest())
         return self._digest
@@ -85,10 +85,13 @@ class Weights:
             )
 
     def check_receipt(self, receipt: config.Receipt) -> None:
-        """Checks that a run had these parameters.
+        """Checks that a run was computed with these parameters.
+
+        Args:
+            receipt: the receipt of the run.
 
         Raises:
-            LoadChangedError: it had others.
+            LoadChangedError: it was computed with others.
         """
         ours, theirs = self._digest, receipt.weights_digest
         if is_digest(ours) and is_digest(theirs):
@@ -151,22 +154,32 @@ class Weights:
         )
 
     def __getitem__(self, name: str) -> Any:
-        """A parameter, such as "blocks.3.attn.q.weight".
+        """Returns a parameter, in its shape in the checkpoint, such as [out, in] of a projection.
 
         A NumPy array is read-only: change a `.copy()` of it. A torch tensor is a copy, which the
-        caller may change; it is made at each call, so keep it where it is needed often.
+        caller may change. Each call makes a new copy, so keep one that you need often.
+
+        Args:
+            name: the full name, such as "blocks.3.attn.q.weight".
 
         Raises:
-            WeightNotFoundError: no Gemma 4 has it (it is a KeyError).
-            AbsentWeightError: this layer, or this model, does not have it (it is a KeyError).
-            WeightsNotServedError: the server keeps its weights.
-            ArgumentTypeError: no string.
+            WeightNotFoundError: there is no such parameter (it is a KeyError).
+            AbsentWeightError: this layer or this model does not have it (it is a KeyError).
+            WeightsNotServedError: the server does not send its weights.
+            LoadChangedError: the server was restarted with another load.
+            ArgumentTypeError: not a string.
         """
         found = self.shared(name)
         return found.clone() if dtypes.is_torch(found) else found
 
     def shared(self, name: str) -> Any:
-        """A parameter, not to be written to: as `weights[name]`, without the copy of torch's."""
+        """Returns a parameter as `weights[name]` does, but without a copy of torch tensors.
+
+        Do not write to it: the change would be seen by all users of the parameter.
+
+        Args:
+            name: the full name.
+        """
         self._check_name(name)
         with self._lock:
             found = self._tensors.get(name)
@@ -215,18 +228,20 @@ class Weights:
         return array
 
     def rows(self, name: str, rows: Any) -> Any:
-        """Rows of a parameter along its first axis, [row, …].
-
-        Those that are not here yet are fetched, and no others.
+        """Returns rows of a parameter. Only rows that were not fetched before are fetched.
 
         Args:
-            name: of the parameter.
-            rows: their numbers, in any order, with repeats; negative ones count from the end.
+            name: the full name of the parameter.
+            rows: indices along the first axis, in any order; repeats are allowed, and negative ones
+                count from the end.
+
+        Returns:
+            [row, …].
 
         Raises:
-            WeightRowError: a row that the parameter does not have (an IndexError).
-            WeightNotFoundError, AbsentWeightError, WeightsNotServedError: as for a whole one.
-            ArgumentTypeError: no name, or no ints.
+            WeightRowError: the parameter does not have a row (it is an IndexError).
+            WeightNotFoundError, AbsentWeightError, WeightsNotServedError: as for a whole parameter.
+            ArgumentTypeError: `name` is not a string, or `rows` are not ints.
         """
         self._check_name(name)
         wanted = [

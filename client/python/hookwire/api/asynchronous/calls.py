@@ -62,37 +62,43 @@ class AsyncCalls:
 
         Args:
             input: a text; a list of texts; or token ids as a flat list, as lists that may differ in
-                length, or as a NumPy or torch array [pos] or [batch, pos]. With `start_at_layer`:
-                the residual stream that enters that layer.
+                length, or as a NumPy or torch array [pos] or [batch, pos]; or the mapping that a
+                Hugging Face tokenizer returns. With `start_at_layer`: the residual stream that
+                enters that layer, [batch, pos, d_model].
             return_type: "logits" [batch, pos, d_vocab]; "loss", the cross entropy of the next
-                tokens, computed on the server in float32; "both", a pair; or None. With
-                `stop_at_layer`, "logits" and None return the residual stream instead.
-            loss_per_token: loss [batch, pos - 1] instead of its mean over real tokens. Rows of a
-                single token have none: see NothingToPredictError.
-            prepend_bos: put a beginning-of-sequence token before text. Default: yes.
-            padding_side: for lists: "left" or "right". Default: the tokenizer's.
-            attention_mask: [batch, pos] of 0 and 1, for token ids with padding.
-            labels: not supported; see `log_probs`.
-            start_at_layer: start at this layer: the input is then the residual stream that enters
-                it, [batch, pos, d_model]; negative counts from the last. A name before it is an
-                error; globs, functions and None leave out such names.
+                tokens in nats, −ln p, computed on the server in float32; "both", the pair (logits,
+                loss); or None. With `stop_at_layer`, "logits" and None return the residual stream
+                instead.
+            loss_per_token: return the loss of each token, [batch, pos - 1], instead of the mean
+                over real tokens. A row with a single token has no loss: see NothingToPredictError.
+            prepend_bos: put a beginning-of-sequence token before text. Default: the tokenizer's
+                `default_prepend_bos`, which is True unless you set it.
+            padding_side: for rows of different lengths: "left" or "right". Default: the
+                tokenizer's.
+            attention_mask: [batch, pos] of 0 and 1, for token ids with padding. Default: every id
+                is a real token.
+            labels: not supported: must be None. For other targets than the next token use
+                `log_probs`.
+            start_at_layer: start at this layer. The input is then the residual stream that enters
+                it. Negative counts from the last. Default: start with the tokens. A name before
+                this layer is an error; globs, functions and None leave out such names.
             stop_at_layer: end the pass before this layer, and return the residual stream that
-                enters it, [batch, pos, d_model]; negative counts from the last. `n_layers` returns
-                what enters the final norm. A name after that layer is an error; globs, functions
-                and None leave out such names.
-            logits_pos: return logits of these positions only: an int, a list or a slice. Counted in
-                each row's own tokens, so that -1 is every row's last token, wherever its padding
-                is. The axis stays.
+                enters it, [batch, pos, d_model]. Negative counts from the last; `n_layers` returns
+                what enters the final norm. Default: run all layers that the result needs. A name
+                after that layer is an error; globs, functions and None leave out such names.
+            logits_pos: return logits of these positions only: an int, a list or a slice. Default:
+                all. Positions are counted in each row's own tokens, so -1 is every row's last
+                token, wherever its padding is. The axis stays.
             tokens: with `start_at_layer`: the tokens of the residual stream, in any form of an
-                input. The run needs them if later layers use more than the stream: per-layer
-                embeddings, keys and values of layers before the start (those of the tokens' own
-                pass), and the loss.
+                input. Default: none. A run needs them if later layers use more than the stream
+                (per-layer embeddings, or keys and values of layers before the start, which are
+                those of the tokens' own pass), and for the loss.
             missing: "error", or "skip", which leaves out, with a warning, names that only other
                 layers or models have. A name that no Gemma 4 has, and a layer after the last,
                 remain errors.
             allow_non_finite: accept NaN and infinity in values of ops.
-            max_result_bytes: refuse the run if its result would be larger. Default: the server's
-                limit.
+            max_result_bytes: refuse the run if its result would have more bytes. Default: the
+                server's limit.
             priority: "low", "normal" or "high": the order of this client's runs, and the client's
                 share of the device while other clients' runs are in the queue.
             dtype: of captured tensors, such as "float32". Default: each hook point's own.
@@ -105,7 +111,8 @@ class AsyncCalls:
             What `return_type` says.
 
         Raises:
-            HookwireError: see `hookwire.errors`.
+            UnsupportedError: `labels` is given.
+            HookwireError: as in `run_with_cache`.
         """
         return self._call(
             calls.Forward(
@@ -164,47 +171,52 @@ class AsyncCalls:
 
         Args:
             input: a text; a list of texts; or token ids as a flat list, as lists that may differ in
-                length, or as a NumPy or torch array [pos] or [batch, pos]. With `start_at_layer`:
-                the residual stream that enters that layer.
+                length, or as a NumPy or torch array [pos] or [batch, pos]; or the mapping that a
+                Hugging Face tokenizer returns. With `start_at_layer`: the residual stream that
+                enters that layer, [batch, pos, d_model].
             fwd_hooks: pairs (where, what). Where: a name, an alias, a glob, a short name with its
-                layer, such as ("resid_post", 3), a list of these, or a function of a name. What: a
-                function `(tensor, hook)`, which runs in this process (see `hookwire.Hook`), or an
-                op of `hookwire.ops`, which the server applies. Several hooks at one hook point
-                apply in this order.
-            bwd_hooks: not supported.
+                layer, such as ("resid_post", 3), a list of these, or a function that is called with
+                each name and returns whether it is meant. What: a function `(tensor, hook)`, which
+                runs in this process (see `hookwire.Hook`), or an op of `hookwire.ops`, which the
+                server applies. Several hooks at one hook point apply in this order.
+            bwd_hooks: not supported: must be empty.
             reset_hooks_end: False keeps the hooks after the run, as `add_hook` does.
             clear_contexts: after the run, empty `hook.ctx` of the hook points that have these hooks
                 or are captured.
             return_type: "logits" [batch, pos, d_vocab]; "loss", the cross entropy of the next
-                tokens, computed on the server in float32; "both", a pair; or None. With
-                `stop_at_layer`, "logits" and None return the residual stream instead.
+                tokens in nats, −ln p, computed on the server in float32; "both", the pair (logits,
+                loss); or None. With `stop_at_layer`, "logits" and None return the residual stream
+                instead.
             stop_at_layer: end the pass before this layer, and return the residual stream that
-                enters it, [batch, pos, d_model]; negative counts from the last. `n_layers` returns
-                what enters the final norm. A name after that layer is an error; globs, functions
-                and None leave out such names.
-            start_at_layer: start at this layer: the input is then the residual stream that enters
-                it, [batch, pos, d_model]; negative counts from the last. A name before it is an
-                error; globs, functions and None leave out such names.
-            remove_batch_dim: remove the batch axis of the captured tensors, and of what functions
-                get. The input must have a single row.
-            loss_per_token: loss [batch, pos - 1] instead of its mean over real tokens. Rows of a
-                single token have none: see NothingToPredictError.
-            logits_pos: return logits of these positions only: an int, a list or a slice. Counted in
-                each row's own tokens, so that -1 is every row's last token, wherever its padding
-                is. The axis stays.
+                enters it, [batch, pos, d_model]. Negative counts from the last; `n_layers` returns
+                what enters the final norm. Default: run all layers that the result needs. A name
+                after that layer is an error; globs, functions and None leave out such names.
+            start_at_layer: start at this layer. The input is then the residual stream that enters
+                it. Negative counts from the last. Default: start with the tokens. A name before
+                this layer is an error; globs, functions and None leave out such names.
+            remove_batch_dim: remove the batch axis of the captured tensors, and of the tensors that
+                functions get. The input must have a single row.
+            loss_per_token: return the loss of each token, [batch, pos - 1], instead of the mean
+                over real tokens. A row with a single token has no loss: see NothingToPredictError.
+            logits_pos: return logits of these positions only: an int, a list or a slice. Default:
+                all. Positions are counted in each row's own tokens, so -1 is every row's last
+                token, wherever its padding is. The axis stays.
             tokens: with `start_at_layer`: the tokens of the residual stream, in any form of an
-                input. The run needs them if later layers use more than the stream: per-layer
-                embeddings, keys and values of layers before the start (those of the tokens' own
-                pass), and the loss.
-            prepend_bos: put a beginning-of-sequence token before text. Default: yes.
-            padding_side: for lists: "left" or "right". Default: the tokenizer's.
-            attention_mask: [batch, pos] of 0 and 1, for token ids with padding.
+                input. Default: none. A run needs them if later layers use more than the stream
+                (per-layer embeddings, or keys and values of layers before the start, which are
+                those of the tokens' own pass), and for the loss.
+            prepend_bos: put a beginning-of-sequence token before text. Default: the tokenizer's
+                `default_prepend_bos`, which is True unless you set it.
+            padding_side: for rows of different lengths: "left" or "right". Default: the
+                tokenizer's.
+            attention_mask: [batch, pos] of 0 and 1, for token ids with padding. Default: every id
+                is a real token.
             missing: "error", or "skip", which leaves out, with a warning, names that only other
                 layers or models have. A name that no Gemma 4 has, and a layer after the last,
                 remain errors.
             allow_non_finite: accept NaN and infinity in values of ops.
-            max_result_bytes: refuse the run if its result would be larger. Default: the server's
-                limit.
+            max_result_bytes: refuse the run if its result would have more bytes. Default: the
+                server's limit.
             priority: "low", "normal" or "high": the order of this client's runs, and the client's
                 share of the device while other clients' runs are in the queue.
             dtype: of captured tensors, such as "float32". Default: each hook point's own.
@@ -218,7 +230,11 @@ class AsyncCalls:
 
         Raises:
             Exception: an error of a function ends the run, and this call raises it.
-            HookwireError: see `hookwire.errors`.
+            UnsupportedError: `bwd_hooks` is given.
+            ReadOnlyHookError: an op at a hook point that cannot be written.
+            ValueShapeError: a value that does not broadcast to the selected part.
+            HookTimeoutError: a function took long, and another run needed its place.
+            HookwireError: as in `run_with_cache`.
         """
         return self._call(
             calls.RunWithHooks(
@@ -279,62 +295,67 @@ class AsyncCalls:
         progress: bool | None = None,
         timeout: float | None = None,
     ) -> Coroutine[Any, Any, tuple[Any, Any]]:
-        """Runs the model and returns what its hook points saw.
+        """Runs the model and returns the tensors at its hook points.
 
         Args:
             input: a text; a list of texts; or token ids as a flat list, as lists that may differ in
-                length, or as a NumPy or torch array [pos] or [batch, pos]. With `start_at_layer`:
-                the residual stream that enters that layer.
+                length, or as a NumPy or torch array [pos] or [batch, pos]; or the mapping that a
+                Hugging Face tokenizer returns. With `start_at_layer`: the residual stream that
+                enters that layer, [batch, pos, d_model].
             return_cache_object: return an `ActivationCache`; False: a plain dict.
-            remove_batch_dim: remove the batch axis of the captured tensors, and of what functions
-                get. The input must have a single row.
+            remove_batch_dim: remove the batch axis of the captured tensors, and of the tensors that
+                functions get. The input must have a single row.
             names_filter: which hook points: None for all; a name, an alias or a glob (`*` matches
                 any characters except dots, `**` matches dots too); a short name, as a cache takes
                 it: ("q", 3), or "q" for every layer that has it; a list of these; or a function
                 that is called with every name and alias. If you name an alias, the cache also has
                 the canonical name; with a glob or a function, it has the names that match. Tensors
-                are captured after the changes of `fwd_hooks`.
+                are captured after the changes of `fwd_hooks`, unless `moment` is "before".
             stop_at_layer: end the pass before this layer, and return the residual stream that
-                enters it, [batch, pos, d_model]; negative counts from the last. `n_layers` returns
-                what enters the final norm. A name after that layer is an error; globs, functions
-                and None leave out such names.
-            start_at_layer: start at this layer: the input is then the residual stream that enters
-                it, [batch, pos, d_model]; negative counts from the last. A name before it is an
-                error; globs, functions and None leave out such names.
+                enters it, [batch, pos, d_model]. Negative counts from the last; `n_layers` returns
+                what enters the final norm. Default: run all layers that the result needs. A name
+                after that layer is an error; globs, functions and None leave out such names.
+            start_at_layer: start at this layer. The input is then the residual stream that enters
+                it. Negative counts from the last. Default: start with the tokens. A name before
+                this layer is an error; globs, functions and None leave out such names.
             pos_slice: the positions to capture at every hook point (query positions of scores and
                 pattern): an int, which keeps the axis, a list, a slice, or a tuple with the
-                arguments of a slice. They count in the padded rows.
-            incl_bwd: not supported.
+                arguments of a slice. Default: all. They count in the padded rows.
+            incl_bwd: not supported: must be False.
             reset_hooks_end: False keeps the hooks after the run, as `add_hook` does.
             clear_contexts: after the run, empty `hook.ctx` of the hook points that have these hooks
                 or are captured.
-            device: where the cache's tensors go (torch). Default: the CPU.
+            device: where torch tensors of the cache go. Default: the CPU.
             fwd_hooks: pairs (where, what). Where: a name, an alias, a glob, a short name with its
-                layer, such as ("resid_post", 3), a list of these, or a function of a name. What: a
-                function `(tensor, hook)`, which runs in this process (see `hookwire.Hook`), or an
-                op of `hookwire.ops`, which the server applies. Several hooks at one hook point
-                apply in this order.
+                layer, such as ("resid_post", 3), a list of these, or a function that is called with
+                each name and returns whether it is meant. What: a function `(tensor, hook)`, which
+                runs in this process (see `hookwire.Hook`), or an op of `hookwire.ops`, which the
+                server applies. Several hooks at one hook point apply in this order.
             return_type: "logits" [batch, pos, d_vocab]; "loss", the cross entropy of the next
-                tokens, computed on the server in float32; "both", a pair; or None. With
-                `stop_at_layer`, "logits" and None return the residual stream instead.
-            loss_per_token: loss [batch, pos - 1] instead of its mean over real tokens. Rows of a
-                single token have none: see NothingToPredictError.
-            logits_pos: return logits of these positions only: an int, a list or a slice. Counted in
-                each row's own tokens, so that -1 is every row's last token, wherever its padding
-                is. The axis stays.
+                tokens in nats, −ln p, computed on the server in float32; "both", the pair (logits,
+                loss); or None. With `stop_at_layer`, "logits" and None return the residual stream
+                instead.
+            loss_per_token: return the loss of each token, [batch, pos - 1], instead of the mean
+                over real tokens. A row with a single token has no loss: see NothingToPredictError.
+            logits_pos: return logits of these positions only: an int, a list or a slice. Default:
+                all. Positions are counted in each row's own tokens, so -1 is every row's last
+                token, wherever its padding is. The axis stays.
             tokens: with `start_at_layer`: the tokens of the residual stream, in any form of an
-                input. The run needs them if later layers use more than the stream: per-layer
-                embeddings, keys and values of layers before the start (those of the tokens' own
-                pass), and the loss.
-            prepend_bos: put a beginning-of-sequence token before text. Default: yes.
-            padding_side: for lists: "left" or "right". Default: the tokenizer's.
-            attention_mask: [batch, pos] of 0 and 1, for token ids with padding.
+                input. Default: none. A run needs them if later layers use more than the stream
+                (per-layer embeddings, or keys and values of layers before the start, which are
+                those of the tokens' own pass), and for the loss.
+            prepend_bos: put a beginning-of-sequence token before text. Default: the tokenizer's
+                `default_prepend_bos`, which is True unless you set it.
+            padding_side: for rows of different lengths: "left" or "right". Default: the
+                tokenizer's.
+            attention_mask: [batch, pos] of 0 and 1, for token ids with padding. Default: every id
+                is a real token.
             missing: "error", or "skip", which leaves out, with a warning, names that only other
                 layers or models have. A name that no Gemma 4 has, and a layer after the last,
                 remain errors.
             allow_non_finite: accept NaN and infinity in values of ops.
-            max_result_bytes: refuse the run if its result would be larger. Default: the server's
-                limit.
+            max_result_bytes: refuse the run if its result would have more bytes. Default: the
+                server's limit.
             priority: "low", "normal" or "high": the order of this client's runs, and the client's
                 share of the device while other clients' runs are in the queue.
             dtype: of captured tensors, such as "float32". Default: each hook point's own.
@@ -344,10 +365,21 @@ class AsyncCalls:
             timeout: seconds for the whole run. Default: no limit.
 
         Returns:
-            What `return_type` says, and the cache. `cache.mask` says which positions are real.
+            A pair: what `return_type` says, and the cache, with tensors [batch, pos, …].
+            `cache.mask` says which positions are real.
 
         Raises:
-            HookwireError: see `hookwire.errors`.
+            UnsupportedError: `incl_bwd` is given, or another feature that Hookwire does not have.
+            ArgumentError, ArgumentTypeError: an argument that cannot be.
+            HookNotFoundError, AbsentHookError, GlobNoMatchError: no such hook point.
+            NeverFiresError: a hook point outside the layers that run.
+            TokenOutOfRangeError, SequenceTooLongError: a prompt that the model cannot read.
+            ResultTooLargeError, PassTooLargeError, TooManyTokensError: above the server's limits.
+            QueueFullError, QueueTimeoutError: the server has too many runs; try again later.
+            DeadlineError: the run took longer than `timeout`.
+            UnavailableError: no server answers.
+            LoadChangedError: the server was restarted with another load; see `reconnect`.
+            HookwireError: the base of all these, and of the rarer ones in `hookwire.errors`.
 
         Warns:
             ResultSizeWarning: before the run starts, if the result has over 64 MiB.
@@ -418,11 +450,11 @@ class AsyncCalls:
             async for logits, cache in model.map(prompts, "blocks.*.hook_in", logits_pos=-1):
                 ...
 
-        Prompts of one length share a run, so that none is padded; results come in the order of the
+        Prompts of one length share a run, so that none is padded. Results come in the order of the
         prompts, and are the same as alone (with the server's `--numerics=fast`: within its
         tolerance). With functions among the hooks, and with ops that have rows or a value of two or
-        more axes, each prompt is a run of its own. Where the server's queue is full, the run is
-        sent again after a while. The receipt of a cache is that of the run that its prompt shared.
+        more axes, each prompt is a run of its own. If the server's queue is full, the client sends
+        the run again later. The receipt of a cache is that of the run that its prompt shared.
 
         Args:
             prompts: an iterable of prompts: texts, or token ids [pos]. It is read little by little,
@@ -432,40 +464,44 @@ class AsyncCalls:
                 it: ("q", 3), or "q" for every layer that has it; a list of these; or a function
                 that is called with every name and alias. If you name an alias, the cache also has
                 the canonical name; with a glob or a function, it has the names that match. Tensors
-                are captured after the changes of `fwd_hooks`.
-            batch_size: how many prompts share a run, at most. Eight times as many are looked at
-                together, and their results kept until their turn comes.
-            queue_timeout: seconds to go on sending a run that the server has no room for.
+                are captured after the changes of `fwd_hooks`, unless `moment` is "before".
+            batch_size: how many prompts share a run, at most. The client reads eight times as many
+                prompts ahead to find those of one length, and keeps their results in memory until
+                their turn comes.
+            queue_timeout: for how many seconds to go on sending a run for which the server has no
+                room.
             pos_slice: the positions to capture at every hook point (query positions of scores and
                 pattern): an int, which keeps the axis, a list, a slice, or a tuple with the
-                arguments of a slice. They count in the padded rows.
-            device: where the cache's tensors go (torch). Default: the CPU.
+                arguments of a slice. Default: all. They count in the padded rows.
+            device: where torch tensors of the cache go. Default: the CPU.
             fwd_hooks: pairs (where, what). Where: a name, an alias, a glob, a short name with its
-                layer, such as ("resid_post", 3), a list of these, or a function of a name. What: a
-                function `(tensor, hook)`, which runs in this process (see `hookwire.Hook`), or an
-                op of `hookwire.ops`, which the server applies. Several hooks at one hook point
-                apply in this order.
-            remove_batch_dim: remove the batch axis of the captured tensors, and of what functions
-                get. The input must have a single row.
+                layer, such as ("resid_post", 3), a list of these, or a function that is called with
+                each name and returns whether it is meant. What: a function `(tensor, hook)`, which
+                runs in this process (see `hookwire.Hook`), or an op of `hookwire.ops`, which the
+                server applies. Several hooks at one hook point apply in this order.
+            remove_batch_dim: remove the batch axis of the captured tensors, and of the tensors that
+                functions get. The input must have a single row.
             return_type: "logits" [batch, pos, d_vocab]; "loss", the cross entropy of the next
-                tokens, computed on the server in float32; "both", a pair; or None. With
-                `stop_at_layer`, "logits" and None return the residual stream instead.
-            loss_per_token: loss [batch, pos - 1] instead of its mean over real tokens. Rows of a
-                single token have none: see NothingToPredictError.
-            logits_pos: return logits of these positions only: an int, a list or a slice. Counted in
-                each row's own tokens, so that -1 is every row's last token, wherever its padding
-                is. The axis stays.
+                tokens in nats, −ln p, computed on the server in float32; "both", the pair (logits,
+                loss); or None. With `stop_at_layer`, "logits" and None return the residual stream
+                instead.
+            loss_per_token: return the loss of each token, [batch, pos - 1], instead of the mean
+                over real tokens. A row with a single token has no loss: see NothingToPredictError.
+            logits_pos: return logits of these positions only: an int, a list or a slice. Default:
+                all. Positions are counted in each row's own tokens, so -1 is every row's last
+                token, wherever its padding is. The axis stays.
             stop_at_layer: end the pass before this layer, and return the residual stream that
-                enters it, [batch, pos, d_model]; negative counts from the last. `n_layers` returns
-                what enters the final norm. A name after that layer is an error; globs, functions
-                and None leave out such names.
-            prepend_bos: put a beginning-of-sequence token before text. Default: yes.
+                enters it, [batch, pos, d_model]. Negative counts from the last; `n_layers` returns
+                what enters the final norm. Default: run all layers that the result needs. A name
+                after that layer is an error; globs, functions and None leave out such names.
+            prepend_bos: put a beginning-of-sequence token before text. Default: the tokenizer's
+                `default_prepend_bos`, which is True unless you set it.
             missing: "error", or "skip", which leaves out, with a warning, names that only other
                 layers or models have. A name that no Gemma 4 has, and a layer after the last,
                 remain errors.
             allow_non_finite: accept NaN and infinity in values of ops.
-            max_result_bytes: refuse the run if its result would be larger. Default: the server's
-                limit.
+            max_result_bytes: refuse the run if its result would have more bytes. Default: the
+                server's limit.
             priority: "low", "normal" or "high": the order of this client's runs, and the client's
                 share of the device while other clients' runs are in the queue.
             dtype: of captured tensors, such as "float32". Default: each hook point's own.
@@ -475,11 +511,11 @@ class AsyncCalls:
             timeout: seconds for the whole run. Default: no limit.
 
         Returns:
-            An iterator over pairs: what `return_type` says, and the cache.
+            An iterator over pairs: what `return_type` says, and the cache, as of a batch of one.
 
         Raises:
-            HookwireError: as `run_with_cache` does; the message, and `metadata["prompt"]`, say of
-                which prompt. Nothing is left out: the iterator ends there.
+            HookwireError: as in `run_with_cache`. The message, and `metadata["prompt"]`, name the
+                prompt that caused it, counted from 0. The iterator ends there; it skips no prompt.
         """
         return self._map(
             calls.Map(
@@ -540,63 +576,68 @@ class AsyncCalls:
     ) -> Coroutine[Any, Any, Plan]:
         """Says what `run_with_cache` with the same arguments would send, and runs nothing.
 
-        Those that say what becomes of the result (return_cache_object, reset_hooks_end,
-        clear_contexts, device) change nothing.
+        The arguments that say what happens to the result (return_cache_object, reset_hooks_end,
+        clear_contexts, device) have no effect here.
 
         Args:
             input: a text; a list of texts; or token ids as a flat list, as lists that may differ in
-                length, or as a NumPy or torch array [pos] or [batch, pos]. With `start_at_layer`:
-                the residual stream that enters that layer.
+                length, or as a NumPy or torch array [pos] or [batch, pos]; or the mapping that a
+                Hugging Face tokenizer returns. With `start_at_layer`: the residual stream that
+                enters that layer, [batch, pos, d_model].
             names_filter: which hook points: None for all; a name, an alias or a glob (`*` matches
                 any characters except dots, `**` matches dots too); a short name, as a cache takes
                 it: ("q", 3), or "q" for every layer that has it; a list of these; or a function
                 that is called with every name and alias. If you name an alias, the cache also has
                 the canonical name; with a glob or a function, it has the names that match. Tensors
-                are captured after the changes of `fwd_hooks`.
+                are captured after the changes of `fwd_hooks`, unless `moment` is "before".
             return_cache_object: return an `ActivationCache`; False: a plain dict.
             pos_slice: the positions to capture at every hook point (query positions of scores and
                 pattern): an int, which keeps the axis, a list, a slice, or a tuple with the
-                arguments of a slice. They count in the padded rows.
-            incl_bwd: not supported.
-            device: where the cache's tensors go (torch). Default: the CPU.
+                arguments of a slice. Default: all. They count in the padded rows.
+            incl_bwd: not supported: must be False.
+            device: where torch tensors of the cache go. Default: the CPU.
             fwd_hooks: pairs (where, what). Where: a name, an alias, a glob, a short name with its
-                layer, such as ("resid_post", 3), a list of these, or a function of a name. What: a
-                function `(tensor, hook)`, which runs in this process (see `hookwire.Hook`), or an
-                op of `hookwire.ops`, which the server applies. Several hooks at one hook point
-                apply in this order.
+                layer, such as ("resid_post", 3), a list of these, or a function that is called with
+                each name and returns whether it is meant. What: a function `(tensor, hook)`, which
+                runs in this process (see `hookwire.Hook`), or an op of `hookwire.ops`, which the
+                server applies. Several hooks at one hook point apply in this order.
             reset_hooks_end: False keeps the hooks after the run, as `add_hook` does.
             clear_contexts: after the run, empty `hook.ctx` of the hook points that have these hooks
                 or are captured.
-            remove_batch_dim: remove the batch axis of the captured tensors, and of what functions
-                get. The input must have a single row.
+            remove_batch_dim: remove the batch axis of the captured tensors, and of the tensors that
+                functions get. The input must have a single row.
             return_type: "logits" [batch, pos, d_vocab]; "loss", the cross entropy of the next
-                tokens, computed on the server in float32; "both", a pair; or None. With
-                `stop_at_layer`, "logits" and None return the residual stream instead.
-            loss_per_token: loss [batch, pos - 1] instead of its mean over real tokens. Rows of a
-                single token have none: see NothingToPredictError.
-            logits_pos: return logits of these positions only: an int, a list or a slice. Counted in
-                each row's own tokens, so that -1 is every row's last token, wherever its padding
-                is. The axis stays.
-            start_at_layer: start at this layer: the input is then the residual stream that enters
-                it, [batch, pos, d_model]; negative counts from the last. A name before it is an
-                error; globs, functions and None leave out such names.
+                tokens in nats, −ln p, computed on the server in float32; "both", the pair (logits,
+                loss); or None. With `stop_at_layer`, "logits" and None return the residual stream
+                instead.
+            loss_per_token: return the loss of each token, [batch, pos - 1], instead of the mean
+                over real tokens. A row with a single token has no loss: see NothingToPredictError.
+            logits_pos: return logits of these positions only: an int, a list or a slice. Default:
+                all. Positions are counted in each row's own tokens, so -1 is every row's last
+                token, wherever its padding is. The axis stays.
+            start_at_layer: start at this layer. The input is then the residual stream that enters
+                it. Negative counts from the last. Default: start with the tokens. A name before
+                this layer is an error; globs, functions and None leave out such names.
             stop_at_layer: end the pass before this layer, and return the residual stream that
-                enters it, [batch, pos, d_model]; negative counts from the last. `n_layers` returns
-                what enters the final norm. A name after that layer is an error; globs, functions
-                and None leave out such names.
+                enters it, [batch, pos, d_model]. Negative counts from the last; `n_layers` returns
+                what enters the final norm. Default: run all layers that the result needs. A name
+                after that layer is an error; globs, functions and None leave out such names.
             tokens: with `start_at_layer`: the tokens of the residual stream, in any form of an
-                input. The run needs them if later layers use more than the stream: per-layer
-                embeddings, keys and values of layers before the start (those of the tokens' own
-                pass), and the loss.
-            prepend_bos: put a beginning-of-sequence token before text. Default: yes.
-            padding_side: for lists: "left" or "right". Default: the tokenizer's.
-            attention_mask: [batch, pos] of 0 and 1, for token ids with padding.
+                input. Default: none. A run needs them if later layers use more than the stream
+                (per-layer embeddings, or keys and values of layers before the start, which are
+                those of the tokens' own pass), and for the loss.
+            prepend_bos: put a beginning-of-sequence token before text. Default: the tokenizer's
+                `default_prepend_bos`, which is True unless you set it.
+            padding_side: for rows of different lengths: "left" or "right". Default: the
+                tokenizer's.
+            attention_mask: [batch, pos] of 0 and 1, for token ids with padding. Default: every id
+                is a real token.
             missing: "error", or "skip", which leaves out, with a warning, names that only other
                 layers or models have. A name that no Gemma 4 has, and a layer after the last,
                 remain errors.
             allow_non_finite: accept NaN and infinity in values of ops.
-            max_result_bytes: refuse the run if its result would be larger. Default: the server's
-                limit.
+            max_result_bytes: refuse the run if its result would have more bytes. Default: the
+                server's limit.
             priority: "low", "normal" or "high": the order of this client's runs, and the client's
                 share of the device while other clients' runs are in the queue.
             dtype: of captured tensors, such as "float32". Default: each hook point's own.
@@ -606,7 +647,10 @@ class AsyncCalls:
             timeout: seconds for the whole run. Default: no limit.
 
         Returns:
-            Names, shapes, dtypes and exact bytes. Printing it shows a table.
+            A `Plan`: names, shapes, dtypes and exact bytes. Printing it shows a table.
+
+        Raises:
+            HookwireError: as in `run_with_cache`: what the run would be refused for.
         """
         return self._plan(
             calls.DryRun(
@@ -668,30 +712,33 @@ class AsyncCalls:
                 ...
 
         A tensor is complete when all its rows have arrived. The server divides a run with more
-        tokens than one pass takes (`--max-batch-tokens`: by default 1024 on cpu, else 8192) among
-        several passes, with some rows in each, so tensors are complete in the last one only. To get
-        tensors earlier, ask for fewer rows at a time.
+        tokens than one pass takes (`--max-batch-tokens`: by default 1024 on cpu, else 8192) into
+        several passes, with some rows in each. Tensors are then complete in the last pass only. To
+        get tensors earlier, ask for fewer rows at a time.
 
         Args:
             input: a text; a list of texts; or token ids as a flat list, as lists that may differ in
-                length, or as a NumPy or torch array [pos] or [batch, pos]. With `start_at_layer`:
-                the residual stream that enters that layer.
-            names_filter: as in `run_with_cache`.
+                length, or as a NumPy or torch array [pos] or [batch, pos]; or the mapping that a
+                Hugging Face tokenizer returns.
+            names_filter: as in `run_with_cache`. Default: all hook points.
             fwd_hooks: changes, as in `run_with_hooks`.
-            pos_slice: as in `run_with_cache`.
-            stop_at_layer: as in `run_with_cache`.
+            pos_slice: as in `run_with_cache`. Default: all positions.
+            stop_at_layer: as in `run_with_cache`. Default: run all layers that the result needs.
             return_type: as in `run_with_cache`; the outputs come as "logits", "log_probs" (for a
-                loss) and "residual" (with `stop_at_layer`). None: no outputs.
-            logits_pos: as in `run_with_cache`.
-            prepend_bos: put a beginning-of-sequence token before text. Default: yes.
-            padding_side: for lists: "left" or "right". Default: the tokenizer's.
-            attention_mask: [batch, pos] of 0 and 1, for token ids with padding.
+                loss) and "residual" (with `stop_at_layer`). None, the default: no outputs.
+            logits_pos: as in `run_with_cache`. Default: all positions.
+            prepend_bos: put a beginning-of-sequence token before text. Default: the tokenizer's
+                `default_prepend_bos`, which is True unless you set it.
+            padding_side: for rows of different lengths: "left" or "right". Default: the
+                tokenizer's.
+            attention_mask: [batch, pos] of 0 and 1, for token ids with padding. Default: every id
+                is a real token.
             missing: "error", or "skip", which leaves out, with a warning, names that only other
                 layers or models have. A name that no Gemma 4 has, and a layer after the last,
                 remain errors.
             allow_non_finite: accept NaN and infinity in values of ops.
-            max_result_bytes: refuse the run if its result would be larger. Default: the server's
-                limit.
+            max_result_bytes: refuse the run if its result would have more bytes. Default: the
+                server's limit.
             priority: "low", "normal" or "high": the order of this client's runs, and the client's
                 share of the device while other clients' runs are in the queue.
             dtype: of captured tensors, such as "float32". Default: each hook point's own.
@@ -701,7 +748,11 @@ class AsyncCalls:
             timeout: seconds for the whole run. Default: no limit.
 
         Returns:
-            An iterator that can be closed, which cancels the run.
+            An iterator over `Activation`s: a name and a tensor [batch, pos, …] each. Closing it
+            cancels the run.
+
+        Raises:
+            HookwireError: as in `run_with_cache`, mostly while the iterator is read.
         """
         return self._stream(
             calls.Stream(
@@ -747,24 +798,30 @@ class AsyncCalls:
     ) -> Coroutine[Any, Any, Any]:
         """Returns natural-log probabilities of target tokens, which the server computes in float32.
 
+        A value is ln softmax(logits)[target], of the logits after the final softcap.
+
         Args:
             input: a text; a list of texts; or token ids as a flat list, as lists that may differ in
-                length, or as a NumPy or torch array [pos] or [batch, pos]. With `start_at_layer`:
-                the residual stream that enters that layer.
+                length, or as a NumPy or torch array [pos] or [batch, pos]; or the mapping that a
+                Hugging Face tokenizer returns.
             targets: tokens (ids, or strings that are one token): one; a list of them for every row;
                 or a list for each row, of equal length. None: the next token of each position.
-            pos: the position at which they are predicted, or one for each target; counted in each
-                row's own tokens, so that -1 is every row's last.
+            pos: the position that predicts the targets, or a list with one for each target. Counted
+                in each row's own tokens, so that -1 is every row's last. Has no effect without
+                targets.
             fwd_hooks: changes, as in `run_with_hooks`.
-            prepend_bos: put a beginning-of-sequence token before text. Default: yes.
-            padding_side: for lists: "left" or "right". Default: the tokenizer's.
-            attention_mask: [batch, pos] of 0 and 1, for token ids with padding.
+            prepend_bos: put a beginning-of-sequence token before text. Default: the tokenizer's
+                `default_prepend_bos`, which is True unless you set it.
+            padding_side: for rows of different lengths: "left" or "right". Default: the
+                tokenizer's.
+            attention_mask: [batch, pos] of 0 and 1, for token ids with padding. Default: every id
+                is a real token.
             missing: "error", or "skip", which leaves out, with a warning, names that only other
                 layers or models have. A name that no Gemma 4 has, and a layer after the last,
                 remain errors.
             allow_non_finite: accept NaN and infinity in values of ops.
-            max_result_bytes: refuse the run if its result would be larger. Default: the server's
-                limit.
+            max_result_bytes: refuse the run if its result would have more bytes. Default: the
+                server's limit.
             priority: "low", "normal" or "high": the order of this client's runs, and the client's
                 share of the device while other clients' runs are in the queue.
             dtype: of captured tensors, such as "float32". Default: each hook point's own.
@@ -774,7 +831,13 @@ class AsyncCalls:
             timeout: seconds for the whole run. Default: no limit.
 
         Returns:
-            [batch, targets], or without targets [batch, pos - 1], with zeros at padding.
+            Float32 [batch, target], or without targets [batch, pos - 1], with zeros at padding.
+
+        Raises:
+            NotASingleTokenError: a target is a string that is not one token.
+            PositionOutOfRangeError: a row does not have the position.
+            NothingToPredictError: no targets are given, and no row has a next token.
+            HookwireError: as in `run_with_cache`.
         """
         return self._call(
             calls.LogProbs(

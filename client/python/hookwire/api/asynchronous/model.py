@@ -54,16 +54,20 @@ async def connect(
         tensors: the kind of results: "torch", "numpy" (with `ml_dtypes` for bfloat16), or "auto",
             which is torch if it is installed.
         timeout: seconds to wait for the server's first answer.
-        quiet: do not print on stderr what the model is. The default prints it once in a process
-            for each load of a server.
+        quiet: print nothing. By default, one line on stderr says what the model is, once in a
+            process for each load of a server.
         cache_weights: True keeps fetched weights on disk, in the user's cache directory (see
             `hookwire.weights`); a path names another directory; False keeps none.
         shared_memory: receive large results through shared memory if the server runs on this host
             as the same user. The results are the same.
 
+    Returns:
+        The model, connected.
+
     Raises:
         UnavailableError: no server answers at the address.
-        DeadlineError: the server did not answer in time.
+        DeadlineError: the server did not answer within `timeout`.
+        ArgumentError, ArgumentTypeError: an argument that cannot be.
     """
     peer.seconds(timeout)
     connection = AsyncConnection(address)
@@ -100,16 +104,22 @@ def _unpickled(cls: type[AsyncRemoteModel], state: dict[str, Any]) -> AsyncRemot
 
 @arguments.checked_methods("model")
 class AsyncRemoteModel(AsyncCalls, Session):
-    """A model on a server. `hookwire.aio.connect` makes it.
+    """A model on a server. `hookwire.aio.connect` returns one.
 
     The methods have TransformerLens's names, order of arguments and defaults. Results have the
     shape [batch, pos, …]; positions that are padding are zero.
 
     Several threads may use a blocking model, and in a forked process it connects again by itself.
     An asynchronous model belongs to one event loop at a time, and cannot be used after a fork. A
-    pickled model has the address, the options, the hooks and the server's description of itself; it
-    connects when it is first used. If the server was restarted with another model or other
+    pickled model holds the address, the options, the hooks and the server's description of itself;
+    it connects when it is first used. If the server was restarted with another model or other
     settings, calls raise LoadChangedError until you call `reconnect`.
+
+    Attributes:
+        cfg: the model's configuration, a `Config`.
+        server: the server that holds the model, a `ServerInfo`.
+        last_receipt: the `Receipt` of the run that ended last, on any thread; None before the
+            first.
     """
 
     _connection: AsyncConnection
@@ -131,12 +141,13 @@ class AsyncRemoteModel(AsyncCalls, Session):
         return cls(AsyncConnection(state["address"]), answer, state["wishes"])
 
     async def reconnect(self, timeout: float = 5.0) -> bool:
-        """Connects to what the server has loaded now, after a LoadChangedError or after `close`.
+        """Connects again, to what the server has loaded now.
 
-        The model then has the configuration, hook points, tokenizer and weights of the new load,
-        and later runs use it. It keeps the address, the options of `connect`, the hooks of
-        `add_hook`, and the tokenizer's `default_prepend_bos` and sides. Caches of earlier runs
-        keep their tensors.
+        Use it after a LoadChangedError or after `close`. The model then has the configuration, hook
+        points, tokenizer and weights of the new load, and later runs use it. It keeps the address,
+        the options of `connect`, the hooks of `add_hook`, and the tokenizer's
+        `default_prepend_bos`, `padding_side` and `truncation_side`. Caches of earlier runs keep
+        their tensors.
 
         Args:
             timeout: seconds to wait for the server's first answer.
@@ -147,8 +158,8 @@ class AsyncRemoteModel(AsyncCalls, Session):
         Raises:
             HookNotFoundError: the new model does not have the hook points of some added hooks; the
                 message names them. The model is then unchanged.
-            UnsupportedError: the model belongs to a bridge of TransformerLens's (`boot`), which
-                cannot follow.
+            UnsupportedError: the model belongs to a bridge that `hookwire.transformer_lens.boot`
+                made, which cannot change its load.
             UnavailableError, DeadlineError: as in `connect`.
         """
         self._check_may_reconnect()
@@ -166,12 +177,13 @@ class AsyncRemoteModel(AsyncCalls, Session):
     async def close(self) -> None:
         """Closes the connection.
 
-        Runs that have started raise CancelledError, and later calls raise ClosedError.
+        Runs that have started raise CancelledError, and later calls raise ClosedError until
+        `reconnect` is called. Closing twice has no effect.
         """
         await self._connection.close()
 
     async def __aenter__(self) -> Self:
-        """The model, which is closed at the end of the block.
+        """Returns the model, which is closed at the end of the block.
 
         Raises:
             ClosedError: it is closed already.
@@ -183,10 +195,10 @@ class AsyncRemoteModel(AsyncCalls, Session):
         await self.close()
 
     def __enter__(self) -> NoReturn:  # asynchronous only
-        """An asynchronous model is not entered like this.
+        """An asynchronous model cannot be entered with a plain `with`.
 
         Raises:
-            ArgumentTypeError: always; it says how it is.
+            ArgumentTypeError: always; the message says how to enter it.
         """
         raise errors.ArgumentTypeError(
             "an asynchronous model is entered with async with: "
@@ -197,7 +209,11 @@ class AsyncRemoteModel(AsyncCalls, Session):
         """As `__enter__`."""
 
     async def server_load(self) -> config.ServerLoad:
-        """Returns the server's load now: the length of its queue, and unread results."""
+        """Returns what the server is doing now: runs in its queue, unread results, memory.
+
+        Raises:
+            UnavailableError: no server answers.
+        """
         return config.server_load((await self._connection.get_model(None)).load)
 
     # blocking: @property
@@ -297,22 +313,27 @@ class AsyncRemoteModel(AsyncCalls, Session):
         """Computes on the server what the model would answer if it ended after each layer.
 
         The residual stream after each layer goes through the model's own final norm, unembedding
-        and softcap. `cache.logit_lens` computes more of it here, and fetches the unembedding.
+        and softcap, as in "interpreting GPT: the logit lens" (nostalgebraist, 2020). Only the
+        stream and the logits are sent. `cache.logit_lens` computes the lens in this process, with
+        more options, and fetches the unembedding for it.
 
         Args:
             input: one prompt: text, or token ids [pos] or [1, pos].
             layers: which layers: an int, a list or a slice. Default: all.
-            pos: which positions, likewise. Default: all.
-            prepend_bos: for text: whether a beginning-of-sequence token comes first. Default: yes.
-            steps: goes over the runs, and may show a bar: such as `tqdm.tqdm`.
+            pos: which positions: an int, a list or a slice. Default: all.
+            prepend_bos: for text: put a beginning-of-sequence token first. Default: the tokenizer's
+                `default_prepend_bos`, which is True unless you set it.
+            steps: a function that is called with the list of runs and a title, and yields the
+                runs, such as `tqdm.tqdm`, which shows a bar. Default: no bar.
 
         Returns:
-            The most likely token after each layer at each position, [layer, pos], and how likely it
-            is.
+            A `LayerAnswers`: the most likely token after each layer at each position, int64
+            [layer, pos], and its probability, float64 [layer, pos].
 
         Raises:
             ArgumentError: more than one prompt.
             PositionOutOfRangeError: no such layer or position.
+            HookwireError: as in `run_with_cache`.
         """
         if isinstance(input, str):
             # One that is too long is refused by the server, not cut.

@@ -31,25 +31,25 @@ async def serve(
     cache_weights: bool | str | os.PathLike[str] = True,
     shared_memory: bool = True,
 ) -> AsyncIterator[AsyncRemoteModel]:
-    """Starts `hookwired` on this machine, and ends it at the end of the `with` block.
+    """Starts the server `hookwired` on this machine, and ends it at the end of the `with` block.
 
         async with hookwire.aio.serve("toy/checkpoint") as model:
             ...
 
-    The daemon listens on a free port of the loopback interface. It ends with the block, also where
-    the block raises; where this process is killed, it stays.
+    The server listens on a free port of the loopback interface. It ends with the block, also if the
+    block raises an error. If this process is killed, the server goes on running.
 
     Args:
         checkpoint: a directory as `save_pretrained` writes it.
-        device: where the daemon computes: "cpu", "cuda", "cuda:1", or several with commas. Default:
-            the daemon's own, "cpu".
-        dtype: what it computes in: "float32", "bfloat16", or "auto", the checkpoint's own, which is
-            the default.
-        numerics: "fast", the default, "invariant" or "reference".
-        flags: more flags of the daemon, such as ["--threads", "2"]; `hookwired --help` lists them.
-        daemon: the program. Default: what the environment variable HOOKWIRED names, else the
-            `hookwired` beside this Python, where pip installs it, else the one on the PATH.
-        timeout: seconds until the daemon has to serve.
+        device: where the server computes: "cpu", "cuda", "cuda:1", or several with commas. Default:
+            the server's own default, "cpu".
+        dtype: what it computes in: "float32", "bfloat16", or "auto", the checkpoint's own. Default:
+            "auto".
+        numerics: "fast", "invariant" or "reference". Default: "fast".
+        flags: more flags of `hookwired`, such as ["--threads", "2"]; `hookwired --help` lists them.
+        daemon: the program. Default: the one that the environment variable HOOKWIRED names, else
+            the `hookwired` beside this Python, where pip installs it, else the one on the PATH.
+        timeout: how many seconds the server may take until it serves.
         tensors: as in `connect`.
         quiet: as in `connect`.
         cache_weights: as in `connect`.
@@ -59,8 +59,8 @@ async def serve(
         The model, connected.
 
     Raises:
-        DaemonError: there is no daemon, it does not start, or it ends by itself within the block.
-            The message has the last lines that it wrote.
+        DaemonError: the program is missing, does not start, or ends by itself within the block. The
+            message has the last lines that it wrote.
     """
     peer.seconds(timeout)
     named = {"--device": device, "--dtype": dtype, "--numerics": numerics}

@@ -1,4 +1,4 @@
-"""The results of a run, each as soon as it is whole."""
+"""The results of a run, each as soon as it is complete."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 async def results(connection: AsyncConnection, run: Run) -> AsyncGenerator[Entry, None]:
-    """The results of a run, each as soon as it is whole. Calls functions as their turn comes."""
+    """Yields each result as soon as it is complete. Calls functions when their tensors come."""
     made, interaction = run.request, None
     if made.interacts:
         interaction = connection.interact(made, run.timeout, run.stage)
@@ -70,9 +70,10 @@ async def _activations(
 class AsyncResultStream:
     """The tensors of a run, each as soon as it is complete: before the run ends.
 
-    An iterator of `Activation`, which unpacks to `name, tensor`. Ending it early, with `aclose()`,
-    at the end of its `async with` block, or by forgetting it, cancels the run. Only after the last
-    tensor has been taken without an error is the run known to be whole.
+    An iterator over `Activation`s, each of which unpacks to `name, tensor`. The run is cancelled if
+    you end the iterator early: with `aclose()`, at the end of its `async with` block, or when the
+    last reference to it goes. The result is complete only when the iterator has ended without an
+    error.
     """
 
     def __init__(
@@ -87,10 +88,10 @@ class AsyncResultStream:
         return self
 
     def __iter__(self) -> NoReturn:  # asynchronous only
-        """An asynchronous stream is not iterated over like this.
+        """An asynchronous stream cannot be read with a plain `for`.
 
         Raises:
-            ArgumentTypeError: always; it says how it is.
+            ArgumentTypeError: always; the message says how to read it.
         """
         raise errors.ArgumentTypeError(
             "the stream of an asynchronous model is read with async for: "
@@ -118,18 +119,18 @@ class AsyncResultStream:
 
     @property
     def receipt(self) -> Any:
-        """What ran, where, on which weights; None until the run has ended."""
+        """The `Receipt`: what ran, where, on which weights. None until the run has ended."""
         run = self._begun.run
         return None if run is None else run.assembly.receipt
 
     @property
     def run_id(self) -> str:
-        """The server's name for the run; empty until it is accepted."""
+        """The server's name for the run; empty until the server has accepted it."""
         run = self._begun.run
         return "" if run is None else run.assembly.run_id
 
     async def aclose(self) -> None:
-        """Cancels what is left of the run."""
+        """Cancels the rest of the run. Closing twice has no effect."""
         await self._iterator.aclose()
         # blocking: self._run.close()
 
