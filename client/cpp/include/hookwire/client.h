@@ -39,10 +39,10 @@ class ChannelCredentials;
 namespace hookwire::client {
 
 struct ConnectOptions {
-  // How long Connect may take, and each other call except Run and Collect.
+  // The longest time that Connect may take, and each other call except Run and Collect.
   absl::Duration timeout = absl::Seconds(10);
   // Whether Connect waits, up to `timeout`, for a server that does not accept connections yet. If
-  // not, such a server is an error at once.
+  // false, it fails at once with UNAVAILABLE.
   bool wait_until_ready = false;
   // Null means an unencrypted connection.
   std::shared_ptr<grpc::ChannelCredentials> credentials = nullptr;
@@ -51,11 +51,14 @@ struct ConnectOptions {
 };
 
 struct RunOptions {
+  // The longest time that the run may take, its time in the queue included; after it, the run fails
+  // with DEADLINE_EXCEEDED.
   absl::Duration timeout = absl::InfiniteDuration();
   // Called once, before the first tensor, with the run's id, plan and place in the queue. Returning
   // an error cancels the run.
   std::function<absl::Status(const v1::Accepted&)> on_accepted = nullptr;
-  // Called when layers have been computed. Returning an error cancels the run.
+  // Called when more layers have been computed, with the number of layers so far. Returning an
+  // error cancels the run.
   std::function<absl::Status(uint32_t layers_done)> on_progress = nullptr;
 };
 
@@ -69,10 +72,12 @@ struct RunResult {
   v1::Plan plan;
   // In the order of the plan.
   std::vector<Tensor> tensors;
+  // What ran, where, on which weights.
   v1::Receipt receipt;
 
-  // The first tensor with this name, or null. "logits", "log_probs" and "residual" are the names of
-  // the outputs.
+  // The tensor with this name of sequence number `sequence` of the run, or null. "logits",
+  // "log_probs" and "residual" are the names of the outputs. If there are several, the first in the
+  // order of the plan. Valid as long as this result.
   const Tensor* Find(std::string_view name, uint32_t sequence = 0) const;
 };
 
@@ -80,31 +85,38 @@ struct RunResult {
 // connection.
 class Client {
  public:
-  // Connects to "host:port" or "unix:path", and calls GetModel. UNAVAILABLE if no server answers.
+  // Connects to "host:port" or "unix:path", and calls GetModel.
+  //
+  // Errors: UNAVAILABLE if no server answers; DEADLINE_EXCEEDED after ConnectOptions.timeout;
+  // INVALID_ARGUMENT if ConnectOptions.max_message_bytes is out of range.
   static absl::StatusOr<std::unique_ptr<Client>> Connect(const std::string& address,
                                                          const ConnectOptions& options = {});
   ~Client();
   Client(const Client&) = delete;
   Client& operator=(const Client&) = delete;
 
+  // The model, the server and its load at the moment. Errors: UNAVAILABLE, DEADLINE_EXCEEDED.
   absl::StatusOr<v1::GetModelResponse> GetModel() const;
-  // The hook points that any of `filters` (names, aliases, globs) matches; without filters, all.
+  // The hook points that any of `filters` (names, aliases, globs) matches, in the order of the
+  // pass; without filters, all. Errors: the server's own, such as NOT_FOUND for a filter that
+  // matches none.
   absl::StatusOr<std::vector<v1::HookPoint>> ListHooks(
       const std::vector<std::string>& filters = {}) const;
-  // What a run of `spec` would do and send, without running it.
+  // What a run of `spec` would send, without running it. Errors: those with which the server would
+  // refuse the run.
   absl::StatusOr<v1::Plan> Plan(const v1::RunSpec& spec) const;
 
-  // Runs `spec` and calls `on_tensor` with each tensor. Blocks until the run is over; the functions
-  // are called on this thread. OK means that `on_tensor` has got every tensor of the plan and that
-  // the receipt has been received.
+  // Runs `spec` and calls `on_tensor` with each tensor. Blocks until the run has ended, and calls
+  // the functions on this thread. OK means that `on_tensor` was called with every tensor of the
+  // plan and that the receipt has been received.
   //
-  // Errors: the server's own; the status that a function returned, unchanged; DATA_LOSS if what was
-  // received does not match the plan; RESOURCE_EXHAUSTED if there is no memory for a tensor;
+  // Errors: the server's own; the status that a function returned, unchanged; DATA_LOSS if the
+  // received data do not match the plan; RESOURCE_EXHAUSTED if there is no memory for a tensor;
   // INVALID_ARGUMENT if spec.max_message_bytes is above ConnectOptions.max_message_bytes. After an
   // error, the run does not continue on the server.
   absl::StatusOr<v1::Receipt> Run(const v1::RunSpec& spec, const TensorCallback& on_tensor,
                                   const RunOptions& options = {}) const;
-  // As Run, but returns all tensors together.
+  // As Run, with the same errors, but returns all tensors together.
   absl::StatusOr<RunResult> Collect(const v1::RunSpec& spec, const RunOptions& options = {}) const;
 
  private:

@@ -1,4 +1,4 @@
-// The details of a server's error, beyond its code and sentence.
+// The details of a server's error, beyond its code and message.
 #ifndef HOOKWIRE_CLIENT_CPP_ERROR_H_
 #define HOOKWIRE_CLIENT_CPP_ERROR_H_
 
@@ -16,8 +16,9 @@ struct ErrorDetail {
   v1::ErrorReason reason = v1::ERROR_REASON_UNSPECIFIED;
   // As the server sent it, for example "HOOK_NOT_FOUND".
   std::string reason_name;
-  // The hook point that caused the error, and the nearest right value; empty if the error has none.
+  // The name of the hook point that caused the error; empty if the error has none.
   std::string hook;
+  // The nearest right value, or what to do instead; empty if the error has none.
   std::string suggestion;
   // The path of the wrong request field, for example "spec.captures[2].positions"; empty if the
   // error has none.

@@ -17,34 +17,39 @@
 
 namespace hookwire::client {
 
-// Selects indices of an axis. Negative ones count from the end of the axis.
+// Selects one index of an axis. A negative one counts from the end of the axis, here and below.
 v1::Selection At(int64_t index);
-// Exactly these, in this order.
+// Selects exactly these indices, in this order. The server refuses an empty list and repeats.
 v1::Selection At(absl::Span<const int64_t> indices);
-// `start:stop:step`; std::nullopt for `stop` means the end of the axis.
+// Selects `start:stop:step`; std::nullopt for `stop` means the end of the axis. Unlike Python, the
+// server refuses bounds outside the axis, and steps below 1.
 v1::Selection Slice(int64_t start, std::optional<int64_t> stop = std::nullopt, int64_t step = 1);
 
 // Selects a part of a hook point. A member that is not set selects the whole axis.
 struct Where {
-  // Indices of the run's sequences.
+  // Numbers of the run's sequences; empty selects all.
   std::vector<uint32_t> sequences = {};
+  // Positions; query positions for scores and pattern.
   std::optional<v1::Selection> pos = std::nullopt;
-  // Only at hook points with heads.
+  // Heads; only at hook points with heads.
   std::optional<v1::Selection> head = std::nullopt;
-  // The last axis; key positions for scores and pattern.
+  // Indices of the last axis; key positions for scores and pattern.
   std::optional<v1::Selection> feature = std::nullopt;
 };
 
 // One number for every selected element.
 v1::Value Scalar(double number);
-// A tensor that broadcasts against the selected slice; REQUIRES: product(shape) == values.size().
+// A tensor that broadcasts against the selection of each sequence (NumPy's rules, right-aligned).
+// REQUIRES: product(shape) == values.size().
 v1::Value Float32(absl::Span<const float> values, absl::Span<const uint64_t> shape);
-// A tensor of any floating-point dtype, as little-endian, row-major bytes.
+// A tensor of any floating-point dtype, as little-endian, row-major bytes. The server refuses it
+// unless bytes.size() == product(shape) * ElementSize(dtype).
 v1::Value Bytes(v1::Dtype dtype, absl::Span<const std::byte> bytes,
                 absl::Span<const uint64_t> shape);
 
-// `hook` is a name, an alias or a glob (`*` within a part of the name, `**` across parts). The
-// tensors are sent in `dtype`; unspecified means the hook point's own.
+// Asks for the tensors of a hook point. `hook` is a name, an alias or a glob (`*` within a part of
+// the name, `**` across parts). The server sends the tensors in `dtype`; unspecified means the hook
+// point's own.
 v1::Capture Capture(std::string_view hook, const Where& where = {},
                     v1::Dtype dtype = v1::DTYPE_UNSPECIFIED);
 

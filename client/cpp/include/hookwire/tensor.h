@@ -14,7 +14,7 @@
 
 namespace hookwire::client {
 
-// Bytes of one element; 0 for a dtype that this client does not know.
+// The size of one element in bytes; 0 for a dtype that this client does not know.
 size_t ElementSize(v1::Dtype dtype);
 
 // The values of one hook point, or one output, for one sequence. Owns its bytes; move-only. A
@@ -33,10 +33,12 @@ class Tensor {
   // Whether `name` is its canonical name or one under which the run asked for it.
   bool HasName(std::string_view name) const;
   // What the tensors of this hook point have in common for all sequences: the names under which the
-  // run asked for them, the captures that did, the axes, the source.
+  // run asked for them, the captures that asked, the axes, the source.
   const v1::TensorGroup& group() const { return plan_->groups(group_); }
 
+  // The number of its sequence in the run.
   uint32_t sequence() const { return planned().sequence(); }
+  // The type of the elements.
   v1::Dtype dtype() const { return group().dtype(); }
   // The size of each axis, the outermost first.
   absl::Span<const uint64_t> shape() const;
