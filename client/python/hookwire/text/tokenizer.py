@@ -41,16 +41,16 @@ PORTABLE_SETTINGS = frozenset({"default_prepend_bos", "padding_side", "truncatio
 
 @arguments.checked_methods("tokenizer", "__init__")
 class Tokenizer(HuggingFaceTokenizer):
-    """The checkpoint's tokenizer: TransformerLens's methods, and Hugging Face's.
+    """The checkpoint's tokenizer, with the methods of TransformerLens and of Hugging Face.
 
-    `tokenizer(text, …)`, `encode`, `decode`, `tokenize`, `apply_chat_template` and the rest have
-    Transformers' arguments and answers; `to_tokens`, `to_string` and the rest TransformerLens's.
-    What Transformers has and this has not raises a NotInTokenizerError with the reason.
+    `tokenizer(text, …)`, `encode`, `decode`, `tokenize`, `apply_chat_template` and the like take
+    and return what Transformers' do; `to_tokens`, `to_string` and the like, what TransformerLens's
+    do. A feature of Transformers that is missing here raises NotInTokenizerError with the reason.
 
     Safe to use from several threads.
 
     Attributes:
-        padding_side: "left" or "right": where shorter texts of a list are padded.
+        padding_side: "left" or "right": on which side shorter texts of a list are padded.
         default_prepend_bos: whether texts get a beginning-of-sequence token unless asked otherwise.
         n_ctx: the most tokens of a text; longer ones are cut, with a warning. None: no limit.
     """
@@ -69,11 +69,11 @@ class Tokenizer(HuggingFaceTokenizer):
 
         Args:
             files: contents of "tokenizer.json", and of "tokenizer_config.json",
-                "special_tokens_map.json", "added_tokens.json" and "chat_template.jinja" where the
+                "special_tokens_map.json", "added_tokens.json" and "chat_template.jinja" if the
                 checkpoint has them.
-            n_ctx: the most tokens of a text.
-            use_torch: return torch tensors.
-            name_or_path: what to call it.
+            n_ctx: the most tokens of a text. Default: no limit.
+            use_torch: return torch tensors; False: NumPy arrays.
+            name_or_path: the name of the tokenizer, for messages.
 
         Raises:
             NoTokenizerError: there is no tokenizer.json, or it cannot be read.
@@ -95,20 +95,24 @@ class Tokenizer(HuggingFaceTokenizer):
 
     @property
     def prepends_bos(self) -> bool:
-        """Whether the tokenizer puts a beginning-of-sequence token before a text by itself."""
+        """Whether the tokenizer itself puts a beginning-of-sequence token before a text."""
         return self._prepends_bos
 
     def _settings(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in _SETTINGS} | {"_special": dict(self._special)}
 
     def changes(self) -> dict[str, Any]:
-        """The settings that differ from those it was loaded with: for `change` of another."""
+        """Returns the settings that were changed since it was loaded, by name, for `change`."""
         return {
             name: value for name, value in self._settings().items() if value != self._loaded[name]
         }
 
     def change(self, changes: Mapping[str, Any]) -> None:
-        """Takes the `changes` of another tokenizer of the same files."""
+        """Makes the same changes to the settings as another tokenizer of the same files has.
+
+        Args:
+            changes: the `changes()` of the other tokenizer.
+        """
         for name, value in changes.items():
             setattr(self, name, value)
 
@@ -132,12 +136,20 @@ class Tokenizer(HuggingFaceTokenizer):
         padding_side: str | None = None,
         truncate: bool | None = None,
     ) -> tuple[Array, Array]:
-        """Token ids, and which of them are real.
+        """Encodes texts as token ids, and says which of them are real.
 
-        Args: as in `to_tokens`.
+        Args:
+            texts: a list of texts.
+            prepend_bos: as in `to_tokens`.
+            padding_side: as in `to_tokens`.
+            truncate: as in `to_tokens`.
 
         Returns:
-            Two arrays [batch, pos]: ids (int64), and True where a token is no padding (bool).
+            Two NumPy arrays [batch, pos]: ids, int64; and bools, True at real tokens and False at
+            padding.
+
+        Raises:
+            NoSequencesError: an empty list.
         """
         rows = self._rows(texts, prepend_bos, truncate)
         prepend_bos = self.default_prepend_bos if prepend_bos is None else prepend_bos
@@ -237,24 +249,25 @@ class Tokenizer(HuggingFaceTokenizer):
 
         Args:
             input: a text, or a list of texts.
-            prepend_bos: whether a beginning-of-sequence token comes first. Default: yes. Pass False
-                for what is only a part of a prompt.
-            padding_side: "left" or "right": where shorter texts are padded. Default: the
-                tokenizer's own.
-            move_to_device: has no effect; it is there for TransformerLens's order of arguments.
-            truncate: cut texts that have more than `n_ctx` tokens; False: do not. Default: cut,
-                and warn of it.
+            prepend_bos: put a beginning-of-sequence token first. Default: `default_prepend_bos`.
+                Pass False for a text that is only a part of a prompt.
+            padding_side: "left" or "right": on which side shorter texts are padded. Default: the
+                tokenizer's `padding_side`.
+            move_to_device: has no effect; it keeps TransformerLens's order of arguments.
+            truncate: True: cut texts that have more than `n_ctx` tokens; False: do not. Default:
+                cut, with a warning.
 
         Returns:
             Ids [batch, pos], int64; a single text is a batch of one.
 
         Warns:
             TruncatedWarning: a text was cut, and `truncate` was not given.
-            UnknownWordsWarning: words that the vocabulary lacks.
+            UnknownWordsWarning: the vocabulary lacks a word.
 
         Raises:
             NoSequencesError: an empty list.
-            ArgumentTypeError: no text.
+            ArgumentTypeError: neither a text nor a list of texts.
+            UnknownWordError: the vocabulary lacks a word, and there is no unknown token.
         """
         del move_to_device
         ids, _ = self.encode_rows(as_texts(input), prepend_bos, padding_side, truncate)
@@ -262,7 +275,18 @@ class Tokenizer(HuggingFaceTokenizer):
         return dtypes.to_torch(ids) if self._use_torch else ids
 
     def to_string(self, tokens: Any) -> str | list[str]:
-        """Decodes token ids: [pos] to a text, [batch, pos] to a list; with special tokens."""
+        """Decodes token ids to text, special tokens included.
+
+        Args:
+            tokens: ids [pos] or [batch, pos].
+
+        Returns:
+            A string for [pos]; a list of strings for [batch, pos].
+
+        Raises:
+            TokenOutOfRangeError: the vocabulary does not have an id.
+            ArgumentError: ids of another shape.
+        """
         ids = token_ids(tokens, "tokens")
         if ids.ndim > 2:
             raise errors.ArgumentError(
@@ -281,13 +305,17 @@ class Tokenizer(HuggingFaceTokenizer):
         """Returns the text of each token of a text, or of token ids.
 
         Args:
-            input: a text, token ids [pos] (or [1, pos]), or a list of such.
-            prepend_bos: for a text, as in `to_tokens`.
-            padding_side: for a text, as in `to_tokens`.
+            input: a text, token ids [pos] or [1, pos], or a list of these.
+            prepend_bos: for text: as in `to_tokens`.
+            padding_side: for text: as in `to_tokens`.
 
         Returns:
-            A list of strings, one a token (none for an empty text, where TransformerLens returns
-            one empty string); for a list of texts or of id rows, a list of such lists.
+            A list with a string for each token; for a list of texts or of rows of ids, a list of
+            such lists. For an empty text, the list is empty; TransformerLens returns one empty
+            string.
+
+        Raises:
+            TokenOutOfRangeError: the vocabulary does not have an id.
         """
         if isinstance(input, (list, tuple)) and not all(map(_is_number, input)):
             texts = [item for item in input if isinstance(item, str)]
@@ -317,9 +345,12 @@ class Tokenizer(HuggingFaceTokenizer):
     def to_single_token(self, string: str) -> int:
         """Returns the id of a string that is one token.
 
+        Args:
+            string: the text of the token, with its leading space if it has one: " Mary".
+
         Raises:
-            NotASingleTokenError: it is none, or several, or the vocabulary lacks it.
-            ArgumentTypeError: no string.
+            NotASingleTokenError: the string is not exactly one token, or the vocabulary lacks it.
+            ArgumentTypeError: not a string.
         """
         if not isinstance(string, str):
             raise errors.ArgumentTypeError(f"string must be a string, not {errors.shown(string)}")
@@ -341,7 +372,15 @@ class Tokenizer(HuggingFaceTokenizer):
         return int(ids[0])
 
     def to_single_str_token(self, int_token: int) -> str:
-        """Returns the text of one id."""
+        """Returns the text of one token id.
+
+        Args:
+            int_token: the id.
+
+        Raises:
+            TokenOutOfRangeError: the vocabulary does not have it.
+            ArgumentTypeError: not an int.
+        """
         token = selection.integer(int_token, "int_token", "a token id")
         return self._decode(self._known(token, "int_token"))
 
@@ -353,18 +392,18 @@ class Tokenizer(HuggingFaceTokenizer):
         prepend_bos: bool | None = None,
         padding_side: str | None = None,
     ) -> int:
-        """Returns the position of a token in a text, or in token ids [pos] or [1, pos].
+        """Returns the position of a token in a text or in token ids, counted from 0.
 
         Args:
             single_token: an id, or a string that is one token.
-            input: a text or token ids.
-            mode: "first" or "last", where it occurs more than once.
-            prepend_bos: for a text, as in `to_tokens`.
-            padding_side: for a text, as in `to_tokens`.
+            input: a text, or token ids [pos] or [1, pos].
+            mode: "first" or "last": which position, if the token occurs more than once.
+            prepend_bos: for text: as in `to_tokens`.
+            padding_side: for text: as in `to_tokens`.
 
         Raises:
             NotASingleTokenError: the string is not one token.
-            ArgumentError: the token does not occur, or another mode.
+            ArgumentError: the token does not occur, or `mode` is another word.
         """
         if mode not in ("first", "last"):
             raise errors.ArgumentError(f'mode must be "first" or "last", not {mode!r}')

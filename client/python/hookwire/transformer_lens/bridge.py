@@ -46,15 +46,15 @@ def _functions(given: Any) -> Sequence[tuple[Any, Callable[..., Any]]]:
 
 @arguments.checked_methods("bridge")
 class HookwireBridge(RemoteBridge):
-    """A server as a `RemoteBridge`.
+    """A model on a server, as one of TransformerLens's `RemoteBridge`s. `boot` returns one.
 
-    Hooks are kept by TransformerLens, at its own `HookPoint`s, and fire while the pass waits: what
-    they return, or edit in place, changes the computation. Names are those of the server, so that
-    `hook_resid_mid`, `attn.hook_attn_scores` and the rotary tables are here what
-    `model.remote.hook_dict[name]` describes.
+    TransformerLens keeps the hooks, at its own `HookPoint`s. They run while the pass waits: what
+    they return, or change in place, changes the computation. Names mean what they mean on the
+    server, also where TransformerLens differs (`hook_resid_mid`, `attn.hook_attn_scores` and the
+    rotary tables): `bridge.remote.hook_dict[name]` describes each.
 
     Attributes:
-        remote: the `hookwire.RemoteModel`: weights, ops, streams and plans.
+        remote: the `hookwire.RemoteModel`, for weights, ops, streams and plans.
     """
 
     def __init__(self, adapter: Any, tokenizer: Any, driver: HookwireDriver) -> None:
@@ -66,7 +66,7 @@ class HookwireBridge(RemoteBridge):
 
     @property
     def hook_dict(self) -> dict[str, HookPoint]:
-        """TransformerLens's hook points by the server's names and aliases."""
+        """TransformerLens's `HookPoint`s, by the server's names and aliases."""
         points = self.remote.catalogue().by_name()
         return HookDict({name: self._hook_registry[point.name] for name, point in points.items()})
 
@@ -94,23 +94,33 @@ class HookwireBridge(RemoteBridge):
         intervene: Mapping[str, Any] | None = None,
         **options: Any,
     ) -> Any:
-        """Runs the model, with the hooks that are at its hook points.
+        """Runs the model with the hooks that were added to its hook points.
 
         Args:
-            input: as in `hookwire.RemoteModel.__call__`; also lists of strings.
-            return_type: as there, and whatever `RemoteBridge` knows.
-            loss_per_token: as there.
-            prepend_bos: as there.
-            padding_side: as there.
-            attention_mask: as there.
-            labels: targets of the loss [batch, pos]; -100 leaves a position out.
-            start_at_layer: as there; `tokens=…` goes alongside.
-            stop_at_layer: as there.
-            capture: hook points whose hooks only read: they see the tensors after the run, which
-                does not wait for them.
-            intervene: by name, `{"op": "suppress" | "scale" | "add" | "set", …}` or a function of a
-                tensor; before the hooks.
+            input: as in `hookwire.RemoteModel.__call__`. It must be given.
+            return_type: as in `hookwire.RemoteModel.__call__`, or any other that `RemoteBridge`
+                accepts.
+            loss_per_token: as in `hookwire.RemoteModel.__call__`.
+            prepend_bos: as there. Default: the tokenizer's `default_prepend_bos`.
+            padding_side: as there. Default: the tokenizer's.
+            attention_mask: as there. Default: every id is a real token.
+            labels: targets of the loss [batch, pos]; -100 leaves a position out. Default: the next
+                tokens.
+            start_at_layer: as there; pass the tokens as `tokens=…`. Default: start with the tokens.
+            stop_at_layer: as there. Default: run all layers.
+            capture: names of hook points whose hooks only read. Their hooks run after the pass,
+                which does not wait for them.
+            intervene: from names of hook points to specs, `{"op": "suppress" | "scale" | "add" |
+                "set", …}`, or functions of a tensor. They apply before the hooks. Default: none.
             **options: keywords of `hookwire.RemoteModel.run_with_cache`.
+
+        Returns:
+            What `return_type` says: logits [batch, pos, d_vocab], a loss, both, or None; with
+            `stop_at_layer`, the residual stream [batch, pos, d_model].
+
+        Raises:
+            Exception: an error of a hook ends the run, and this call raises it.
+            HookwireError: as in `hookwire.RemoteModel.run_with_cache`.
         """
         capture = [capture] if isinstance(capture, str) else capture
         # Where the pass ends early there are no logits to compute anything from.
@@ -165,12 +175,27 @@ class HookwireBridge(RemoteBridge):
     ) -> Any:
         """Runs the model with hooks that change the computation.
 
-        Args: as in TransformerLens's `run_with_hooks`; `**options` as in `forward`.
+        Args:
+            input: as in `forward`.
+            fwd_hooks: pairs of a name, or a function of a name, and a function `(tensor, hook)`.
+            bwd_hooks: not supported: must be empty.
+            reset_hooks_end: remove these hooks after the run.
+            clear_contexts: empty `hook.ctx` when the hooks are removed.
+            return_type: as in `forward`.
+            stop_at_layer: as in `forward`. Default: run all layers.
+            start_at_layer: as in `forward`. Default: start with the tokens.
+            remove_batch_dim: remove the batch axis of the tensors that hooks get. The input must
+                have a single row.
+            **options: as in `forward`.
+
+        Returns:
+            As `forward`.
 
         Raises:
             UnsupportedError: backward hooks (it is a NotImplementedError).
-            NeverFiresError: a hook by name at a place that the run does not come to. A function of
-                a name leaves such places out.
+            NeverFiresError: a hook is at a name that the run does not reach. A function of a name
+                leaves such names out.
+            HookwireError: as in `forward`.
         """
         if bwd_hooks:
             raise errors.UnsupportedError(f"bwd_hooks are not supported: {NO_GRADIENTS}")
@@ -210,26 +235,32 @@ class HookwireBridge(RemoteBridge):
         device: Any = None,
         **options: Any,
     ) -> tuple[Any, Any]:
-        """Runs the model and returns what its hook points saw, after the hooks that are there.
+        """Runs the model and returns the tensors at its hook points, as the hooks have left them.
 
         Args:
             input: as in `forward`.
-            return_cache_object: as in `hookwire.RemoteModel.run_with_cache`.
-            remove_batch_dim: as there.
-            names_filter: as there, globs included.
-            stop_at_layer: as there.
-            start_at_layer: as there.
-            pos_slice: as there; also TransformerLens's `Slice`.
-            incl_bwd: not supported.
-            reset_hooks_end: has no effect: captures are no hooks.
-            clear_contexts: clear the `ctx` of the hook points in the cache.
-            intervene: as in `forward`.
-            device: where the cache's tensors go.
+            return_cache_object: return an `ActivationCache`; False: a plain dict.
+            remove_batch_dim: remove the batch axis of the captured tensors. The input must have a
+                single row.
+            names_filter: as in `hookwire.RemoteModel.run_with_cache`. Default: all hook points.
+            stop_at_layer: as in `forward`. Default: run all layers that the result needs.
+            start_at_layer: as in `forward`. Default: start with the tokens.
+            pos_slice: as in `hookwire.RemoteModel.run_with_cache`, or TransformerLens's `Slice`.
+                Default: all positions.
+            incl_bwd: not supported: must be False.
+            reset_hooks_end: has no effect, as captures are not hooks.
+            clear_contexts: empty `hook.ctx` of the hook points in the cache.
+            intervene: as in `forward`. Default: none.
+            device: where the cache's tensors go. Default: the CPU.
             **options: keywords of `hookwire.RemoteModel.run_with_cache`.
 
         Returns:
-            What `return_type` says, and a `hookwire.ActivationCache`, whose decompositions know
-            per-layer embeddings and layer scalars.
+            A pair: what `return_type` says, and a `hookwire.ActivationCache` with tensors
+            [batch, pos, …]. Its decompositions include per-layer embeddings and layer scalars.
+
+        Raises:
+            UnsupportedError: `incl_bwd` is given (it is a NotImplementedError).
+            HookwireError: as in `hookwire.RemoteModel.run_with_cache`.
         """
         if incl_bwd:
             raise errors.UnsupportedError(f"incl_bwd is not supported: {NO_GRADIENTS}")
@@ -261,13 +292,30 @@ class HookwireBridge(RemoteBridge):
         *,
         padding_side: str | None = None,
     ) -> Any:
-        """Text to token ids [batch, pos]. See `hookwire.Tokenizer.to_tokens`."""
+        """Encodes text as token ids, as `hookwire.Tokenizer.to_tokens` does.
+
+        Args:
+            input: a text, or a list of texts.
+            prepend_bos: as there. Default: the tokenizer's `default_prepend_bos`.
+            truncate: as there. Default: cut, with a warning.
+            padding_side: as there. Default: the tokenizer's.
+
+        Returns:
+            Ids [batch, pos], int64.
+        """
         return self.remote.to_tokens(
             input, prepend_bos=prepend_bos, padding_side=padding_side, truncate=truncate
         )
 
     def to_string(self, tokens: Any) -> str | list[str]:
-        """Token ids to text. See `hookwire.Tokenizer.to_string`."""
+        """Decodes token ids to text, as `hookwire.Tokenizer.to_string` does.
+
+        Args:
+            tokens: ids [pos] or [batch, pos].
+
+        Returns:
+            A string for [pos]; a list of strings for [batch, pos].
+        """
         return self.remote.to_string(tokens)
 
     def to_str_tokens(
@@ -276,11 +324,27 @@ class HookwireBridge(RemoteBridge):
         prepend_bos: bool | None = None,
         padding_side: str | None = None,
     ) -> Any:
-        """The text of each token. See `hookwire.Tokenizer.to_str_tokens`."""
+        """Returns the text of each token, as `hookwire.Tokenizer.to_str_tokens` does.
+
+        Args:
+            input: a text, token ids [pos] or [1, pos], or a list of these.
+            prepend_bos: for text: as in `to_tokens`.
+            padding_side: for text: as in `to_tokens`.
+
+        Returns:
+            A list with a string for each token; for a list, a list of such lists.
+        """
         return self.remote.to_str_tokens(input, prepend_bos, padding_side)
 
     def to_single_token(self, string: str) -> int:
-        """The id of a string that is one token. See `hookwire.Tokenizer.to_single_token`."""
+        """Returns the id of a string that is one token.
+
+        Args:
+            string: the text of the token.
+
+        Raises:
+            NotASingleTokenError: the string is not exactly one token.
+        """
         return self.remote.to_single_token(string)
 
     def add_hook(
@@ -290,7 +354,13 @@ class HookwireBridge(RemoteBridge):
         dir: Literal["fwd", "bwd"] = "fwd",  # noqa: A002 - TransformerLens's name
         is_permanent: bool = False,
     ) -> None:
-        """Adds a hook to every run from now on. See TransformerLens's `add_hook`.
+        """Adds a hook to every run from now on, as TransformerLens's `add_hook` does.
+
+        Args:
+            name: a name, an alias, or a function of a name.
+            hook_fn: a function `(tensor, hook)`, with a tensor [batch, pos, …].
+            dir: must be "fwd".
+            is_permanent: keep the hook in `reset_hooks()`.
 
         Raises:
             HookNotFoundError, AbsentHookError: no such hook point.
@@ -308,11 +378,20 @@ class HookwireBridge(RemoteBridge):
         reset_hooks_end: bool = True,
         clear_contexts: bool = False,
     ) -> Any:
-        """Adds hooks for the time of a block. See TransformerLens's `hooks`.
+        """Adds hooks until a `with` block ends, as TransformerLens's `hooks` does.
+
+        Args:
+            fwd_hooks: pairs of a name, or a function of a name, and a function `(tensor, hook)`.
+            bwd_hooks: not supported: must be empty.
+            reset_hooks_end: remove the hooks at the end of the block.
+            clear_contexts: empty `hook.ctx` when the hooks are removed.
+
+        Returns:
+            A context manager, which yields the bridge.
 
         Raises:
             UnsupportedError: backward hooks (it is a NotImplementedError).
-            ArgumentTypeError: no list of pairs of a name and a function.
+            ArgumentTypeError: `fwd_hooks` is not a list of such pairs.
         """
         if bwd_hooks:
             raise errors.UnsupportedError(f"bwd_hooks are not supported: {NO_GRADIENTS}")
@@ -331,7 +410,21 @@ class HookwireBridge(RemoteBridge):
         is_permanent: bool = False,
         prepend: bool = False,
     ) -> None:
-        """Refuses backward hooks, which would never fire."""
+        """Refuses backward hooks, which would never run.
+
+        TransformerLens calls it before it adds a hook.
+
+        Args:
+            hook_point: has no effect, as all arguments but `dir`.
+            hook_point_name: has no effect.
+            hook: has no effect.
+            dir: "fwd" or "bwd".
+            is_permanent: has no effect.
+            prepend: has no effect.
+
+        Raises:
+            UnsupportedError: `dir` is "bwd".
+        """
         if dir != "fwd":
             raise errors.UnsupportedError(f"dir={dir!r} is not supported: {NO_GRADIENTS}")
 

@@ -204,10 +204,10 @@ class RemoteModel(Calls, Session):
 
     @property
     def tokenizer(self) -> Tokenizer:
-        """The checkpoint's tokenizer. It is fetched once.
+        """The checkpoint's `Tokenizer`. It is fetched from the server once.
 
         Raises:
-            NoTokenizerError: the checkpoint has none.
+            NoTokenizerError: the checkpoint has no tokenizer.
         """
         return self._load_tokenizer()
 
@@ -222,12 +222,41 @@ class RemoteModel(Calls, Session):
         move_to_device: bool = True,
         truncate: bool | None = None,
     ) -> Any:
-        """Encodes text as token ids [batch, pos]. See `Tokenizer.to_tokens`."""
+        """Encodes text as token ids, as `Tokenizer.to_tokens` does.
+
+        Args:
+            input: a text, or a list of texts.
+            prepend_bos: put a beginning-of-sequence token first. Default: the tokenizer's
+                `default_prepend_bos`.
+            padding_side: "left" or "right": on which side shorter texts are padded. Default: the
+                tokenizer's `padding_side`.
+            move_to_device: has no effect; it keeps TransformerLens's order of arguments.
+            truncate: True: cut texts that have more than `cfg.n_ctx` tokens; False: do not.
+                Default: cut, with a warning.
+
+        Returns:
+            Ids [batch, pos], int64; a single text is a batch of one.
+
+        Raises:
+            NoTokenizerError: the checkpoint has no tokenizer.
+            HookwireError: as in `Tokenizer.to_tokens`.
+        """
         tokenizer = self._load_tokenizer()
         return tokenizer.to_tokens(input, prepend_bos, padding_side, move_to_device, truncate)
 
     def to_string(self, tokens: Any) -> str | list[str]:
-        """Decodes token ids to text. See `Tokenizer.to_string`."""
+        """Decodes token ids to text, as `Tokenizer.to_string` does.
+
+        Args:
+            tokens: ids [pos] or [batch, pos].
+
+        Returns:
+            A string for [pos]; a list of strings for [batch, pos].
+
+        Raises:
+            NoTokenizerError: the checkpoint has no tokenizer.
+            HookwireError: as in `Tokenizer.to_string`.
+        """
         tokenizer = self._load_tokenizer()
         return tokenizer.to_string(tokens)
 
@@ -237,17 +266,46 @@ class RemoteModel(Calls, Session):
         prepend_bos: bool | None = None,
         padding_side: str | None = None,
     ) -> Any:
-        """Returns the text of each token. See `Tokenizer.to_str_tokens`."""
+        """Returns the text of each token, as `Tokenizer.to_str_tokens` does.
+
+        Args:
+            input: a text, token ids [pos] or [1, pos], or a list of these.
+            prepend_bos: for text: as in `to_tokens`.
+            padding_side: for text: as in `to_tokens`.
+
+        Returns:
+            A list with a string for each token; for a list, a list of such lists.
+
+        Raises:
+            NoTokenizerError: the checkpoint has no tokenizer.
+            HookwireError: as in `Tokenizer.to_str_tokens`.
+        """
         tokenizer = self._load_tokenizer()
         return tokenizer.to_str_tokens(input, prepend_bos, padding_side)
 
     def to_single_token(self, string: str) -> int:
-        """Returns the id of a string that is one token. See `Tokenizer.to_single_token`."""
+        """Returns the id of a string that is one token.
+
+        Args:
+            string: the text of the token, with its leading space if it has one: " Mary".
+
+        Raises:
+            NotASingleTokenError: the string is not exactly one token, or the vocabulary lacks it.
+            NoTokenizerError: the checkpoint has no tokenizer.
+        """
         tokenizer = self._load_tokenizer()
         return tokenizer.to_single_token(string)
 
     def to_single_str_token(self, int_token: int) -> str:
-        """Returns the text of one id. See `Tokenizer.to_single_str_token`."""
+        """Returns the text of one token id.
+
+        Args:
+            int_token: the id.
+
+        Raises:
+            TokenOutOfRangeError: the vocabulary does not have it.
+            NoTokenizerError: the checkpoint has no tokenizer.
+        """
         tokenizer = self._load_tokenizer()
         return tokenizer.to_single_str_token(int_token)
 
@@ -259,7 +317,20 @@ class RemoteModel(Calls, Session):
         prepend_bos: bool | None = None,
         padding_side: str | None = None,
     ) -> int:
-        """Returns the position of a token. See `Tokenizer.get_token_position`."""
+        """Returns the position of a token in a text or in token ids, counted from 0.
+
+        Args:
+            single_token: an id, or a string that is one token.
+            input: a text, or token ids [pos] or [1, pos].
+            mode: "first" or "last": which position, if the token occurs more than once.
+            prepend_bos: for text: as in `to_tokens`.
+            padding_side: for text: as in `to_tokens`.
+
+        Raises:
+            NotASingleTokenError: the string is not one token.
+            ArgumentError: the token does not occur, or `mode` is another word.
+            NoTokenizerError: the checkpoint has no tokenizer.
+        """
         tokenizer = self._load_tokenizer()
         return tokenizer.get_token_position(single_token, input, mode, prepend_bos, padding_side)
 
