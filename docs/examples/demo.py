@@ -50,25 +50,25 @@ def show_model(model: hookwire.RemoteModel) -> None:
 
 
 def last_word(model: hookwire.RemoteModel, logits: np.ndarray, row: int) -> tuple[str, float]:
-    """The most likely next word of a row, and logit(Mary) − logit(John)."""
+    """The most likely next word of a row, and logit(Mary) - logit(John)."""
     last = np.asarray(logits)[row, -1]  # [d_vocab]
     difference = last[model.to_single_token(ANSWER)] - last[model.to_single_token(OTHER)]
     return model.to_string([int(last.argmax())]), float(difference)
 
 
 def show_prompts(model: hookwire.RemoteModel) -> list[float]:
-    """Both prompts in one run; only the last position's logits travel. Mary − John of each."""
+    """Both prompts in one run; the server sends the last position's logits. Mary - John of each."""
     logits = model([CLEAN, CORRUPTED], logits_pos=-1)
     differences = []
     for row, prompt in enumerate((CLEAN, CORRUPTED)):
         word, difference = last_word(model, logits, row)
-        print(f"  {prompt} → {bold(word)}   {ANSWER} − {OTHER}: {difference:+.1f}")
+        print(f"  {prompt} → {bold(word)}   {ANSWER} - {OTHER}: {difference:+.1f}")
         differences.append(difference)
     return differences
 
 
 def show_capture(model: hookwire.RemoteModel) -> None:
-    """A run that brings back what a filter names, and no logits."""
+    """A run that returns what a filter names, and no logits."""
     wanted = ["blocks.*.hook_resid_post", "blocks.5.attn.hook_pattern"]
     _, cache = model.run_with_cache(CLEAN, names_filter=wanted, return_type=None)
     for name in ("blocks.0.hook_resid_post", "blocks.5.attn.hook_pattern"):
@@ -86,11 +86,11 @@ def show_patch(model: hookwire.RemoteModel) -> None:
     logits = model.run_with_hooks([CLEAN, CORRUPTED], fwd_hooks=[(hook, op)])
     word, difference = last_word(model, logits, 1)
     print(f"  {hook}: {op}")
-    print(f"  {CORRUPTED} → {bold(word)}   {ANSWER} − {OTHER}: {difference:+.1f}")
+    print(f"  {CORRUPTED} → {bold(word)}   {ANSWER} - {OTHER}: {difference:+.1f}")
 
 
 def patch_everywhere(model: hookwire.RemoteModel) -> np.ndarray:
-    """Mary − John of the corrupted prompt after each patch: [layer, pos].
+    """Mary - John of the corrupted prompt after each patch: [layer, pos].
 
     A layer is one run: row 0 is the clean prompt, and each other row is the corrupted one, patched
     at a position of its own.
@@ -138,7 +138,7 @@ def main() -> None:
         show_capture(model)
         heading("One vector copied from the first prompt into the second")
         show_patch(model)
-        heading(f"The same for every layer and position: {ANSWER} − {OTHER}")
+        heading(f"The same for every layer and position: {ANSWER} - {OTHER}")
         words = model.to_str_tokens(CORRUPTED)
         result = patch_everywhere(model)
         print_table(result, words, clean, corrupted)
@@ -160,13 +160,13 @@ def main() -> None:
         from reference import activations  # imports Transformers: seconds
 
         expected = activations(TOY, CLEAN, THREADS)
-        heading("Parity with Transformers, --numerics=fast: to the rounding of float32")
+        heading("Parity with Transformers, --numerics=fast: equal within float32 rounding")
         compare(model, expected)
-        heading("Parity with Transformers, --numerics=reference: to the bit")
+        heading("Parity with Transformers, --numerics=reference: equal bit for bit")
         equal = compare(hookwire.connect(exact), expected)
     print("\nBoth daemons have stopped.")
     if not equal:
-        sys.exit("The reference numerics are not Transformers' bits.")
+        sys.exit("The reference numerics differ from Transformers.")
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ def test_slices_are_those_of_transformer_lens(index: Any) -> None:
     ["3", (), (1, 2, 3, 4), ("a", 2), slice(1.5), [1.5], [[1], [2, 3]], [[1, 2]], ["a"], True, {}],
 )
 def test_what_is_no_slice(index: Any) -> None:
-    with pytest.raises(errors.ArgumentError, match="is no slice"):
+    with pytest.raises(errors.ArgumentError, match="is not a slice"):
         Slice(index)
 
 
@@ -276,7 +276,7 @@ def test_layers_that_there_are_not(e_type: Served) -> None:
         with pytest.raises(ValueError, match=rf"layer {layer} is not in \[0, {n_layers}\]"):
             cache.decompose_resid(layer)
     for call in (cache.decompose_resid, cache.get_full_resid_decomposition):
-        with pytest.raises(ValueError, match="behind the last layer there is none"):
+        with pytest.raises(ValueError, match="after the last layer there is none"):
             call(mlp_input=True)
 
 
@@ -301,7 +301,7 @@ def test_lenses_that_cannot_be(e_type: Served) -> None:
         ({"top_k": 0}, "top_k must be at least 1, not 0"),
         ({"top_k": 10_000}, r"top_k must be in \[1, "),
         ({"targets": 10_000}, "targets has token 10000, which is outside the model's vocabulary"),
-        ({"targets": -1}, "targets has -1, which is no token id"),
+        ({"targets": -1}, "targets has -1, which is not a token id"),
         ({"vocab": []}, "vocab has no tokens"),
         ({"targets": torch.tensor([1, 2, 3])}, r"targets of shape \[3\] do not align"),
         ({"layers": [9]}, "layers has 9, and the lens has 5 entries, 0 to 4"),
@@ -325,7 +325,7 @@ def test_lenses_that_cannot_be(e_type: Served) -> None:
         lens().rank_trajectory()
     made = lens(targets=["w5", 6])
     for target, message in (
-        ("w6", r"'w6' is none of the targets \['w5', 6\]"),
+        ("w6", r"'w6' is not one of the targets \['w5', 6\]"),
         (None, r"the targets \['w5', 6\]: name one of them"),
     ):
         with pytest.raises(errors.ArgumentError, match=message):
@@ -388,7 +388,7 @@ def test_the_input_of_no_mlp(e_type: Served) -> None:
         lambda: cache.decompose_resid(mlp_input=True),
         lambda: cache.stack_neuron_results(-1, mlp_input=True),
     ):
-        with pytest.raises(errors.ArgumentError, match="behind the last layer there is none"):
+        with pytest.raises(errors.ArgumentError, match="after the last layer there is none"):
             call()
 
 

@@ -135,7 +135,7 @@ def test_what_cannot_be_patched_is_said_in_a_line(
 def test_the_map_in_a_pipe(command: Command) -> None:
     told = command("--json", "patch", CLEAN, CORRUPTED).json
     lines = command("patch", CLEAN, CORRUPTED).out.splitlines()
-    assert lines[0] == "logit(Mary) − logit(John): clean +9.82, corrupted -7.00"
+    assert lines[0] == "logit(Mary) - logit(John): clean +9.82, corrupted -7.00"
     assert lines[2].split() == ["0", "1", "2", "3", "4", "5"]
     for number, word in enumerate(told["corrupted"]["words"]):
         shown = [f"{row[number]:+.2f}" for row in told["values"]]

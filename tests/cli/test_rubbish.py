@@ -113,8 +113,8 @@ A, B = operands("patch")
         (("plan", A, "--dtype", "float32"), "--dtype is about what is captured: say with -c"),
         (("run", "--ids", "2,17", "--no-bos"), "--no-bos is for text, and --ids says"),
         (("lens", "--ids", "2,17", "--bos"), "--bos is for text, and --ids says"),
-        (("patch", A, B, "--metric", "prob", "--against", "John"), "--against has no part in"),
-        (("patch", A, B, "--answer", ""), "'' is no token"),
+        (("patch", A, B, "--metric", "prob", "--against", "John"), "--against has no effect with"),
+        (("patch", A, B, "--answer", ""), "'' is not a token"),
         (("run", A, "--stop-at-layer", "99"), "--stop-at-layer 99 is outside the 6 layers"),
         (("run", A, "-c", "zzz"), "hookwire hooks lists those of this model"),
     ],
@@ -174,7 +174,7 @@ def one_line(told: subprocess.CompletedProcess[bytes]) -> str:
 
 def test_arguments_that_are_no_text(server: str) -> None:
     said = one_line(started("run", b"Mary \xff", server=server))
-    assert r'the argument "Mary \xff" is no valid Unicode text' in said
+    assert r'the argument "Mary \xff" is not valid Unicode text' in said
     assert "encode" not in said
     said = one_line(started("bench", "--clients", "a", server=server))
     assert "--clients" in said
@@ -185,7 +185,7 @@ def test_arguments_that_are_no_text(server: str) -> None:
 def test_standard_input_that_is_no_prompt(server: str, content: bytes) -> None:
     told = started("run", "--no-bos", "-", server=server, input=content, stdout=subprocess.PIPE)
     if content.strip(b"\x00"):
-        assert "standard input is no UTF-8" in one_line(told)
+        assert "standard input is not UTF-8" in one_line(told)
     elif not content:
         assert "the prompt is empty" in one_line(told)
     else:

@@ -296,7 +296,9 @@ def test_something_else_answers() -> None:
     other = grpc.server(futures.ThreadPoolExecutor(1))
     address = f"127.0.0.1:{other.add_insecure_port('127.0.0.1:0')}"
     other.start()
-    with pytest.raises(hookwire.UnsupportedError, match="is no Hookwire server, or an older one"):
+    with pytest.raises(
+        hookwire.UnsupportedError, match="is not a Hookwire server, or is an older one"
+    ):
         hookwire.connect(address)
     other.stop(None).wait()
 

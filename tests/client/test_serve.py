@@ -113,11 +113,13 @@ def test_where_there_is_no_daemon_it_is_said_how_to_name_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOOKWIRED", "/nowhere/hookwired")
-    said = "HOOKWIRED names /nowhere/hookwired, which is no program"
+    said = "HOOKWIRED names /nowhere/hookwired, which is not a program"
     with pytest.raises(hookwire.DaemonError, match=said), hookwire.serve(TOY):
         pass
     with (
-        pytest.raises(hookwire.DaemonError, match=r"^daemon= names nothing, which is no program"),
+        pytest.raises(
+            hookwire.DaemonError, match=r"^daemon= names nothing, which is not a program"
+        ),
         hookwire.serve(TOY, daemon="nothing"),
     ):
         pass

@@ -74,7 +74,7 @@ WRONG: dict[str, tuple[Callable[[Model], Any], str]] = {
     "no input": (lambda m: m(), r"model\(\) needs 'input', which was not given$"),
     "an input under Transformers' name": (
         lambda m: m(input_ids=IDS),
-        r"model\(\) needs 'input', which was not given; 'input_ids' is none of its arguments$",
+        r"model\(\) needs 'input', which was not given; 'input_ids' is not one of its arguments$",
     ),
     "the tokenizer": (
         lambda m: m.tokenizer("a", add_specials=True),

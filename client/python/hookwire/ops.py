@@ -189,7 +189,7 @@ class Op:
 def unknown(op: Op) -> errors.ArgumentTypeError:
     """Returns the error for an op of a class without `write`."""
     return errors.ArgumentTypeError(
-        f"{type(op).__name__} is no op that can be sent: use one that hookwire.ops makes, such as "
+        f"{type(op).__name__} cannot be sent as an op: use one that hookwire.ops makes, such as "
         "ops.set(value) or ops.zero()"
     )
 

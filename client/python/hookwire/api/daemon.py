@@ -40,7 +40,7 @@ def find(daemon: str | os.PathLike[str] | None) -> str:
         return found
     if named:
         by = f"the environment variable {VARIABLE}" if daemon is None else "daemon="
-        raise errors.DaemonError(f"{by} names {named}, which is no program")
+        raise errors.DaemonError(f"{by} names {named}, which is not a program")
     raise errors.DaemonError(
         "there is no hookwired beside this Python or on the PATH: install hookwire-server, or name "
         f"the daemon with daemon= or the environment variable {VARIABLE}; in Hookwire's repository "

@@ -202,7 +202,9 @@ def _from_rows(value: Sequence[Any], padding_side: str, what: str) -> Batch:
     for number, given in enumerate(value):
         ids = token_ids(given, f"row {number} of {what}")
         if ids.ndim != 1:
-            raise errors.ArgumentTypeError(f"row {number} of {what} is no flat list of token ids")
+            raise errors.ArgumentTypeError(
+                f"row {number} of {what} is not a flat list of token ids"
+            )
         if ids.size == 0:
             raise errors.EmptySequenceError(f"row {number} of {what} has no tokens")
         rows.append(ids.tolist())

@@ -111,7 +111,7 @@ class LogitLens:
             return ranks[..., 0]
         known: list[Any] = list(names) if isinstance(target, str) else [int(i) for i in ids]
         if target not in known:
-            raise errors.ArgumentError(f"{target!r} is none of the targets {given}")
+            raise errors.ArgumentError(f"{target!r} is not one of the targets {given}")
         return ranks[..., known.index(target)]
 
     def top_tokens(self, tokenizer: Any) -> dict[str, Any]:

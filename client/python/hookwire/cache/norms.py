@@ -124,12 +124,12 @@ def target_norm(cache: Captured, layer: int, mlp_input: bool) -> str:
     """The norm that reads the residual stream at a layer's input.
 
     Raises:
-        ArgumentError: `mlp_input` behind the last layer.
+        ArgumentError: `mlp_input` after the last layer.
     """
     if layer == cache.cfg.n_layers:
         if mlp_input:
             raise errors.ArgumentError(
-                "mlp_input=True asks for the input of a layer's MLP, and behind the last layer "
+                "mlp_input=True asks for the input of a layer's MLP, and after the last layer "
                 f"there is none: give a layer in [0, {layer - 1}], or mlp_input=False"
             )
         return "ln_final"

@@ -56,7 +56,7 @@ class Slice:
     def _no_slice(self, given: Any) -> errors.ArgumentError:
         return errors.ArgumentError(
             f"{self._what} is an int, a range as (start, stop) or a slice, or a list or an array "
-            f"of indices, and {errors.shown(given)} is no slice"
+            f"of indices, and {errors.shown(given)} is not a slice"
         )
 
     def _range(self, chosen: slice, given: Any) -> slice:

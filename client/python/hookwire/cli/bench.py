@@ -97,10 +97,11 @@ hookwire --server gpu.lab:7431 --json bench | jq .load.runs_per_second
 def command(settings: Settings, tokens: int, repeat: int, clients: int) -> None:
     """Measure this server from here.
 
-    Latency of a few kinds of runs, and runs a second of several clients.
+    It measures the latency of a few kinds of runs, and how many runs a second several clients
+    make together.
 
-    The prompt's tokens are arbitrary. "compute" is the server's own time; the rest is waiting,
-    sending and unpacking.
+    The prompt's tokens are arbitrary. "compute" is the time that the server computes; the rest is
+    spent on waiting, sending and unpacking.
     """
     output = settings.output()
     with settings.connect() as model:

@@ -19,7 +19,9 @@ def options(command: F) -> F:
     """Adds the prompt and what is read of its run."""
     for add in (
         prompts.options,
-        click.option("--dtype", metavar="DTYPE", help="Convert captures to it, such as float32."),
+        click.option(
+            "--dtype", metavar="DTYPE", help="Convert captures to this dtype, such as float32."
+        ),
         click.option(
             "--stop-at-layer",
             type=int,

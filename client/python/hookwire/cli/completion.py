@@ -34,7 +34,7 @@ fish    hookwire completion fish | source          in ~/.config/fish/config.fish
 def command(context: click.Context, shell: str) -> None:
     """Print a script for the shell's Tab key.
 
-    It completes commands, options, and the server's hook points.
+    With the script, the key completes commands, options and the server's hook points.
     """
     kind = get_completion_class(shell)
     if kind is None:

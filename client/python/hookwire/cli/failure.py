@@ -153,7 +153,7 @@ def status_of(command: Callable[[], Any], arguments: Sequence[str]) -> int:
 
 
 def _check_text(argument: str) -> None:
-    """Refuses an argument with bytes that are no UTF-8, which Python hides in half characters."""
+    """Refuses an argument with bytes that are not UTF-8, which Python hides in half characters."""
     try:
         argument.encode()
     except UnicodeEncodeError:
@@ -161,8 +161,8 @@ def _check_text(argument: str) -> None:
         with suppress(UnicodeEncodeError):
             shown = os.fsencode(argument).decode("utf-8", "backslashreplace")
         refuse(
-            f'the argument "{shown}" is no valid Unicode text: the bytes that are shown as \\x… '
-            "are no UTF-8. If it comes from a file or a terminal of another encoding, convert it "
+            f'the argument "{shown}" is not valid Unicode text: the bytes that are shown as \\x… '
+            "are not UTF-8. If it comes from a file or a terminal of another encoding, convert it "
             "first, as with iconv"
         )
 

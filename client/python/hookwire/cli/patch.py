@@ -45,8 +45,12 @@ hookwire patch CLEAN CORRUPT --hook 'blocks.*.mlp.hook_out' --answer Mary --agai
     show_default=True,
     help="What to measure at the last position.",
 )
-@click.option("--answer", metavar="WORD", help="The right next word. Default: that of CLEAN.")
-@click.option("--against", metavar="WORD", help="The wrong next word. Default: that of CORRUPT.")
+@click.option(
+    "--answer", metavar="WORD", help="The right next word. Default: the model's for CLEAN."
+)
+@click.option(
+    "--against", metavar="WORD", help="The wrong next word. Default: the model's for CORRUPT."
+)
 @click.option(
     "--by",
     type=click.Choice(["pos", "head"]),
@@ -80,13 +84,13 @@ def command(
     logits of two possible next words. The answer is a heat map with a row for each token and a
     column for each layer. In the picture of -o, rows are layers. Each layer takes one run.
 
-    Metrics: logit-diff is logit(ANSWER) − logit(AGAINST); recovered is the same, scaled so
+    Metrics: logit-diff is logit(ANSWER) - logit(AGAINST); recovered is the same, scaled so
     that CORRUPT has 0 and CLEAN has 1; log-prob and prob are those of ANSWER only.
     """
     output = settings.output()
     if against is not None and measure in ("log-prob", "prob"):
         failure.refuse(
-            f"--against has no part in --metric {measure}, which is that of the answer alone"
+            f"--against has no effect with --metric {measure}, which measures only the answer"
         )
     if path is not None:
         files.check_picture(path)
@@ -147,7 +151,7 @@ def _largest(result: Sweep) -> dict[str, Any]:
 
 def _show(output: Output, result: Sweep, path: Path | None) -> None:
     clean, corrupted = show.signed(result.clean), show.signed(result.corrupted)
-    output.line(f"{result.measures(show.word)}: clean {clean}, corrupted {corrupted}")
+    output.line(f"{result.measures(show.word, minus='-')}: clean {clean}, corrupted {corrupted}")
     output.line()
     output.grid(
         [show.word(text) for text in result.labels],

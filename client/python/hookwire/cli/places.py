@@ -37,7 +37,9 @@ def _parse(context: click.Context, option: click.Parameter, value: str | None) -
         return tuple(_part(part) for part in value.split(","))
     except ValueError:
         raise click.BadParameter(
-            f"{value!r} is none of 3, -1, 0,5,9 and 2:8", ctx=context, param=option
+            f"{value!r} is not an index, a list or a range, such as 3, -1, 0,5,9 or 2:8",
+            ctx=context,
+            param=option,
         ) from None
 
 
@@ -70,7 +72,7 @@ def resolve(parts: Parts | None, size: int, what: str) -> list[int]:
         elif -size <= part < size:
             found.append(part % size)
         else:
-            failure.refuse(f"{what} {part} is outside the {size} that there are")
+            failure.refuse(f"{what} {part} is outside the {size} {what}s")
     if not found:
         failure.refuse(f"that selects no {what} of {size}")
     return list(dict.fromkeys(found))

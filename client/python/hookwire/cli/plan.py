@@ -20,8 +20,8 @@ hookwire --json plan "Mary gave a drink to" -c 'blocks.*.hook_out' | jq .total_b
 def command(settings: Settings, prompt: str, ids: bool, bos: bool | None, **wanted: Any) -> None:
     """Show what a run would send.
 
-    Names, shapes and exact bytes, checked by the server without running anything. Takes the options
-    of `hookwire run`.
+    The server checks the request and says the names, shapes and exact bytes of the tensors; it runs
+    nothing. The options are those of `hookwire run`.
     """
     output = settings.output()
     captures.check(**wanted)

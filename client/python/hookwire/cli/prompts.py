@@ -92,7 +92,7 @@ def _standard_input() -> str:
         content: bytes = sys.stdin.buffer.read()
         return content.decode("utf-8").rstrip("\r\n")
     except UnicodeDecodeError as error:
-        failure.refuse(f"standard input is no UTF-8 text: byte {error.start} begins no character")
+        failure.refuse(f"standard input is not UTF-8 text: byte {error.start} begins no character")
     except OSError as error:
         failure.refuse(f"standard input cannot be read: {error}")
 
@@ -103,7 +103,7 @@ def _ids(text: str) -> list[int]:
     except ValueError:
         tokens = [-1]
     if any(token < 0 for token in tokens):
-        failure.refuse(f"{text!r:.60} is no list of token ids such as 2,17,4")
+        failure.refuse(f"{text!r:.60} is not a list of token ids such as 2,17,4")
     return tokens
 
 
@@ -118,5 +118,5 @@ def token_id(model: hookwire.RemoteModel, text: str, ids: bool) -> int:
         return model.to_single_token(text)
     tokens = _ids(text)
     if len(tokens) != 1 or tokens[0] >= model.cfg.d_vocab:
-        failure.refuse(f"{text!r} is no token id below {model.cfg.d_vocab}")
+        failure.refuse(f"{text!r} is not a token id below {model.cfg.d_vocab}")
     return tokens[0]

@@ -61,9 +61,9 @@ def command(
 ) -> None:
     """Run a prompt and read activations.
 
-    Tensors are listed as they arrive. The file holds each distinct tensor once, under its canonical
-    name where that was asked for, as [1, pos, …]; its metadata are JSON: "receipt", "names" (all
-    names of each tensor) and "tokens". Nothing is written if the run fails.
+    The command lists tensors as they arrive. The file has each distinct tensor once, as [1, pos,
+    …], under its canonical name if you asked for that. Its metadata are JSON: "receipt", "names"
+    (all names of each tensor) and "tokens". If the run fails, nothing is written.
     """
     output = settings.output()
     captures.check(**wanted, path=path)

@@ -248,7 +248,7 @@ def _why_not(
                 f"{name}() got {keyword!r} twice: by its position and by its keyword"
             )
     others = [repr(keyword) for keyword in kwargs if keyword not in parameters]
-    instead = f"; {', '.join(others)} is none of its arguments" if others else ""
+    instead = f"; {', '.join(others)} is not one of its arguments" if others else ""
     return errors.ArgumentTypeError(
         f"{name}() needs {' and '.join(missing)}, which was not given{instead}"
     )

@@ -22,8 +22,8 @@ def check(text: str, what: str) -> str:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
         raise errors.ArgumentError(
-            f"{what} is no valid Unicode text: character {error.start} is the lone surrogate "
-            f"\\u{ord(text[error.start]):04x}, half of a character or a byte that is no UTF-8. "
+            f"{what} is not valid Unicode text: character {error.start} is the lone surrogate "
+            f"\\u{ord(text[error.start]):04x}, half of a character or a byte that is not UTF-8. "
             'text.encode("utf-8", "replace").decode() puts "?" in its place'
         ) from None
     return text

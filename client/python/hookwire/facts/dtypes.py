@@ -55,7 +55,9 @@ def number(dtype: Any) -> int:
         except (TypeError, ValueError, SyntaxError):  # NumPy parses names such as "1,,2"
             name = str(dtype)
     if name not in _NUMBERS:
-        raise errors.ArgumentTypeError(f"dtype {dtype!r} is none of {', '.join(sorted(_NUMBERS))}")
+        raise errors.ArgumentTypeError(
+            f"dtype must be one of {', '.join(sorted(_NUMBERS))}, not {dtype!r}"
+        )
     return _NUMBERS[name]
 
 

@@ -51,7 +51,7 @@ def token_ids(value: Any, what: str, accepts: str = "token ids") -> Array:
     else:
         bad = _no_id(value)
     if bad is not None:
-        raise errors.TokenOutOfRangeError(f"{what} has {bad}, which is no token id")
+        raise errors.TokenOutOfRangeError(f"{what} has {bad}, which is not a token id")
     if ids.dtype.kind not in "iu":
         raise errors.ArgumentTypeError(
             f"{what} must be {accepts}, which are integers, not {errors.shown(value)}"
@@ -110,7 +110,7 @@ def one_prompt(ids: Array, what: str) -> list[int]:
 
 
 def _no_id(value: Any) -> int | None:
-    """An int in lists that is no token id. NumPy makes floats, or objects, of large ones."""
+    """An int in lists that is not a token id. NumPy makes floats, or objects, of large ones."""
     if isinstance(value, (list, tuple)):
         return next((bad for bad in map(_no_id, value) if bad is not None), None)
     is_int = isinstance(value, int) and not isinstance(value, bool)

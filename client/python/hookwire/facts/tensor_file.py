@@ -80,5 +80,5 @@ def read(path: Path) -> tuple[dict[str, Array], dict[str, str]]:
     except OSError as error:
         raise errors.FileError(f"{path} cannot be read: {error.strerror or error}") from error
     except (SafetensorError, KeyError) as error:
-        raise errors.FileError(f"{path} is no file of tensors that is whole: {error}") from error
+        raise errors.FileError(f"{path} is not a complete file of tensors: {error}") from error
     return tensors, metadata

@@ -80,14 +80,15 @@ class Sweep:
         pairs = zip(self.hooks, self.layers, strict=True)
         return [name if layer is None else str(layer) for name, layer in pairs]
 
-    def measures(self, shown: Callable[[str], str] = str) -> str:
+    def measures(self, shown: Callable[[str], str] = str, *, minus: str = "−") -> str:
         """Returns what the values are, such as "logit(Mary) − logit(John)".
 
         Args:
             shown: a function that returns the text to show for a word. Default: the word itself.
+            minus: the sign of a difference. The command passes "-", the sign of its numbers.
         """
         answer, against = map(shown, self.words)
-        difference = f"logit({answer}) − logit({against})"
+        difference = f"logit({answer}) {minus} logit({against})"
         return {
             "logit-diff": difference,
             "recovered": f"{difference}, recovered",

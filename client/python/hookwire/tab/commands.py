@@ -104,7 +104,7 @@ COMMANDS: dict[str, dict[str, Any]] = {
             {
                 "name": "dtype",
                 "opts": ["--dtype"],
-                "help": "Convert captures to it, such as float32.",
+                "help": "Convert captures to this dtype, such as float32.",
             },
             {
                 "name": "ids",
@@ -164,7 +164,7 @@ COMMANDS: dict[str, dict[str, Any]] = {
             {
                 "name": "dtype",
                 "opts": ["--dtype"],
-                "help": "Convert captures to it, such as float32.",
+                "help": "Convert captures to this dtype, such as float32.",
             },
             {
                 "name": "ids",
@@ -210,12 +210,12 @@ COMMANDS: dict[str, dict[str, Any]] = {
             {
                 "name": "answer",
                 "opts": ["--answer"],
-                "help": "The right next word. Default: that of CLEAN.",
+                "help": "The right next word. Default: the model's for CLEAN.",
             },
             {
                 "name": "against",
                 "opts": ["--against"],
-                "help": "The wrong next word. Default: that of CORRUPT.",
+                "help": "The wrong next word. Default: the model's for CORRUPT.",
             },
             {
                 "name": "by",

@@ -358,12 +358,12 @@ class Tokenizer(HuggingFaceTokenizer):
         unknown = self._unknown.in_encoding(string, encoding)
         if unknown:
             raise errors.NotASingleTokenError(
-                f"{string!r} is no token: the vocabulary lacks {listed(unknown)}"
+                f"{string!r} is not a token: the vocabulary lacks {listed(unknown)}"
             )
         ids = self.encode_rows([string], prepend_bos=False, truncate=False)[0][0].tolist()
         if not ids:
             raise errors.NotASingleTokenError(
-                f"{string!r} is no token: the tokenizer makes no token of it"
+                f"{string!r} is not a token: the tokenizer makes no token from it"
             )
         if len(ids) != 1:
             raise errors.NotASingleTokenError(

@@ -54,7 +54,7 @@ def change(remote: RemoteModel, name: str, given: Any) -> Any:
     kind, needed = given["op"], _NEEDS.get(given["op"])
     if kind not in _NEEDS:
         raise errors.ArgumentError(
-            f"op {kind!r} at {name!r} is none of {', '.join(sorted(_NEEDS))}"
+            f"op {kind!r} at {name!r} is not one of {', '.join(sorted(_NEEDS))}"
         )
     allowed = {"op", "pos", *([needed] if needed else [])}
     if needed and needed not in given:

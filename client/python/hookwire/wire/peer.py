@@ -143,7 +143,7 @@ class Peer:
         elif made.code is grpc.StatusCode.UNIMPLEMENTED:
             made.set_message(
                 f"what answers at {self.address} does not know the call that {call.what} needs: it "
-                f"is no Hookwire server, or an older one ({error.details()})"
+                f"is not a Hookwire server, or is an older one ({error.details()})"
             )
         return made
 
