@@ -28,10 +28,6 @@ constexpr int64_t kGrainPacked = int64_t{1} << 16;
 // Rows that are packed at a time, which bounds the memory for them.
 constexpr int64_t kPackedRows = 8 * kDotRows;
 
-// From so many rows on MKL is 0.9 to 1.4 times as fast as the kernels here, mostly faster
-// (measured on Emerald Rapids, with 1024 to 6144 inputs).
-constexpr int64_t kMklRows = 256;
-
 constexpr int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // Null where there is no kernel for this processor.
@@ -227,10 +223,9 @@ bool HasCpuLinear(const at::Tensor& weight) {
   return weight.is_cpu() && weight.stride(-1) == 1 && HasKernel(weight.scalar_type());
 }
 
-bool IsLibtorchFaster([[maybe_unused]] const at::Tensor& weight, [[maybe_unused]] int64_t rows) {
+bool IsLibtorchFaster(const at::Tensor& weight) {
 #if defined(__x86_64__)
-  if (weight.scalar_type() == at::kBFloat16) return __builtin_cpu_supports("amx-bf16");
-  return rows >= kMklRows && __builtin_cpu_is("intel");
+  return weight.scalar_type() == at::kBFloat16 && __builtin_cpu_supports("amx-bf16");
 #else
   return false;
 #endif

@@ -9,8 +9,6 @@
 
 #include <ATen/core/Tensor.h>
 
-#include <cstdint>
-
 namespace hookwire::model {
 
 // Whether CpuLinear takes this weight [out, in], or CpuGroupedLinear this one [group, out, in]: it
@@ -18,10 +16,9 @@ namespace hookwire::model {
 // AVX-512F, or AVX2 and FMA.
 bool HasCpuLinear(const at::Tensor& weight);
 
-// Whether libtorch's products of so many rows with such a weight are faster: in bfloat16 on a
-// processor with a matrix unit (AMX), which CpuLinear does not use; in float32 on Intel's
-// processors, for which MKL is made, with many rows.
-bool IsLibtorchFaster(const at::Tensor& weight, int64_t rows);
+// Whether libtorch's products with such a weight are faster: in bfloat16 on a processor with a
+// matrix unit (AMX), which CpuLinear does not use.
+bool IsLibtorchFaster(const at::Tensor& weight);
 
 // x [..., in], weight [out, in] -> [..., out], all of one dtype. Records no gradients. Throws
 // c10::Error where the sizes or x's dtype or device do not fit, as CpuGroupedLinear does.

@@ -30,8 +30,7 @@ constexpr uintptr_t kAlignment = 64;
 at::Tensor Products(const at::Tensor& x, const at::Tensor& weights,
                     const std::vector<int64_t>& tiles, const at::Tensor& ends, Numerics numerics,
                     absl::FunctionRef<void()> between_steps) {
-  const int64_t rows_each = x.size(0) / weights.size(0);
-  if (UsesCpuLinear(weights, rows_each, numerics)) return CpuGroupedLinear(x, weights, ends);
+  if (UsesCpuLinear(weights, numerics)) return CpuGroupedLinear(x, weights, ends);
   if (numerics != Numerics::kInvariant) {
     return at::_grouped_mm(x, weights.transpose(-2, -1), ends);
   }

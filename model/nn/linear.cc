@@ -38,15 +38,15 @@ at::Tensor Probes(const Linear& linear, int64_t rows) {
 
 }  // namespace
 
-bool UsesCpuLinear(const at::Tensor& weight, int64_t rows, Numerics numerics) {
-  const bool wanted = numerics == Numerics::kInvariant ||
-                      (numerics == Numerics::kFast && !at::GradMode::is_enabled() &&
-                       !IsLibtorchFaster(weight, rows));
+bool UsesCpuLinear(const at::Tensor& weight, Numerics numerics) {
+  const bool wanted =
+      numerics == Numerics::kInvariant ||
+      (numerics == Numerics::kFast && !at::GradMode::is_enabled() && !IsLibtorchFaster(weight));
   return wanted && HasCpuLinear(weight);
 }
 
 at::Tensor Linear::operator()(const at::Tensor& x, Numerics numerics) const {
-  if (UsesCpuLinear(weight, x.numel() / weight.size(1), numerics)) {
+  if (UsesCpuLinear(weight, numerics)) {
     at::Tensor y = CpuLinear(x, weight);
     return bias.defined() ? y.add_(bias) : y;
   }

@@ -12,10 +12,10 @@
 
 namespace hookwire::model {
 
-// Whether products of this many rows with this weight, [out, in] or [group, out, in], are
-// CpuLinear's: in `invariant`, and in `fast` while no gradients are recorded and unless
-// IsLibtorchFaster, if HasCpuLinear(weight).
-bool UsesCpuLinear(const at::Tensor& weight, int64_t rows, Numerics numerics);
+// Whether products with this weight, [out, in] or [group, out, in], are CpuLinear's: in
+// `invariant`, and in `fast` while no gradients are recorded and unless IsLibtorchFaster(weight),
+// if HasCpuLinear(weight).
+bool UsesCpuLinear(const at::Tensor& weight, Numerics numerics);
 
 struct Linear {
   at::Tensor weight;  // [out, in]

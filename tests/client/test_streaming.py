@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hookwire._proto import run_pb2, service_pb2
 from hookwire.answer import assembly as results
-from hookwire.answer import blueprint, layouts
+from hookwire.answer import blueprint, kept, layouts
 from hookwire.ask.placement import Placement
 from hookwire.facts.catalogue import KEY_POSITION, POSITION
 from hookwire.wire.decode import Chunk
@@ -174,12 +174,12 @@ def test_what_hook_points_have_in_common_is_worked_out_once(
 
 
 def test_runs_of_one_plan_share_what_was_worked_out() -> None:
-    kept = blueprint.Blueprints()
+    shared = kept.Kept()
 
     def run(rows: int, width: int = POS) -> blueprint.Blueprint:
         along = Placement(width, [range(POS)] * rows, whole=width == POS)
         places = results.Places(rows, along, along, {})
-        of_one, plan = results.Assembly(places, {}, kept), Plan(rows)
+        of_one, plan = results.Assembly(places, {}, shared), Plan(rows)
         of_one.begin(plan.message)
         for group in range(GROUPS):
             (entry,) = of_one.feed(chunks(group, rows))

@@ -18,8 +18,9 @@ import numpy as np
 
 from hookwire import errors
 from hookwire._proto import run_pb2, service_pb2
-from hookwire.answer.blueprint import Blueprint, Blueprints, Key
+from hookwire.answer.blueprint import Blueprint, Key
 from hookwire.answer.entries import Entry, Incoming
+from hookwire.answer.kept import Kept
 from hookwire.ask.placement import Places
 from hookwire.facts import config
 from hookwire.facts.dtypes import Array
@@ -37,7 +38,7 @@ class Assembly:
     Args:
         places: where the parts of each row belong.
         names: for hook points of which only some names are to be returned: these.
-        blueprints: of earlier runs; None: of none.
+        kept: from earlier runs; None: nothing.
 
     Attributes:
         receipt: of the run, once it has come.
@@ -49,11 +50,11 @@ class Assembly:
         self,
         places: Places,
         names: dict[str, list[str]],
-        blueprints: Blueprints | None = None,
+        kept: Kept | None = None,
     ) -> None:
         self._places = places
         self._names = names
-        self._blueprints = blueprints or Blueprints()
+        self._kept = kept or Kept()
         # By the number of the group.
         self._incoming: dict[int, Incoming] = {}
         self._last: Incoming | None = None
@@ -109,7 +110,7 @@ class Assembly:
         """
         if self.blueprint is not None:
             raise errors.IncompleteResultError("the server sent two plans for one run")
-        self.blueprint = self._blueprints.get(plan, self._places, self._names)
+        self.blueprint = self._kept.blueprints.get(plan, self._places, self._names)
         return self.blueprint
 
     def prepare(self) -> None:
@@ -135,7 +136,7 @@ class Assembly:
         if entry is None:
             assert self.blueprint is not None
             draft = self.blueprint.draft(key)
-            entry = self._opened[key] = Entry(draft)
+            entry = self._opened[key] = Entry(draft, self._kept.memory)
             for part in draft.parts:
                 self._incoming[part.number] = Incoming(entry, part.first, part.places)
             if not entry.missing:
@@ -236,10 +237,10 @@ class Assembly:
         """
         assert self.receipt is not None
         made = copy.copy(self)
-        made._opened = {
-            entry.draft.key: Entry(entry.draft, None if entry.array is None else entry.array[rows])
-            for entry in self.entries
-        }
+        made._opened = {}
+        for entry in self.entries:
+            array = None if entry.array is None else entry.array[rows]
+            made._opened[entry.draft.key] = Entry(entry.draft, self._kept.memory, array)
         of_these = (one for one in self.receipt.non_finite if one.row == rows.start)
         made.receipt = replace(
             self.receipt, non_finite=tuple(replace(one, row=0) for one in of_these)

@@ -6,6 +6,7 @@ import numpy as np
 
 from hookwire.answer.blueprint import Draft
 from hookwire.answer.layouts import Destinations
+from hookwire.answer.memory import Memory
 from hookwire.facts import dtypes
 from hookwire.facts.dtypes import Array
 
@@ -19,9 +20,10 @@ class Entry:
         array: the result; None before its first bytes come, and once it belongs to the user.
     """
 
-    __slots__ = ("array", "draft", "memory", "missing")
+    __slots__ = ("_source", "array", "draft", "memory", "missing")
 
-    def __init__(self, draft: Draft, array: Array | None = None) -> None:
+    def __init__(self, draft: Draft, source: Memory, array: Array | None = None) -> None:
+        self._source = source
         self.draft = draft
         self.missing = draft.n_filled
         self.array = array
@@ -58,8 +60,8 @@ class Entry:
         if self.memory is None:
             # Where padding stays, it is zero; the rest is written over.
             frame = self.draft.frame
-            make = np.empty if frame.is_whole else np.zeros
-            self.array = make(frame.sizes, dtype=dtypes.NUMPY[self.draft.dtype])
+            make = self._source.empty if frame.is_whole else self._source.zeros
+            self.array = make(frame.sizes, dtypes.NUMPY[self.draft.dtype])
             self.memory = _bytes(self.array)
         return self.memory
 

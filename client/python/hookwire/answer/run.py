@@ -12,8 +12,8 @@ from hookwire._proto import service_pb2
 from hookwire.answer import output
 from hookwire.answer import plan as plans
 from hookwire.answer.assembly import Assembly
-from hookwire.answer.blueprint import Blueprints
 from hookwire.answer.entries import Entry
+from hookwire.answer.kept import Kept
 from hookwire.answer.progress import Progress
 from hookwire.answer.visits import Visit
 from hookwire.ask.hooks import Hook
@@ -46,7 +46,7 @@ class Owner(Protocol):
     """The model that a run belongs to."""
 
     last_receipt: Receipt | None
-    _blueprints: Blueprints
+    _kept: Kept
 
     def catalogue(self) -> Catalogue:
         """The hook points."""
@@ -86,7 +86,7 @@ class Run:
         self.request = made
         self.timeout = timeout
         self.functions_see_no_batch = False
-        self.assembly = Assembly(made.places, made.names, owner._blueprints)
+        self.assembly = Assembly(made.places, made.names, owner._kept)
 
     def feed(self, event: Any) -> list[Entry]:
         """Takes one event; returns what has become whole by it."""

@@ -11,8 +11,7 @@ from typing import Any, TypeVar
 
 from hookwire import errors, forks
 from hookwire._proto import model_pb2, service_pb2
-from hookwire.answer import memory
-from hookwire.answer.blueprint import Blueprints
+from hookwire.answer.kept import Kept
 from hookwire.api.attributes import Attributes
 from hookwire.api.standing import StandingHooks
 from hookwire.api.wishes import Wishes
@@ -55,17 +54,15 @@ class Session(Attributes, StandingHooks, NamedWeights):
         self._wishes = wishes
         self._use_torch = dtypes.wants_torch(wishes.tensors)
         self.last_receipt: config.Receipt | None = None
-        # What the plans of the latest runs said.
-        self._blueprints = Blueprints()
+        self._kept = Kept()
         self._lock = threading.Lock()
         self._weights_lock = threading.Lock()
         forks.register(self)
-        memory.keep_freed()
         self._hold(answer)
         self._note(answer)
 
     def _after_fork(self) -> None:
-        self._blueprints = Blueprints()
+        self._kept = Kept()
         self._lock = threading.Lock()
         self._weights_lock = threading.Lock()
         self._standing_lock = threading.Lock()

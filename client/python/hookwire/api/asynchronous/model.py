@@ -180,6 +180,7 @@ class AsyncRemoteModel(AsyncCalls, Session):
         Runs that have started raise CancelledError, and later calls raise ClosedError until
         `reconnect` is called. Closing twice has no effect.
         """
+        self._kept.memory.clear()
         await self._connection.close()
 
     async def __aenter__(self) -> Self:

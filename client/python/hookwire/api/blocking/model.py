@@ -180,6 +180,7 @@ class RemoteModel(Calls, Session):
         Runs that have started raise CancelledError, and later calls raise ClosedError until
         `reconnect` is called. Closing twice has no effect.
         """
+        self._kept.memory.clear()
         self._connection.close()
 
     def __enter__(self) -> Self:
