@@ -15,10 +15,10 @@ The same four arguments select where an op applies. By default, each selects eve
     pos: positions: an int, a list, a range or a slice; negative counts from the end. In a padded
         batch they count in the padded rows; a position on padding is an error. For scores and
         pattern: query positions.
-    head: heads, likewise. Only at hook points that have heads.
-    feature: elements of the last axis (d_model, d_head, d_mlp, …), likewise. For scores and
-        pattern: key positions.
-    row: rows of the batch, likewise.
+    head: heads, in the same forms. Only at hook points that have heads.
+    feature: elements of the last axis (d_model, d_head, d_mlp, …), in the same forms. For scores
+        and pattern: key positions.
+    row: rows of the batch, in the same forms.
 """
 
 from __future__ import annotations

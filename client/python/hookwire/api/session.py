@@ -205,9 +205,14 @@ class Session(Attributes, StandingHooks, NamedWeights):
         return self._connection.blocking()
 
     def catalogue(self) -> Catalogue:
-        """Returns the hook points. They are fetched once, and fetching blocks.
+        """Returns the hook points, by name and alias, in the order of the pass.
 
-        An asynchronous model has them from the start, or, where it was pickled, from its first run.
+        They are fetched from the server once, by a call that blocks. An asynchronous model has
+        fetched them when it connected; one that was pickled does so in its first run.
+
+        Raises:
+            UnavailableError: no server answers.
+            LoadChangedError: the server was restarted with another load.
         """
         if self._catalogue is None:
             with self._lock:

@@ -1,10 +1,10 @@
 """What a run captured, and what TransformerLens computes from it.
 
-`activation_cache` holds the class; `captured` finds a tensor by any of its names; `residual` takes
-the residual stream apart by layer, `contributions` further, by head and neuron; `norms` puts parts
-through a norm with the scale that it had; `logits` and `lens` read parts through the unembedding;
-`slices` and `arrays` are what TransformerLens's slices, and torch or NumPy, are to all of these;
-`saved` is a cache as a file.
+`activation_cache` has the class, and `captured` its mapping from names to tensors. `residual`
+splits the residual stream into layers, and `contributions` into heads and neurons. `norms` applies
+a norm to parts, with the scale that it had in the run; `logits` and `lens` apply the unembedding to
+them. `slices` has TransformerLens's slices, `arrays` the functions that torch and NumPy have in
+common, and `saved` the file format of a cache.
 """
 
 from hookwire.cache.activation_cache import ActivationCache

@@ -125,7 +125,7 @@ class LogitLens:
 
         Raises:
             ArgumentError: the lens was made without `top_k`.
-            ArgumentTypeError: no tokenizer.
+            ArgumentTypeError: `tokenizer` has no `decode`.
         """
         if self.readout.top_ids is None:
             raise errors.ArgumentError(

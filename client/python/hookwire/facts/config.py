@@ -96,7 +96,7 @@ class Config:
         n_heads: number of query heads, the same in every layer.
         n_key_value_heads: number of key-value heads that most layers have (the first such number,
             if two are equally frequent), as in TransformerLens. `layers` has each layer's own.
-        d_head: width of a head in most layers, likewise.
+        d_head: width of a head that most layers have, chosen in the same way.
         d_mlp: width of the MLP in the layers without a double-wide one.
         d_vocab: number of tokens of the vocabulary.
         n_ctx: the most tokens that a sequence may have.
@@ -104,13 +104,13 @@ class Config:
         act_fn: the activation function of the MLP.
         sliding_window: how many tokens a token of a sliding layer sees, itself included.
         output_logits_soft_cap: cap in logits = cap × tanh(raw / cap); None without a softcap.
-        d_per_layer_input: width of the per-layer embeddings; 0 without.
-        d_vocab_per_layer_input: rows of their table; 0 without.
+        d_per_layer_input: width of the per-layer embeddings; 0 if there are none.
+        d_vocab_per_layer_input: rows of their table; 0 if there are none.
         n_key_value_shared_layers: how many layers, counted from the last, reuse the keys and values
             of earlier ones.
-        n_experts: experts of a layer; 0 without.
-        n_experts_per_token: experts that each token uses; 0 without.
-        d_expert: width of one expert's MLP; 0 without.
+        n_experts: experts of a layer; 0 if there are none.
+        n_experts_per_token: experts that each token uses; 0 if there are none.
+        d_expert: width of one expert's MLP; 0 if there are none.
         tie_word_embeddings: the unembedding is the embedding.
         bos_token_id: the beginning-of-sequence token; None without.
         eos_token_ids: the end-of-sequence tokens.

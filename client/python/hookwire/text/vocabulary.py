@@ -153,7 +153,7 @@ class Vocabulary:
         return int(self._backend.get_vocab_size(with_added_tokens=False))
 
     def get_vocab(self) -> dict[str, int]:
-        """Every word and its id."""
+        """Returns every word and its id."""
         return dict(self._backend.get_vocab())
 
     @property
@@ -172,7 +172,7 @@ class Vocabulary:
         return {word.content: number for number, word in sorted(self.added_tokens_decoder.items())}
 
     def get_added_vocab(self) -> dict[str, int]:
-        """The ids of the words that were added to the vocabulary."""
+        """Returns the ids of the words that were added to the vocabulary, by word."""
         return self.added_tokens_encoder
 
     # Special tokens.

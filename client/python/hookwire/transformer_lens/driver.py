@@ -18,11 +18,11 @@ from hookwire.transformer_lens.specs import changes
 
 
 class HookwireDriver(DriverBase):
-    """A server, behind TransformerLens's `Driver` protocol.
+    """Runs passes on a server for a `RemoteBridge`: TransformerLens's protocol `Driver`.
 
     Attributes:
         remote: the connected model.
-        supported_hook_points: all hook points, by canonical name.
+        supported_hook_points: the canonical names of all hook points.
     """
 
     provides_sequence_logits = True
