@@ -129,7 +129,7 @@ def main() -> None:
         daemon(TOY, *options) as fast,
         daemon(TOY, *options, "--numerics", "reference") as exact,
     ):
-        heading("A model on the other side of a socket")
+        heading("The model that the server runs")
         model = hookwire.connect(fast)
         show_model(model)
         heading("Two prompts that differ in one word, and the word that follows")
