@@ -116,8 +116,8 @@ def test_the_receipt_keeps_what_was_not_finite(
     ("name", "content", "said"),
     [
         ("nothing.safetensors", None, "No such file"),
-        ("text.safetensors", b"something else", "no file of tensors"),
-        ("empty.safetensors", b"", "no file of tensors"),
+        ("text.safetensors", b"something else", "not a complete file of tensors"),
+        ("empty.safetensors", b"", "not a complete file of tensors"),
     ],
 )
 def test_files_that_are_none(name: str, content: bytes | None, said: str, tmp_path: Path) -> None:
@@ -145,7 +145,7 @@ def test_a_file_that_is_cut_short(cache: hookwire.ActivationCache, tmp_path: Pat
     content = (tmp_path / "acts.safetensors").read_bytes()
     for end in (4, 100, len(content) - 1):
         (tmp_path / "cut.safetensors").write_bytes(content[:end])
-        with pytest.raises(hookwire.FileError, match="no file of tensors"):
+        with pytest.raises(hookwire.FileError, match="not a complete file of tensors"):
             hookwire.load_cache(tmp_path / "cut.safetensors")
 
 
