@@ -43,7 +43,7 @@ class Hook:
     ctx: dict[Any, Any] = field(default_factory=dict)
 
     def layer(self) -> int:
-        """Returns the number of the layer, of `blocks.<layer>.…`.
+        """Returns the number of the layer that the hook point belongs to.
 
         Raises:
             ArgumentError: the hook point is in no layer.

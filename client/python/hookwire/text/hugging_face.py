@@ -204,7 +204,7 @@ class HuggingFaceTokenizer(Vocabulary):
     ) -> Any:
         """Encodes text, and returns the ids alone.
 
-        The same as `tokenizer(text, …)["input_ids"]` with these arguments.
+        The same as the `input_ids` of `tokenizer(…)` with these arguments.
 
         Args:
             text: a text, or a list of texts.
